@@ -1,0 +1,1 @@
+"""Operators: health and metrics, on a listener of their own."""

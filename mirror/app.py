@@ -1,0 +1,148 @@
+"""The composition root: everything is built here, in the order a request meets it, and started and stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from mirror import __version__
+from mirror.admin.application import admin_application
+from mirror.admin.health import Readiness
+from mirror.config import Config, UpstreamConfig
+from mirror.proxy.access import Access
+from mirror.proxy.events import Observer
+from mirror.proxy.failures import Failures
+from mirror.proxy.filler import Filler
+from mirror.proxy.freshness import FreshnessPolicy
+from mirror.proxy.pull_blob import PullBlob
+from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.routing import Routing, UpstreamNames
+from mirror.proxy.tasks import Tasks
+from mirror.server.api import RegistryApi
+from mirror.server.blobs import BlobHandler
+from mirror.server.listener import Listener, bare_runner
+from mirror.server.manifests import ManifestHandler
+from mirror.server.middleware import public_handler
+from mirror.store.cache import Cache
+from mirror.store.memory import BoundedMemory
+from mirror.telemetry.logs import Logs, set_up
+from mirror.telemetry.metrics import Metrics
+from mirror.telemetry.observers import Observers
+from mirror.upstream.auth import AuthPolicy, Credential
+from mirror.upstream.client import RegistryClient
+from mirror.upstream.egress import Egress
+from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.tokens import TokenServices
+
+
+class Mirror:
+    """The application, from its configuration. `running` brings it up and down."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._draining = False
+        self.logs = Logs()
+        self.metrics = Metrics(config.upstreams, __version__, config.cache.max_size)
+        self._observer = Observers(self.metrics, self.logs)
+        self._tasks = Tasks(self._observer)
+        self._cache = Cache(config.cache.path, config.cache.max_size, self._observer)
+        self._tokens = BoundedMemory()
+        self._failures = BoundedMemory()
+        self._egress = Egress(f"mirror/{__version__}")
+        self.public = self._public_listener()
+        self.admin = self._admin_listener()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve within this context; leaving it drains what is under way. Raises ConfigError."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._tokens.close)
+            stack.push_async_callback(self._failures.close)
+            await self._egress.start()
+            stack.push_async_callback(self._egress.close)
+            await self._cache.start()
+            stack.push_async_callback(self._cache.stop)
+            stack.push_async_callback(self.admin.stop)
+            await self.admin.start()
+            stack.push_async_callback(self._drain)
+            await self.public.start()
+            self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
+            yield
+            self.logs.lifecycle("stopping")
+
+    async def _drain(self) -> None:
+        """Let requests finish, then fills, all within `drain_timeout`."""
+        self._draining = True
+        deadline = time.monotonic() + self._config.drain_timeout.total_seconds()
+        await self.public.stop()
+        await self._tasks.drain(max(0.0, deadline - time.monotonic()))
+
+    async def _readiness(self) -> Readiness:
+        if self._draining:
+            return Readiness(ready=False, degraded=["shutting down"])
+        degraded = [] if await self._cache.usable() else ["the disk takes no new files"]
+        return Readiness(ready=True, degraded=degraded)
+
+    # Building. -------------------------------------------------------------------------------------------
+
+    def _public_listener(self) -> Listener:
+        config, cache = self._config, self._cache
+        upstreams = self._upstreams()
+        failures = Failures(self._failures, config.freshness.negative_ttl)
+        access = Access(cache.records, failures, self._tasks)
+        filler = Filler(upstreams, cache.blobs, cache.records, self._tasks, self._observer)
+        policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
+        memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
+        api = RegistryApi(
+            _routing(config),
+            ManifestHandler(PullManifest(upstreams, memory, access, self._tasks, self._observer)),
+            BlobHandler(PullBlob(upstreams, cache.blobs, cache.records, access, filler)),
+        )
+        handler = public_handler(api.handle, self._observer)
+        runner = bare_runner(handler, config.drain_timeout.total_seconds())
+        return Listener("listen", config.listen.host, config.listen.port, runner)
+
+    def _admin_listener(self) -> Listener:
+        application = admin_application(self.metrics.registry, self._readiness)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+        return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
+
+    def _upstreams(self) -> dict[str, RegistryClient]:
+        tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
+        return {
+            name: _client(name, upstream, self._egress, tokens, self._observer)
+            for name, upstream in self._config.upstreams.items()
+        }
+
+
+def _routing(config: Config) -> Routing:
+    names = (UpstreamNames(name, upstream.aliases, upstream.hosts) for name, upstream in config.upstreams.items())
+    return Routing(names, config.default_upstream)
+
+
+def _client(
+    name: str, upstream: UpstreamConfig, egress: Egress, tokens: TokenServices, observer: Observer
+) -> RegistryClient:
+    credentials = upstream.credentials
+    credential = Credential(credentials.username, credentials.password) if credentials else None
+    endpoints = []
+    for url in upstream.endpoints:
+        policy = AuthPolicy(name, url, credential, frozenset(upstream.realms), upstream.private_network)
+        endpoints.append(Endpoint(url, policy, egress, tokens, observer))
+    return RegistryClient(name, endpoints, observer)
+
+
+async def serve(config: Config) -> None:
+    """Run the mirror until SIGTERM or SIGINT; raises ConfigError if it cannot start."""
+    set_up(config.log.level, config.log.format)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(wanted, stop.set)
+    async with Mirror(config).running():
+        await stop.wait()

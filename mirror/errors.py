@@ -1,0 +1,124 @@
+"""What can go wrong, in our words: whose fault it is, never which HTTP status answers it.
+
+The text of an error is one line, safe for a client and for a log: it holds no secret, no query string and
+nothing an upstream wrote.
+"""
+
+
+class MirrorError(Exception):
+    """Base of everything the mirror raises on purpose."""
+
+    remembered = False
+    """True where the error is not news but a failure of a moment ago."""
+
+
+class ConfigError(MirrorError):
+    """The configuration cannot be used; `key` is the path of the field at fault, empty for the file itself."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}" if key else problem)
+        self.key = key
+
+
+# The request is at fault. --------------------------------------------------------------------------------
+
+
+class RequestError(MirrorError):
+    """The client asked for something that cannot exist."""
+
+
+class InvalidName(RequestError):
+    """A repository name outside the grammar of the distribution spec."""
+
+
+class InvalidTag(RequestError):
+    """A tag outside the grammar of the distribution spec."""
+
+
+class InvalidDigest(RequestError):
+    """A digest that is malformed, or of an algorithm that is not supported."""
+
+
+class UnknownPath(RequestError):
+    """A path that is not part of the distribution API, or a part the mirror does not serve."""
+
+
+class UnknownRegistry(RequestError):
+    """The request names a registry that is not configured."""
+
+
+class RangeNotSatisfiable(RequestError):
+    """The range begins behind the end of the blob, which is `size` bytes long."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the blob has {size} bytes")
+        self.size = size
+
+
+# Upstream answered, and the answer is no. ----------------------------------------------------------------
+
+
+class Refused(MirrorError):
+    """Upstream's own, final answer: what was asked for is not to be had."""
+
+
+class ManifestUnknown(Refused):
+    """Upstream has no such manifest."""
+
+
+class BlobUnknown(Refused):
+    """Upstream has no such blob in this repository."""
+
+
+class Denied(Refused):
+    """Upstream refuses access to this repository with the credentials the mirror has."""
+
+
+# Upstream could not be asked, or did not answer as a registry. ---------------------------------------------
+
+
+class UpstreamUnavailable(MirrorError):
+    """Nothing was learned: what is cached stays as good as it was."""
+
+
+class UpstreamUnreachable(UpstreamUnavailable):
+    """No connection: DNS, TCP, TLS, or an address that policy forbids."""
+
+
+class UpstreamTimeout(UpstreamUnavailable):
+    """No answer within the deadline."""
+
+
+class UpstreamThrottled(UpstreamUnavailable):
+    """Upstream said 429; `retry_after` is in seconds, None where it did not say."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamFailed(UpstreamUnavailable):
+    """Upstream answered with a server error."""
+
+
+class UpstreamInvalid(UpstreamUnavailable):
+    """An answer that is not what the protocol allows: wrong digest, wrong type, wrong length."""
+
+
+class DigestMismatch(UpstreamInvalid):
+    """The bytes that arrived do not have the digest that was asked for."""
+
+
+# We are at fault. ----------------------------------------------------------------------------------------
+
+
+class StoreFailed(MirrorError):
+    """The disk would not take or give the bytes."""
+
+
+class BodyCut(MirrorError):
+    """A body that had begun cannot be completed; its connection must be cut."""
+
+
+class ShuttingDown(MirrorError):
+    """The mirror is stopping and begins nothing new."""

@@ -1,0 +1,1 @@
+"""The words: the grammar of the OCI distribution and image specs. Pure, no I/O."""

@@ -1,0 +1,78 @@
+"""Names: registry, repository, and the tag or digest in it (distribution-spec, "Pulling manifests")."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mirror.errors import InvalidName, InvalidTag
+from mirror.oci.digest import Digest
+
+MAX_NAME = 255
+"""Longest repository name, in characters: what clients allow for host and name together."""
+
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_REGISTRY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The path that names a set of manifests and blobs within a registry.
+
+    Raises InvalidName when constructed from anything outside the grammar.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if len(self.name) > MAX_NAME:
+            raise InvalidName(f"a repository name has at most {MAX_NAME} characters")
+        if not _REPOSITORY.fullmatch(self.name):
+            raise InvalidName("a repository name is lower-case letters, digits and . _ - between slashes")
+
+    @property
+    def pull_scope(self) -> str:
+        """The scope a token needs to pull from here (distribution, spec/auth/scope.md)."""
+        return f"repository:{self.name}:pull"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A mutable name within a repository; raises InvalidTag when outside the grammar."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not _TAG.fullmatch(self.name):
+            raise InvalidTag("a tag is up to 128 letters, digits and . _ -, and begins with none of . -")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+Reference = Tag | Digest
+
+
+def parse_reference(text: str) -> Reference:
+    """Return the digest or tag that `text` spells; a colon makes it a digest.
+
+    Raises InvalidDigest or InvalidTag.
+    """
+    return Digest.parse(text) if ":" in text else Tag(text)
+
+
+def split_registry(name: str) -> tuple[str | None, str]:
+    """Split `[registry/]repository`, by the rule all clients share.
+
+    The first of several components is a registry if it has a dot or a port, or is `localhost`.
+    Returns the registry in lower case, or None, and the rest, which is not yet validated.
+    """
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost") and _REGISTRY.fullmatch(first):
+        return first.lower(), rest
+    return None, name

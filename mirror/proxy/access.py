@@ -1,0 +1,55 @@
+"""Access: a repository serves a digest only after its upstream said yes for that very repository.
+
+Bytes are shared on disk; the right to read them is not. Knowing a digest, or having it through another
+repository, opens nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from mirror.errors import Refused, UpstreamTimeout, UpstreamUnavailable
+from mirror.oci.digest import Digest
+from mirror.proxy.failures import Failures
+from mirror.proxy.interfaces import Records
+from mirror.proxy.routing import Route
+from mirror.proxy.single_flight import SingleFlight
+from mirror.proxy.tasks import Tasks
+
+CONFIRM_WITHIN = 20.0
+"""Seconds upstream has to say whether a repository holds a digest."""
+
+Ask = Callable[[], Awaitable[object]]
+"""A HEAD to upstream; it raises Refused if the answer is no."""
+
+
+class Access:
+    """Grants of (upstream, repository, digest), and how a missing one is obtained."""
+
+    def __init__(self, records: Records, failures: Failures, tasks: Tasks) -> None:
+        self._records = records
+        self._failures = failures
+        self._flights = SingleFlight[None](tasks)
+
+    async def confirm(self, route: Route, digest: Digest, ask: Ask) -> bool:
+        """Make sure that `route` may serve `digest`, asking upstream by `ask` if that is not known yet.
+
+        Returns whether upstream was asked. Raises Refused if it says no, UpstreamUnavailable if it cannot say.
+        """
+        if await self._records.granted(route, digest):
+            return False
+        await self._flights.run((route, digest), lambda: self._confirm(route, digest, ask))
+        return True
+
+    async def _confirm(self, route: Route, digest: Digest, ask: Ask) -> None:
+        await self._failures.recall(route, digest)
+        try:
+            async with asyncio.timeout(CONFIRM_WITHIN):
+                await ask()
+        except TimeoutError:
+            raise UpstreamTimeout("upstream did not answer in time") from None
+        except (Refused, UpstreamUnavailable) as error:
+            await self._failures.remember(route, digest, error)
+            raise
+        await self._records.grant(route, digest)

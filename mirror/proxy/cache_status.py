@@ -1,0 +1,57 @@
+"""What the cache did for an answer: the `Cache-Status` header (RFC 9211) and the outcome that is counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a request is about; a closed set, because it labels metrics."""
+
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    OTHER = "other"
+
+
+class Outcome(StrEnum):
+    """How a request ended; a closed set, because it labels metrics."""
+
+    HIT = "hit"
+    MISS = "miss"
+    COLLAPSED = "collapsed"
+    REVALIDATED = "revalidated"
+    STALE = "stale"
+    NEGATIVE = "negative"
+    DENIED = "denied"
+    ERROR = "error"
+
+
+_PARAMETERS = {
+    Outcome.HIT: "; hit",
+    Outcome.MISS: "; fwd=miss",
+    Outcome.COLLAPSED: "; fwd=miss; collapsed",
+    Outcome.REVALIDATED: "; fwd=stale; fwd-status=200",
+    Outcome.STALE: "; fwd=stale",
+    Outcome.NEGATIVE: "; fwd=miss; fwd-status=404",
+    Outcome.DENIED: "; fwd=miss; fwd-status=403",
+    Outcome.ERROR: "",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStatus:
+    """The outcome of one request: whether its body is being stored, a word on why (an sf-token), and whether
+    it is the memory of a failure rather than news.
+    """
+
+    outcome: Outcome
+    stored: bool = False
+    detail: str | None = None
+    remembered: bool = False
+
+    def __str__(self) -> str:
+        stored = "; stored" if self.stored else ""
+        detail = f"; detail={self.detail}" if self.detail else ""
+        parameters = _PARAMETERS[Outcome.HIT if self.remembered else self.outcome]
+        return f"mirror{parameters}{stored}{detail}"

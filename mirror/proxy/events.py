@@ -1,0 +1,160 @@
+"""What happened, as values: the core and the outer parts report, telemetry counts and logs.
+
+No event holds a secret or a query string; `upstream` is always the name of a configured upstream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Kind, Outcome
+
+
+@dataclass(slots=True)
+class RequestFinished:
+    """A client's request was answered, to its end or to where it was cut; filled in as the request goes."""
+
+    method: str
+    path: str
+    client: str
+    kind: Kind = Kind.OTHER
+    upstream: str = "none"
+    outcome: Outcome = Outcome.ERROR
+    status: int = 0
+    source: str = "cache"
+    """Where the body came from: `cache`, or `upstream` while it was being filled."""
+    sent: int = 0
+    """Body bytes handed to the client's socket."""
+    seconds: float = 0.0
+    cause: str | None = None
+    """Why it went wrong, for the operator; None when nothing did."""
+    user_agent: str = field(default="")
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamAnswered:
+    """An upstream answered a request with `status`, or with None: not at all. `seconds` to its headers."""
+
+    upstream: str
+    kind: Kind
+    status: int | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamReceived:
+    """Body bytes arrived from an upstream."""
+
+    upstream: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequested:
+    """A token service was asked; outcome is `granted`, `refused` or `failed`."""
+
+    upstream: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialsWithheld:
+    """A challenge named a token service the upstream's credentials are not bound to."""
+
+    upstream: str
+    realm: str
+
+
+@dataclass(frozen=True, slots=True)
+class FillStarted:
+    """A blob began to be fetched."""
+
+    upstream: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class FillFinished:
+    """A fill ended after `size` bytes: committed, dropped (too large to keep), or with `error`."""
+
+    upstream: str
+    digest: Digest
+    size: int
+    committed: bool
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DigestMismatched:
+    """An upstream delivered bytes that are not what their digest says."""
+
+    upstream: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StaleServed:
+    """A tag was served stale because its upstream could not be asked."""
+
+    upstream: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """A file was removed from the cache to make room."""
+
+    digest: Digest
+    size: int
+    reason: str = "size"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheResized:
+    """What the cache holds now; `size` in bytes."""
+
+    size: int
+    manifests: int
+    blobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoreTroubled:
+    """The disk or an index refused; `doing` says at what."""
+
+    doing: str
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCrashed:
+    """A background task ended with an error nobody foresaw: a bug."""
+
+    task: str
+    error: BaseException
+
+
+Event = (
+    RequestFinished
+    | UpstreamAnswered
+    | UpstreamReceived
+    | TokenRequested
+    | CredentialsWithheld
+    | FillStarted
+    | FillFinished
+    | DigestMismatched
+    | StaleServed
+    | Evicted
+    | CacheResized
+    | StoreTroubled
+    | TaskCrashed
+)
+
+
+class Observer(Protocol):
+    """Told of every event, on the loop; must be quick and never raise."""
+
+    def notify(self, event: Event) -> None:
+        """Take note of `event`."""

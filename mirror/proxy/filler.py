@@ -1,0 +1,162 @@
+"""The writer of fills: one transfer a digest, through a partial file, verified, into the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from mirror.errors import (
+    DigestMismatch,
+    MirrorError,
+    ShuttingDown,
+    StoreFailed,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from mirror.oci.digest import Digest
+from mirror.proxy.events import DigestMismatched, FillFinished, FillStarted, Observer, StoreTroubled
+from mirror.proxy.fill import Fill
+from mirror.proxy.interfaces import BlobStore, PartialFile, Records, Transfer, Upstream
+from mirror.proxy.progress import FillState, Progress
+from mirror.proxy.routing import Route
+from mirror.proxy.tasks import Tasks
+
+AGREE_WITHIN = 20.0
+"""Seconds upstream has to say whether it will deliver, token and redirects included."""
+
+
+class Filler:
+    """All fills of this process, at most one a digest."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        store: BlobStore,
+        records: Records,
+        tasks: Tasks,
+        observer: Observer,
+    ) -> None:
+        self._upstreams = upstreams
+        self._store = store
+        self._records = records
+        self._tasks = tasks
+        self._observer = observer
+        self._fills: dict[Digest, Fill] = {}
+
+    def find(self, digest: Digest) -> Fill | None:
+        """Return the fill of this digest that can be joined."""
+        return self._fills.get(digest)
+
+    def join_or_start(self, route: Route, digest: Digest) -> tuple[Fill, bool]:
+        """Return the fill of this digest and whether it was there to be joined; else it starts through `route`.
+
+        A fill that was there may be another repository's: reading it takes a grant of one's own.
+        """
+        if fill := self._fills.get(digest):
+            return fill, True
+        fill = self._fills[digest] = Fill(route, digest)
+        self._tasks.spawn(self._run(fill), name=f"fill {digest}")
+        return fill, False
+
+    async def _run(self, fill: Fill) -> None:
+        try:
+            if await self._stored(fill.digest):
+                fill.found()
+                return
+            transfer, size = await self._agree(fill)
+            try:
+                await self._write(fill, transfer, size)
+            finally:
+                transfer.close()
+        except MirrorError as error:
+            fill.fail(error)
+        except BaseException:
+            fill.fail(ShuttingDown("the fill was interrupted"))
+            raise
+        finally:
+            self._land(fill)
+
+    async def _stored(self, digest: Digest) -> bool:
+        # An earlier fill may have committed between its caller's look into the store and this one's start.
+        body = await self._store.open(digest)
+        if body is not None:
+            body.close()
+        return body is not None
+
+    async def _agree(self, fill: Fill) -> tuple[Transfer, int | None]:
+        upstream, repository = self._upstreams[fill.route.upstream], fill.route.repository
+        try:
+            async with asyncio.timeout(AGREE_WITHIN):
+                transfer = await upstream.get_blob(repository, fill.digest)
+                size = transfer.size
+                if size is None:
+                    size = await _size_by_head(upstream, fill)
+        except TimeoutError:
+            raise UpstreamTimeout("upstream did not answer in time") from None
+        await self._records.grant(fill.route, fill.digest)
+        return transfer, size
+
+    async def _write(self, fill: Fill, transfer: Transfer, size: int | None) -> None:
+        partial = await self._store.begin(fill.digest)
+        progress = fill.begin(partial, size)
+        self._observer.notify(FillStarted(fill.route.upstream, fill.digest))
+        try:
+            await self._copy(transfer, partial, progress)
+            self._verify(fill, partial)
+            progress.enter(FillState.VERIFIED)
+            transfer.close()
+            await self._keep(fill, partial, progress)
+        except BaseException as error:
+            fill.fail(error if isinstance(error, MirrorError) else ShuttingDown("the fill was interrupted"))
+            if not isinstance(error, MirrorError):
+                raise
+        finally:
+            if progress.state is not FillState.COMMITTED:
+                await partial.discard()
+            self._observer.notify(_finished(fill, progress))
+            self._land(fill)
+            await fill.unread()
+            await partial.close()
+
+    async def _copy(self, transfer: Transfer, partial: PartialFile, progress: Progress) -> None:
+        while data := await transfer.read():
+            if progress.total is not None and progress.prefix + len(data) > progress.total:
+                raise UpstreamInvalid("upstream sent more bytes than it declared")
+            await partial.append(data)
+            progress.advance(len(data))
+        if progress.total is not None and progress.prefix < progress.total:
+            raise UpstreamInvalid("upstream sent fewer bytes than it declared")
+
+    def _verify(self, fill: Fill, partial: PartialFile) -> None:
+        if not partial.verified():
+            self._observer.notify(DigestMismatched(fill.route.upstream, fill.digest))
+            raise DigestMismatch("upstream sent bytes that do not have the blob's digest")
+
+    async def _keep(self, fill: Fill, partial: PartialFile, progress: Progress) -> None:
+        if not self._store.admits(progress.prefix):
+            # Too large for the cache: whoever reads it now is served, and then it goes.
+            await fill.unread()
+            return
+        try:
+            await partial.commit()
+            progress.enter(FillState.COMMITTED)
+        except StoreFailed as error:
+            # The bytes are right and on their way to the readers; only the next client has to fetch them again.
+            self._observer.notify(StoreTroubled("commit of a blob", error))
+
+    def _land(self, fill: Fill) -> None:
+        if self._fills.get(fill.digest) is fill:
+            del self._fills[fill.digest]
+
+
+async def _size_by_head(upstream: Upstream, fill: Fill) -> int | None:
+    try:
+        return await upstream.head_blob(fill.route.repository, fill.digest)
+    except UpstreamUnavailable:
+        return None
+
+
+def _finished(fill: Fill, progress: Progress) -> FillFinished:
+    committed = progress.state is FillState.COMMITTED
+    return FillFinished(fill.route.upstream, fill.digest, progress.prefix, committed, fill.error)

@@ -1,0 +1,103 @@
+"""Pulling a blob, as a story: the store, else the fill under way, else a new fill; never without a grant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mirror.errors import MirrorError, StoreFailed
+from mirror.oci.digest import Digest
+from mirror.proxy.access import Access
+from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.filler import Filler
+from mirror.proxy.interfaces import BlobStore, Body, Records, Upstream
+from mirror.proxy.routing import Route
+
+_ATTEMPTS = 3
+# A blob may be committed, evicted or abandoned by another repository's fill between two looks; not for ever.
+
+
+@dataclass(frozen=True, slots=True)
+class PulledBlob:
+    """A blob ready to be sent; whoever gets it closes `body`."""
+
+    body: Body
+    status: CacheStatus
+
+
+@dataclass(frozen=True, slots=True)
+class BlobHead:
+    """What a HEAD tells of a blob; `size` in bytes, None where upstream did not say."""
+
+    size: int | None
+    status: CacheStatus
+
+
+class PullBlob:
+    """Serves blobs from the store and fills it."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        store: BlobStore,
+        records: Records,
+        access: Access,
+        filler: Filler,
+    ) -> None:
+        self._upstreams = upstreams
+        self._store = store
+        self._records = records
+        self._access = access
+        self._filler = filler
+
+    async def pull(self, route: Route, digest: Digest) -> PulledBlob:
+        """Return the blob, complete or growing.
+
+        Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not take it.
+        """
+        for _ in range(_ATTEMPTS):
+            if body := await self._store.open(digest):
+                return await self._stored(route, digest, body)
+            if pulled := await self._filling(route, digest):
+                return pulled
+        raise StoreFailed("the blob vanishes as often as it is fetched")
+
+    async def head(self, route: Route, digest: Digest) -> BlobHead:
+        """Return the blob's size without fetching it; raises as `pull` does."""
+        if body := await self._store.open(digest):
+            pulled = await self._stored(route, digest, body)
+            pulled.body.close()
+            return BlobHead(pulled.body.size, pulled.status)
+        fill = self._filler.find(digest)
+        if fill is not None and fill.route == route and (size := await fill.size()) is not None:
+            return BlobHead(size, CacheStatus(Outcome.COLLAPSED))
+        size = await self._upstreams[route.upstream].head_blob(route.repository, digest)
+        await self._records.grant(route, digest)
+        return BlobHead(size, CacheStatus(Outcome.MISS))
+
+    async def _stored(self, route: Route, digest: Digest, body: Body) -> PulledBlob:
+        try:
+            asked = await self._confirm(route, digest)
+        except BaseException:
+            body.close()
+            raise
+        return PulledBlob(body, CacheStatus(Outcome.REVALIDATED if asked else Outcome.HIT))
+
+    async def _filling(self, route: Route, digest: Digest) -> PulledBlob | None:
+        fill, joined = self._filler.join_or_start(route, digest)
+        if fill.route != route:
+            await self._confirm(route, digest)
+        try:
+            body = await fill.open()
+        except MirrorError:
+            if fill.route != route:
+                return None
+            raise
+        if body is None:
+            return None
+        outcome = Outcome.COLLAPSED if joined else Outcome.MISS
+        return PulledBlob(body, CacheStatus(outcome, stored=self._store.admits(body.size or 0)))
+
+    async def _confirm(self, route: Route, digest: Digest) -> bool:
+        upstream = self._upstreams[route.upstream]
+        return await self._access.confirm(route, digest, lambda: upstream.head_blob(route.repository, digest))

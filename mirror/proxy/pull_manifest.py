@@ -1,0 +1,185 @@
+"""Pulling a manifest, as a story: the record, its freshness, one flight, upstream's HEAD, the digest, the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mirror.errors import Refused, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
+from mirror.oci.descriptor import Manifest
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference, Tag
+from mirror.proxy.access import Access
+from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.events import Observer, StaleServed
+from mirror.proxy.failures import Failures
+from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
+from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
+from mirror.proxy.routing import Route
+from mirror.proxy.single_flight import SingleFlight
+from mirror.proxy.tasks import Tasks
+
+ANSWER_WITHIN = 20.0
+"""Seconds upstream has when there is nothing to fall back on; containerd waits 30 for our headers."""
+
+REVALIDATE_WITHIN = 5.0
+"""Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class PulledManifest:
+    """A manifest ready to be sent; `age` in seconds since upstream vouched for the tag, None for a digest."""
+
+    manifest: Manifest
+    status: CacheStatus
+    age: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What manifests are pulled into and from."""
+
+    manifests: ManifestStore
+    records: Records
+    failures: Failures
+    policy: FreshnessPolicy
+    clock: Clock
+
+
+class PullManifest:
+    """Serves manifests by tag and by digest, and keeps them."""
+
+    def __init__(
+        self,
+        upstreams: Mapping[str, Upstream],
+        memory: Memory,
+        access: Access,
+        tasks: Tasks,
+        observer: Observer,
+    ) -> None:
+        self._upstreams = upstreams
+        self._manifests = memory.manifests
+        self._records = memory.records
+        self._failures = memory.failures
+        self._policy = memory.policy
+        self._clock = memory.clock
+        self._access = access
+        self._observer = observer
+        self._flights = SingleFlight[PulledManifest](tasks)
+
+    async def pull(self, route: Route, reference: Reference) -> PulledManifest:
+        """Return the manifest; what a tag answers was upstream's within its TTL, or says that it is stale.
+
+        Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not take it.
+        """
+        if isinstance(reference, Digest):
+            return await self._by_digest(route, reference)
+        return await self._by_tag(route, reference)
+
+    # By tag. ---------------------------------------------------------------------------------------------
+
+    async def _by_tag(self, route: Route, tag: Tag) -> PulledManifest:
+        record = await self._records.tag(route, tag)
+        if record is not None and (fresh := await self._fresh(record)):
+            return fresh
+        pulled, joined = await self._flights.run((route, tag), lambda: self._revalidate(route, tag))
+        return _collapsed(pulled) if joined else pulled
+
+    async def _fresh(self, record: TagRecord) -> PulledManifest | None:
+        now = self._clock()
+        if judge(record, self._policy, now) is not Freshness.FRESH:
+            return None
+        manifest = await self._manifests.get(record.digest)
+        return None if manifest is None else PulledManifest(manifest, CacheStatus(Outcome.HIT), record.age(now))
+
+    async def _revalidate(self, route: Route, tag: Tag) -> PulledManifest:
+        record = await self._records.tag(route, tag)
+        if record is not None and (fresh := await self._fresh(record)):
+            return fresh
+        stale = await self._usable(record)
+        try:
+            await self._failures.recall(route, tag)
+            return await self._ask(route, tag, REVALIDATE_WITHIN if stale else ANSWER_WITHIN)
+        except UpstreamUnavailable as error:
+            await self._failures.remember(route, tag, error)
+            if stale is None:
+                raise
+            self._observer.notify(StaleServed(route.upstream, error))
+            return stale
+        except Refused as error:
+            await self._failures.remember(route, tag, error)
+            await self._records.forget_tag(route, tag)
+            raise
+
+    async def _usable(self, record: TagRecord | None) -> PulledManifest | None:
+        now = self._clock()
+        if record is None or judge(record, self._policy, now) is Freshness.EXPIRED:
+            return None
+        manifest = await self._manifests.get(record.digest)
+        status = CacheStatus(Outcome.STALE, detail="upstream-unavailable")
+        return None if manifest is None else PulledManifest(manifest, status, record.age(now))
+
+    async def _ask(self, route: Route, tag: Tag, seconds: float) -> PulledManifest:
+        asked_at = self._clock()
+        try:
+            async with asyncio.timeout(seconds):
+                manifest, outcome = await self._resolve(route, tag)
+        except TimeoutError:
+            raise UpstreamTimeout("upstream did not answer in time") from None
+        if outcome is Outcome.MISS:
+            await self._manifests.put(manifest)
+        await self._records.grant(route, manifest.digest)
+        record = TagRecord(manifest.digest, asked_at)
+        await self._records.put_tag(route, tag, record)
+        stored = outcome is Outcome.MISS
+        return PulledManifest(manifest, CacheStatus(outcome, stored), record.age(self._clock()))
+
+    async def _resolve(self, route: Route, tag: Tag) -> tuple[Manifest, Outcome]:
+        upstream = self._upstreams[route.upstream]
+        remote = await upstream.head_manifest(route.repository, tag)
+        if remote is None:
+            return await upstream.get_manifest(route.repository, tag), Outcome.MISS
+        if manifest := await self._manifests.get(remote.digest):
+            return manifest, Outcome.REVALIDATED
+        try:
+            return await upstream.get_manifest(route.repository, remote.digest), Outcome.MISS
+        except Refused as error:
+            raise UpstreamInvalid("upstream names a manifest and then refuses it") from error
+
+    # By digest. ------------------------------------------------------------------------------------------
+
+    async def _by_digest(self, route: Route, digest: Digest) -> PulledManifest:
+        if manifest := await self._manifests.get(digest):
+            return await self._permitted(route, manifest)
+        pulled, joined = await self._flights.run((route, digest), lambda: self._fetch(route, digest))
+        return _collapsed(pulled) if joined else pulled
+
+    async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
+        upstream = self._upstreams[route.upstream]
+        asked = await self._access.confirm(
+            route, manifest.digest, lambda: upstream.head_manifest(route.repository, manifest.digest)
+        )
+        return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED if asked else Outcome.HIT))
+
+    async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
+        if manifest := await self._manifests.get(digest):
+            return await self._permitted(route, manifest)
+        try:
+            await self._failures.recall(route, digest)
+            async with asyncio.timeout(ANSWER_WITHIN):
+                manifest = await self._upstreams[route.upstream].get_manifest(route.repository, digest)
+        except TimeoutError:
+            raise UpstreamTimeout("upstream did not answer in time") from None
+        except (Refused, UpstreamUnavailable) as error:
+            await self._failures.remember(route, digest, error)
+            raise
+        await self._manifests.put(manifest)
+        await self._records.grant(route, digest)
+        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored=True))
+
+
+def _collapsed(pulled: PulledManifest) -> PulledManifest:
+    if pulled.status.outcome is not Outcome.MISS:
+        return pulled
+    return PulledManifest(pulled.manifest, CacheStatus(Outcome.COLLAPSED), pulled.age)

@@ -1,0 +1,33 @@
+"""Single flight: one look-up a key at a time, shared by all who ask meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Hashable
+from typing import Any, Generic, TypeVar
+
+from mirror.proxy.tasks import Tasks, outcome_of
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """Runs work under a key once; everyone who comes before it ends gets the same result or the same error.
+
+    The work is a task of its own: the one who caused it may be cancelled without harm to the others. It should
+    look into the cache again before it asks upstream, since an earlier flight may just have landed.
+    """
+
+    def __init__(self, tasks: Tasks) -> None:
+        self._tasks = tasks
+        self._flights: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
+        """Return the result of the flight under `key` and whether it was joined rather than started."""
+        flight = self._flights.get(key)
+        joined = flight is not None
+        if flight is None:
+            flight = self._tasks.spawn(work(), name=f"flight {key}")
+            self._flights[key] = flight
+            flight.add_done_callback(lambda _: self._flights.pop(key))
+        return await outcome_of(flight), joined

@@ -1,0 +1,1 @@
+"""Inbound: the distribution API over HTTP. Translates, never decides."""

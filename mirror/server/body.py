@@ -1,0 +1,146 @@
+"""The only sender of blob bodies: a body is exactly as long as declared, or the connection is cut.
+
+Bytes go from file to socket by `sendfile`, on a duplicate of the connection's socket once aiohttp has written the
+headers; complete and growing files are sent alike. Whatever else happens, an error included, ends the connection
+before anything else could be written into the body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from aiohttp import web
+
+from mirror.errors import BodyCut, MirrorError
+from mirror.proxy.events import RequestFinished
+from mirror.proxy.interfaces import Body
+from mirror.server.exchange import Exchange
+from mirror.server.ranges import Span
+
+WINDOW = 1024 * 1024
+"""Bytes handed to the kernel at once, and read ahead at once."""
+
+STALL_SECONDS = 60.0
+"""How long a client may take nothing before its connection is cut."""
+
+
+async def send_span(exchange: Exchange, response: web.StreamResponse, body: Body, span: Span) -> None:
+    """Send the head of `response`, which declares the length of `span`, and then these bytes of `body`."""
+    with _whole_or_cut(exchange, response):
+        await response.prepare(exchange.request)
+        with _own_socket(exchange.request) as target:
+            await _flush_head(exchange.request)
+            offset = span.start
+            while offset < span.stop:
+                end = min(await body.sendable(offset), span.stop)
+                if end <= offset:
+                    raise BodyCut("the body ended before its declared length")
+                await _send(target, body, offset, end, exchange.note)
+                offset = end
+
+
+async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body: Body) -> None:
+    """Send a body whose length nobody told, in chunks; the last one only once the digest is verified."""
+    with _whole_or_cut(exchange, response):
+        response.enable_chunked_encoding()
+        await response.prepare(exchange.request)
+        offset = 0
+        while (end := await body.sendable(offset)) > offset:
+            stop = min(end, offset + WINDOW)
+            await body.load(offset, stop)
+            async with asyncio.timeout(STALL_SECONDS):
+                await response.write(os.pread(body.fileno(), stop - offset, offset))
+            exchange.note.sent += stop - offset
+            offset = stop
+        await response.write_eof()
+
+
+@contextmanager
+def _whole_or_cut(exchange: Exchange, response: web.StreamResponse) -> Iterator[None]:
+    try:
+        yield
+    except (MirrorError, OSError, TimeoutError) as error:
+        _cut(exchange.request, response)
+        exchange.note.cause = _why(error)
+    except BaseException:
+        _cut(exchange.request, response)
+        raise
+
+
+def _cut(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    response.force_close()
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _why(error: Exception) -> str:
+    match error:
+        case MirrorError():
+            return f"body cut: {error}"
+        case ConnectionError():
+            return "the client went away"
+        case TimeoutError():
+            return f"the client took nothing for {STALL_SECONDS:.0f} s"
+    return f"body cut: {type(error).__name__}"
+
+
+@contextmanager
+def _own_socket(request: web.BaseRequest) -> Iterator[int]:
+    """Give a descriptor of the connection that is ours to wait on; asyncio keeps its own to itself."""
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    connection: socket.socket = transport.get_extra_info("socket")
+    duplicate = os.dup(connection.fileno())
+    try:
+        yield duplicate
+    finally:
+        os.close(duplicate)
+
+
+async def _flush_head(request: web.BaseRequest) -> None:
+    """Wait until the headers have left the transport's buffer, so that nothing overtakes them."""
+    assert request.transport is not None  # noqa: S101  # narrowed by _own_socket
+    request.transport.set_write_buffer_limits(high=0)
+    request.writer.send_headers()
+    async with asyncio.timeout(STALL_SECONDS):
+        await request.writer.drain()
+
+
+async def _send(target: int, body: Body, start: int, stop: int, note: RequestFinished) -> None:
+    offset = start
+    while offset < stop:
+        end = min(offset + WINDOW, stop)
+        await body.load(offset, end)
+        while offset < end:
+            try:
+                sent = os.sendfile(target, body.fileno(), offset, end - offset)
+            except BlockingIOError:
+                await _writable(target)
+                continue
+            if sent == 0:
+                raise BodyCut("the file is shorter than it was")
+            offset += sent
+            note.sent += sent
+        # A fast client would otherwise keep the loop to itself.
+        await asyncio.sleep(0)
+
+
+async def _writable(target: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: asyncio.Future[None] = loop.create_future()
+    loop.add_writer(target, _set, ready)
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            await ready
+    finally:
+        loop.remove_writer(target)
+
+
+def _set(ready: asyncio.Future[None]) -> None:
+    if not ready.done():
+        ready.set_result(None)

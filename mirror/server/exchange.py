@@ -1,0 +1,54 @@
+"""One request and the answer to it: what handlers read, annotate and build responses with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from mirror.oci.error_codes import ErrorCode, error_body
+from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.events import RequestFinished
+
+
+def _common_headers() -> dict[str, str]:
+    return {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request, the note that will be counted and logged, and headers that every answer to it carries."""
+
+    request: web.BaseRequest
+    note: RequestFinished
+    headers: dict[str, str] = field(default_factory=_common_headers)
+
+    @property
+    def is_head(self) -> bool:
+        """Tell whether only the head of the answer is wanted."""
+        return self.request.method == "HEAD"
+
+    def record(self, status: CacheStatus) -> None:
+        """Note what the cache did, for the client and for the operator."""
+        self.headers["Cache-Status"] = str(status)
+        self.note.outcome = status.outcome
+        self.note.source = "upstream" if status.outcome in (Outcome.MISS, Outcome.COLLAPSED) else "cache"
+
+    def respond(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> web.Response:
+        """Return a complete answer; aiohttp leaves the body of an answer to HEAD out, and its length in."""
+        self.note.sent = 0 if self.is_head else len(body)
+        return web.Response(status=status, body=body, headers={**self.headers, **headers})
+
+    def respond_json(self, body: bytes, status: int = 200) -> web.Response:
+        """Return a complete answer in JSON."""
+        return self.respond(body, {"Content-Type": "application/json"}, status)
+
+    def refuse(self, status: int, code: ErrorCode, message: str) -> web.Response:
+        """Return an answer whose body is the spec's error document."""
+        self.headers.setdefault("Cache-Status", "mirror")
+        return self.respond_json(error_body(code, message), status)
+
+    def stream(self, headers: Mapping[str, str]) -> web.StreamResponse:
+        """Return an answer whose body is sent separately."""
+        return web.StreamResponse(headers={**self.headers, **headers})

@@ -1,0 +1,93 @@
+"""A listening socket with aiohttp's server behind it."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from mirror.errors import ConfigError
+from mirror.oci.error_codes import ErrorCode, error_body
+
+_KEEPALIVE_SECONDS = 75.0
+_MAX_LINE = 16 * 1024
+_MAX_HEADER = 32 * 1024
+
+BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class _Connection(RequestHandler):
+    """A connection that answers what is not HTTP in the words of the distribution spec, and logs no traceback."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to a request that aiohttp could not parse, or that failed beyond our own handlers."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun")
+        body = error_body(ErrorCode.UNSUPPORTED, "not a proper HTTP request")
+        headers = {"Content-Type": "application/json", "Cache-Status": "mirror"}
+        response = web.Response(status=status, body=body, headers=headers)
+        response.force_close()
+        return response
+
+
+class BareServer(web.Server):
+    """aiohttp's low-level server: one handler, no router."""
+
+    def __call__(self) -> RequestHandler:
+        """Return the protocol of a new connection."""
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+def bare_runner(handler: BareHandler, drain_seconds: float) -> web.ServerRunner:
+    """Return a runner that gives every request to `handler`, and lets requests finish for so long at its end."""
+    server = BareServer(
+        handler,
+        access_log=None,
+        logger=logging.getLogger("mirror.server"),
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        max_line_size=_MAX_LINE,
+        max_field_size=_MAX_HEADER,
+    )
+    return web.ServerRunner(server, shutdown_timeout=drain_seconds)
+
+
+class Listener:
+    """An address that is listened on; `key` is the path of its field in the configuration."""
+
+    def __init__(self, key: str, host: str, port: int, runner: web.BaseRunner) -> None:
+        self._key = key
+        self._host = host
+        self._port = port
+        self._runner = runner
+
+    async def start(self) -> None:
+        """Begin to listen; raises ConfigError if the address cannot be had."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = "is in use" if error.errno == errno.EADDRINUSE else "cannot be listened on"
+            raise ConfigError(self._key, f"{self.address} {reason}") from error
+        self._port = self._runner.addresses[0][1]
+
+    @property
+    def address(self) -> str:
+        """Where it listens, as host:port; the real port once it has started."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{host}:{self._port}"
+
+    async def stop(self) -> None:
+        """Take no new connections, let the runner's requests finish, and close everything."""
+        await self._runner.cleanup()

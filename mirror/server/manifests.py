@@ -1,0 +1,38 @@
+"""`/v2/<name>/manifests/<reference>`: HEAD and GET."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from mirror.oci.reference import Reference
+from mirror.proxy.cache_status import Outcome
+from mirror.proxy.pull_manifest import PulledManifest, PullManifest
+from mirror.proxy.routing import Route
+from mirror.server.exchange import Exchange
+
+
+class ManifestHandler:
+    """Answers requests for manifests; a HEAD is a GET without its body."""
+
+    def __init__(self, pull: PullManifest) -> None:
+        self._pull = pull
+
+    async def serve(self, exchange: Exchange, route: Route, reference: Reference) -> web.Response:
+        """Return the answer."""
+        pulled = await self._pull.pull(route, reference)
+        exchange.record(pulled.status)
+        return exchange.respond(pulled.manifest.data, _headers(pulled))
+
+
+def _headers(pulled: PulledManifest) -> dict[str, str]:
+    headers = {
+        "Content-Type": pulled.manifest.media_type,
+        "Docker-Content-Digest": str(pulled.manifest.digest),
+        "ETag": f'"{pulled.manifest.digest}"',
+    }
+    if pulled.age is not None:
+        headers["Age"] = str(pulled.age)
+    if pulled.status.outcome is Outcome.STALE:
+        # The distribution spec's way of telling a person something through their client ("Warnings").
+        headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {pulled.age} s ago"'
+    return headers

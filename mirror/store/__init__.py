@@ -1,0 +1,1 @@
+"""At rest: the only users of files, diskcache and aiocache."""

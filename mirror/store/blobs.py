@@ -1,0 +1,110 @@
+"""Committed blobs: plain read-only files named by their digest. A hit is a file that opens."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+from mirror.errors import InvalidDigest
+from mirror.oci.digest import Digest
+from mirror.store.files import Folder
+from mirror.store.index import Index
+from mirror.store.partial import Partial
+from mirror.store.reading import StoredBlob
+from mirror.store.threads import Threads
+
+ALGORITHMS = ("sha256", "sha512")
+
+
+class Blobs:
+    """The folders `blobs/` and `partial/` (see interfaces.BlobStore); `grown` is called after every commit."""
+
+    def __init__(
+        self, path: Path, index: Index, threads: Threads, max_size: int, grown: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._path = path
+        self._index = index
+        self._threads = threads
+        self._max_size = max_size
+        self._grown = grown
+        self._leases: Counter[Digest] = Counter()
+        self._folders: dict[str, Folder] = {}
+
+    async def start(self) -> None:
+        """Open the folders and sweep what unfinished fills left behind."""
+        await self._threads.run(self._open_folders)
+
+    def _open_folders(self) -> None:
+        self._partial = Folder(self._path / "partial")
+        for leftover in list(self._partial.entries()):
+            self._partial.remove(leftover.name)
+        for algorithm in ALGORITHMS:
+            self._folders[algorithm] = Folder(self._path / "blobs" / algorithm)
+
+    def files(self) -> Iterator[tuple[Digest, int, float]]:
+        """Yield digest, size and time of writing of every committed file; blocks, so call it in a thread."""
+        for algorithm, folder in self._folders.items():
+            for entry in folder.entries():
+                try:
+                    yield Digest(algorithm, entry.name), entry.size, entry.modified
+                except InvalidDigest:
+                    continue
+
+    async def open(self, digest: Digest) -> StoredBlob | None:
+        """Return the blob under a lease, or None; only here does a file become a hit."""
+        self._leases[digest] += 1
+        try:
+            opened = await self._threads.run(self._folders[digest.algorithm].open, digest.encoded)
+        except BaseException:
+            self._release(digest)
+            raise
+        if opened is None:
+            self._release(digest)
+            self._index.remove(digest)
+            return None
+        fd, size = opened
+        if digest in self._index:
+            self._index.touch(digest)
+        else:
+            self._index.add(digest, size, is_manifest=False)
+        return StoredBlob(fd, size, self._threads, lambda: self._release(digest))
+
+    async def begin(self, digest: Digest, *, is_manifest: bool = False) -> Partial:
+        """Return a new partial file, which adds itself to the index when it is committed."""
+        target = self._folders[digest.algorithm]
+
+        async def committed(size: int) -> None:
+            self._index.add(digest, size, is_manifest=is_manifest)
+            await self._grown()
+
+        partial = Partial(digest, self._partial, target, self._threads, committed)
+        await partial.create()
+        return partial
+
+    def admits(self, size: int) -> bool:
+        """Tell whether a file of this size fits into the cache at all."""
+        return size <= self._max_size
+
+    def is_leased(self, digest: Digest) -> bool:
+        """Tell whether the blob is being read."""
+        return digest in self._leases
+
+    async def remove(self, digest: Digest) -> None:
+        """Remove the file: first its row, then its name. Readers keep it open."""
+        self._index.remove(digest)
+        await self._threads.run(self._folders[digest.algorithm].remove, digest.encoded)
+
+    def usable(self) -> bool:
+        """Tell whether the disk takes new files; blocks, so call it in a thread."""
+        return self._partial.writable()
+
+    def close(self) -> None:
+        """Let go of the folders."""
+        for folder in (*self._folders.values(), self._partial):
+            folder.close()
+
+    def _release(self, digest: Digest) -> None:
+        self._leases[digest] -= 1
+        if not self._leases[digest]:
+            del self._leases[digest]

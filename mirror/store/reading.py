@@ -1,0 +1,56 @@
+"""Files held open for reading: committed blobs, and partial files that still grow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from mirror.store.files import in_memory, read_ahead
+from mirror.store.threads import Threads
+
+
+class ReadableFile:
+    """A descriptor of its own, and the threads that read ahead for it (see interfaces.OpenFile)."""
+
+    def __init__(self, fd: int, threads: Threads) -> None:
+        self._fd = fd
+        self._threads = threads
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+        return self._fd
+
+    async def load(self, start: int, stop: int) -> None:
+        """Read the range into memory, in a thread, unless it is there."""
+        if start < stop and not in_memory(self._fd, start, stop):
+            await self._threads.run(read_ahead, self._fd, start, stop)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+class StoredBlob(ReadableFile):
+    """A committed blob (see interfaces.Body); `closed` is called when its reader lets go."""
+
+    def __init__(self, fd: int, size: int, threads: Threads, closed: Callable[[], None]) -> None:
+        super().__init__(fd, threads)
+        self._size = size
+        self._closed = closed
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return self._size
+
+    async def sendable(self, offset: int) -> int:
+        """Return the length: all of it is verified."""
+        return max(offset, self._size)
+
+    def close(self) -> None:
+        """Close the descriptor and give up the lease."""
+        if self._fd >= 0:
+            super().close()
+            self._closed()

@@ -1,0 +1,89 @@
+"""What upstreams said: tags, media types and grants; in the `records/` table, the hot ones in memory."""
+
+from __future__ import annotations
+
+import json
+
+from cachetools import LRUCache
+
+from mirror.errors import RequestError
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Tag
+from mirror.proxy.freshness import TagRecord
+from mirror.proxy.routing import Route
+from mirror.store.rows import Rows
+
+_HOT_ROWS = 50_000
+_ABSENT = ""
+
+
+class StoredRecords:
+    """Tags, media types and grants (see interfaces.Records).
+
+    Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self._hot: LRUCache[str, str] = LRUCache(_HOT_ROWS)
+        self.changed = False
+        """True once anything was written; whoever saves a copy sets it back."""
+
+    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+        """Return what the tag last pointed to."""
+        return parse_tag_record(await self._get(f"tag {route}:{tag}"))
+
+    async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
+        """Note what the tag points to."""
+        await self._put(f"tag {route}:{tag}", json.dumps([str(record.digest), record.validated_at]))
+
+    async def forget_tag(self, route: Route, tag: Tag) -> None:
+        """Forget the tag."""
+        await self._put(f"tag {route}:{tag}", _ABSENT)
+
+    async def media_type(self, digest: Digest) -> str | None:
+        """Return the media type of a stored manifest."""
+        return await self._get(f"type {digest}") or None
+
+    async def put_media_type(self, digest: Digest, media_type: str) -> None:
+        """Note the media type of a manifest."""
+        await self._put(f"type {digest}", media_type)
+
+    async def granted(self, route: Route, digest: Digest) -> bool:
+        """Tell whether upstream has said yes to this digest in this repository."""
+        return await self._get(f"grant {route}@{digest}") != _ABSENT
+
+    async def grant(self, route: Route, digest: Digest) -> None:
+        """Note that upstream said yes."""
+        if not await self.granted(route, digest):
+            await self._put(f"grant {route}@{digest}", "yes")
+
+    async def rows(self) -> dict[str, str]:
+        """Return a copy of all rows."""
+        return await self._rows.items()
+
+    async def restore(self, rows: dict[str, str]) -> None:
+        """Take over rows that were saved elsewhere."""
+        await self._rows.write(rows)
+
+    async def _get(self, key: str) -> str:
+        value = self._hot.get(key)
+        if value is None:
+            value = await self._rows.get(key) or _ABSENT
+            self._hot.setdefault(key, value)
+        return value
+
+    async def _put(self, key: str, value: str) -> None:
+        # Memory first: whoever asks while the row is being written gets the new value.
+        self._hot[key] = value
+        self.changed = True
+        await self._rows.write({key: value or None})
+
+
+def parse_tag_record(value: str) -> TagRecord | None:
+    """Return the tag record that a row holds, None for one that is absent or damaged."""
+    try:
+        digest, validated_at = json.loads(value or "null")
+        return TagRecord(Digest.parse(digest), float(validated_at))
+    except (ValueError, TypeError, AttributeError, RequestError):
+        return None

@@ -1,0 +1,134 @@
+"""Tables of small strings that survive a restart; the only user of diskcache.
+
+A table is a hint. Whatever goes wrong with it is reported and answered as if the row were not there.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import diskcache
+from diskcache.core import MODE_RAW
+
+from mirror.errors import StoreFailed
+from mirror.proxy.events import Observer, StoreTroubled
+from mirror.store.threads import Threads
+
+T = TypeVar("T")
+
+_BUSY_SECONDS = 5
+_SETTINGS: dict[str, Any] = {
+    # All are given, because those of an existing database would win otherwise.
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "none",
+    "size_limit": 2**40,
+    "cull_limit": 0,
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 2**13,
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 2**26,
+    "sqlite_synchronous": 1,
+    "disk_min_file_size": 2**20,
+    "disk_pickle_protocol": 0,
+}
+
+
+class StringsOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Keys and values are strings kept in the database itself: nothing is pickled, no other file is opened.
+
+    diskcache pickles whatever it does not know, on the way in and on the way out (CVE-2025-69872).
+    """
+
+    def put(self, key: object) -> tuple[str, bool]:
+        """Return the database form of a key; raises TypeError for anything but a string."""
+        if type(key) is not str:
+            raise TypeError("a key is a string")
+        return key, True
+
+    def get(self, key: object, raw: object) -> str:
+        """Return the key of a database row; raises ValueError for a row somebody else wrote."""
+        if type(key) is not str or not raw:
+            raise ValueError("a row with a key that is not a string")
+        return key
+
+    def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, str]:
+        """Return the database form of a value; raises TypeError for anything but a string."""
+        if type(value) is not str or read:
+            raise TypeError("a value is a string")
+        return 0, MODE_RAW, None, value
+
+    def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> str:
+        """Return the value of a database row; raises ValueError for a row somebody else wrote."""
+        if mode != MODE_RAW or type(value) is not str:
+            raise ValueError("a row with a value that is not a string")
+        return value
+
+
+class Rows:
+    """One table, with a thread of its own: SQLite has one writer a process here."""
+
+    def __init__(self, folder: Path, observer: Observer) -> None:
+        self._folder = folder
+        self._observer = observer
+        self._threads = Threads(f"rows-{folder.name}", 1)
+        self._cache: Any = None
+
+    async def open(self) -> None:
+        """Open the table; one that cannot be used is moved aside and begun anew."""
+        await self._attempt("open", self._open, None)
+
+    async def get(self, key: str) -> str | None:
+        """Return the value of a row, None if there is none."""
+        value: str | None = await self._attempt("read", lambda: self._cache.get(key), None)
+        return value
+
+    async def write(self, changes: Mapping[str, str | None]) -> None:
+        """Set rows, or remove those whose value is None, in one transaction."""
+        if changes:
+            await self._attempt("write", lambda: self._write(changes), None)
+
+    async def items(self) -> dict[str, str]:
+        """Return all rows."""
+        return await self._attempt("read", lambda: {key: self._cache[key] for key in self._cache}, {})
+
+    async def close(self) -> None:
+        """Close the table; it cannot be opened again."""
+        if self._cache is not None:
+            await self._attempt("close", self._cache.close, None)
+        self._threads.close()
+
+    async def _attempt(self, doing: str, call: Callable[[], T], otherwise: T) -> T:
+        try:
+            return await self._threads.run(call)
+        except (sqlite3.Error, diskcache.Timeout, StoreFailed, ValueError, KeyError, AttributeError) as error:
+            self._observer.notify(StoreTroubled(f"{doing} of {self._folder.name}/", error))
+            return otherwise
+
+    def _open(self) -> None:
+        try:
+            self._cache = self._connect()
+        except (sqlite3.Error, diskcache.Timeout, ValueError):
+            os.rename(self._folder, self._folder.with_name(f"{self._folder.name}.broken-{time.time_ns()}"))
+            self._cache = self._connect()
+
+    def _connect(self) -> Any:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        cache = diskcache.Cache(str(self._folder), timeout=_BUSY_SECONDS, disk=StringsOnly, **_SETTINGS)
+        for key in cache:
+            cache.get(key)
+            break
+        return cache
+
+    def _write(self, changes: Mapping[str, str | None]) -> None:
+        with self._cache.transact():
+            for key, value in changes.items():
+                if value is None:
+                    self._cache.delete(key)
+                else:
+                    self._cache.set(key, value)

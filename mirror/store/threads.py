@@ -1,0 +1,41 @@
+"""Bounded threads for calls that block, so that one slow disk does not stop the loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import ParamSpec, TypeVar
+
+from mirror.errors import StoreFailed
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Threads:
+    """A pool of its own for one sort of work."""
+
+    def __init__(self, name: str, workers: int) -> None:
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=name)
+
+    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what the blocking call returns; an OSError becomes StoreFailed.
+
+        Cancellation waits for the call to end first: a file closed under a running call would lend its number
+        to another file.
+        """
+        job = asyncio.get_running_loop().run_in_executor(self._pool, lambda: call(*args, **kwargs))
+        try:
+            return await asyncio.shield(job)
+        except asyncio.CancelledError:
+            await asyncio.wait([job])
+            if not job.cancelled():
+                job.exception()
+            raise
+        except OSError as error:
+            raise StoreFailed(f"the disk refused: {error.strerror or type(error).__name__}") from error
+
+    def close(self) -> None:
+        """Wait for what runs, and end the threads."""
+        self._pool.shutdown(wait=True)

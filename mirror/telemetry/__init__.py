@@ -1,0 +1,1 @@
+"""Observers: what happened, as metrics and as log lines."""

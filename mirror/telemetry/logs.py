@@ -1,0 +1,108 @@
+"""Log lines: one a request, and one for whatever an operator should know. Text (logfmt) or JSON."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any
+
+import structlog
+
+from mirror.proxy import events
+
+_SHARED: list[Any] = [
+    structlog.processors.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+]
+
+
+def set_up(level: str, form: str) -> None:
+    """Send the log lines of the mirror and of its libraries to standard output, as `text` or `json`."""
+    final: list[Any] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        structlog.processors.format_exc_info,
+    ]
+    if form == "json":
+        final.append(structlog.processors.JSONRenderer())
+    else:
+        order = ["timestamp", "level", "event"]
+        final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=final))
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class Logs:
+    """Writes what happened (see events.Observer)."""
+
+    def __init__(self) -> None:
+        self._log: structlog.stdlib.BoundLogger = structlog.get_logger("mirror")
+
+    def lifecycle(self, event: str, **values: object) -> None:
+        """Write a line about the mirror itself: starting, listening, stopping."""
+        self._log.info(event, **values)
+
+    def notify(self, event: events.Event) -> None:  # noqa: C901  # a flat table of events
+        """Write a line about `event`, if it is worth one."""
+        match event:
+            case events.RequestFinished():
+                self._request(event)
+            case events.FillFinished(upstream, digest, size, _, error) if error is not None:
+                self._log.warning("fill failed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
+            case events.FillFinished(upstream, digest, size, committed):
+                self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed)
+            case events.DigestMismatched(upstream, digest):
+                self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
+            case events.StaleServed(upstream, error):
+                self._log.warning("serving stale", upstream=upstream, cause=_cause(error))
+            case events.TokenRequested(upstream, outcome) if outcome != "granted":
+                self._log.warning("no token", upstream=upstream, outcome=outcome)
+            case events.CredentialsWithheld(upstream, realm):
+                self._log.warning(
+                    "credentials withheld",
+                    upstream=upstream,
+                    realm=realm,
+                    todo=f"add it to upstreams.{upstream}.realms",
+                )
+            case events.Evicted(digest, size, reason):
+                self._log.info("evicted", digest=str(digest), bytes=size, reason=reason)
+            case events.StoreTroubled(doing, error):
+                self._log.error("disk trouble", doing=doing, cause=_cause(error))
+            case events.TaskCrashed(task, error):
+                self._log.error("bug", task=task, exc_info=error)
+
+    def _request(self, event: events.RequestFinished) -> None:
+        write = self._log.warning if event.cause else self._log.info
+        optional = {"cause": event.cause} if event.cause else {}
+        write(
+            "request",
+            client=event.client,
+            method=event.method,
+            path=event.path,
+            status=event.status,
+            kind=str(event.kind),
+            upstream=event.upstream,
+            outcome=str(event.outcome),
+            bytes=event.sent,
+            seconds=round(event.seconds, 6),
+            user_agent=event.user_agent,
+            **optional,
+        )
+
+
+def _cause(error: BaseException) -> str:
+    """Return an error with what caused it, which the client was not told."""
+    inner = error.__cause__
+    return str(error) if inner is None else f"{error} ({type(inner).__name__}: {str(inner)[:200]})"

@@ -1,0 +1,155 @@
+"""All metrics, on one page. Labels are closed sets: never a repository, a tag, a digest or an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+from mirror.proxy import events
+from mirror.proxy.cache_status import Kind, Outcome
+
+_SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
+_STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
+TOKEN_OUTCOMES = ("granted", "refused", "failed")
+
+# The names of the _created series would double every counter on the page.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """Counts events (see events.Observer); `registry` is what `/metrics` shows.
+
+    `upstreams` are the names of all upstreams there are, so that every series exists from the start.
+    """
+
+    def __init__(self, upstreams: Iterable[str], version: str, max_bytes: int) -> None:
+        self.registry = CollectorRegistry()
+        self._make_request_metrics()
+        self._make_upstream_metrics()
+        self._make_cache_metrics()
+        self._begin_at_zero(list(upstreams))
+        self._cache_max_bytes.set(max_bytes)
+        Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=self.registry).labels(
+            version
+        ).set(1)
+
+    def _make_request_metrics(self) -> None:
+        self._requests = Counter(
+            "mirror_requests_total",
+            "Requests of clients, by how they ended",
+            ["upstream", "kind", "outcome"],
+            registry=self.registry,
+        )
+        self._request_seconds = Histogram(
+            "mirror_request_duration_seconds",
+            "From a client's request to the end of its answer",
+            ["kind", "outcome"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._response_bytes = Counter(
+            "mirror_response_bytes_total",
+            "Body bytes sent to clients: from the cache, or while they came from upstream",
+            ["upstream", "source"],
+            registry=self.registry,
+        )
+
+    def _make_upstream_metrics(self) -> None:
+        self._upstream_requests = Counter(
+            "mirror_upstream_requests_total",
+            "Requests to upstreams, by the status of the answer; none where there was no answer",
+            ["upstream", "kind", "status"],
+            registry=self.registry,
+        )
+        self._upstream_seconds = Histogram(
+            "mirror_upstream_request_duration_seconds",
+            "From a request to an upstream to the head of its answer",
+            ["upstream", "kind"],
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._upstream_bytes = Counter(
+            "mirror_upstream_bytes_total",
+            "Body bytes of manifests and blobs received from upstreams",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self._digest_mismatches = Counter(
+            "mirror_digest_mismatches_total",
+            "Manifests and blobs that arrived with other bytes than their digest says",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self._token_requests = Counter(
+            "mirror_token_requests_total",
+            "Requests to token services: granted, refused or failed",
+            ["upstream", "outcome"],
+            registry=self.registry,
+        )
+
+    def _make_cache_metrics(self) -> None:
+        self._cache_bytes = Gauge("mirror_cache_bytes", "Bytes of committed files", registry=self.registry)
+        self._cache_max_bytes = Gauge(
+            "mirror_cache_max_bytes", "The limit of mirror_cache_bytes", registry=self.registry
+        )
+        self._cache_objects = Gauge("mirror_cache_objects", "Committed files", ["kind"], registry=self.registry)
+        self._evictions = Counter(
+            "mirror_evictions_total", "Files removed from the cache, by reason", ["reason"], registry=self.registry
+        )
+        self._fills = Gauge("mirror_fills_in_flight", "Blobs on their way into the cache", registry=self.registry)
+
+    def _begin_at_zero(self, upstreams: list[str]) -> None:
+        for upstream in upstreams:
+            for kind in (Kind.MANIFEST, Kind.BLOB):
+                for outcome in Outcome:
+                    self._requests.labels(upstream, kind, outcome)
+                self._upstream_seconds.labels(upstream, kind)
+            for source in ("cache", "upstream"):
+                self._response_bytes.labels(upstream, source)
+            for answer in TOKEN_OUTCOMES:
+                self._token_requests.labels(upstream, answer)
+            self._upstream_bytes.labels(upstream)
+            self._digest_mismatches.labels(upstream)
+        for kind in (Kind.MANIFEST, Kind.BLOB):
+            self._cache_objects.labels(kind)
+        self._evictions.labels("size")
+
+    def notify(self, event: events.Event) -> None:  # noqa: C901  # a flat table of events
+        """Count `event`."""
+        match event:
+            case events.RequestFinished():
+                self._request_finished(event)
+            case events.UpstreamAnswered(upstream, kind, status, seconds):
+                self._upstream_requests.labels(upstream, kind, _status_label(status)).inc()
+                self._upstream_seconds.labels(upstream, kind).observe(seconds)
+            case events.UpstreamReceived(upstream, size):
+                self._upstream_bytes.labels(upstream).inc(size)
+            case events.TokenRequested(upstream, outcome):
+                self._token_requests.labels(upstream, outcome).inc()
+            case events.DigestMismatched(upstream):
+                self._digest_mismatches.labels(upstream).inc()
+            case events.FillStarted():
+                self._fills.inc()
+            case events.FillFinished():
+                self._fills.dec()
+            case events.Evicted(reason=reason):
+                self._evictions.labels(reason).inc()
+            case events.CacheResized():
+                self._cache_resized(event)
+
+    def _request_finished(self, event: events.RequestFinished) -> None:
+        self._requests.labels(event.upstream, event.kind, event.outcome).inc()
+        self._request_seconds.labels(event.kind, event.outcome).observe(event.seconds)
+        self._response_bytes.labels(event.upstream, event.source).inc(event.sent)
+
+    def _cache_resized(self, event: events.CacheResized) -> None:
+        self._cache_bytes.set(event.size)
+        self._cache_objects.labels(Kind.MANIFEST).set(event.manifests)
+        self._cache_objects.labels(Kind.BLOB).set(event.blobs)
+
+
+def _status_label(status: int | None) -> str:
+    if status is None:
+        return "none"
+    return str(status) if status in _STATUSES else f"{status // 100}xx"

@@ -1,0 +1,54 @@
+"""Sizes, durations and addresses as people write them in the configuration."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+_SIZE_UNITS = {
+    "B": 1,
+    **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
+    **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
+}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_SIZE = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_SIZE_UNITS)})")
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]+)):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen; `host` without brackets, `port` 0 for any free one."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Address:
+        """Return the address that `host:port` or `[IPv6]:port` spells; raises ValueError."""
+        match = _ADDRESS.fullmatch(text)
+        if match is None or int(match[3]) > 65535:
+            raise ValueError("an address is host:port, for example 0.0.0.0:5000 or [::]:5000")
+        return cls(match[1] or match[2], int(match[3]))
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_size(text: object) -> int:
+    """Return the bytes that `text` spells, for example `10GiB`; raises ValueError without a unit."""
+    match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("a size is a number with a unit, for example 512MiB or 50GiB")
+    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+
+
+def parse_duration(text: object) -> timedelta:
+    """Return the duration that `text` spells, for example `5m` or `1h30m`; raises ValueError without a unit."""
+    if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
+        raise ValueError("a duration is a number with a unit, for example 30s, 5m, 1h30m or 7d")
+    parts = _DURATION_PART.findall(text)
+    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))

@@ -1,0 +1,1 @@
+"""Outbound: one registry as a client. Every request leaves through `egress`."""

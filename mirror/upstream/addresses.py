@@ -1,0 +1,40 @@
+"""Which addresses may be connected to: public ones, unless an upstream is configured to be on a private network."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+
+from aiohappyeyeballs import AddrInfoType
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class AddressForbidden(OSError):
+    """A name led to an address that the upstream's policy does not allow."""
+
+
+def is_public(address: Address) -> bool:
+    """Tell whether an address is on the public Internet; one that wraps an IPv4 address is judged by that one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if inner is None and address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(inner)
+    return address.is_global and not address.is_multicast
+
+
+def public_socket(info: AddrInfoType) -> socket.socket:
+    """Return a socket for this address; raises AddressForbidden if the address is not public.
+
+    This is asked with the very address that will be connected to, so a second look-up cannot change it, and it
+    is asked for literal addresses too, which no resolver sees.
+    """
+    family, kind, protocol, _, target = info
+    host = str(target[0]).partition("%")[0]
+    if not is_public(ipaddress.ip_address(host)):
+        raise AddressForbidden("its address is private and private_network is not set")
+    return socket.socket(family, kind, protocol)

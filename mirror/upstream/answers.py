@@ -1,0 +1,100 @@
+"""What a registry's answer means: status to error, headers to values, bodies under a limit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import aiohttp
+from yarl import URL
+
+from mirror.errors import (
+    Denied,
+    InvalidDigest,
+    MirrorError,
+    Refused,
+    UpstreamFailed,
+    UpstreamInvalid,
+    UpstreamThrottled,
+)
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
+from mirror.proxy.cache_status import Kind
+from mirror.upstream.egress import translated
+
+_MAX_RETRY_AFTER = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryRequest:
+    """A request for `/v2/<repository>/<path>`: which statuses it accepts, and what a 404 to it means."""
+
+    method: str
+    kind: Kind
+    repository: Repository
+    path: str
+    unknown: type[Refused]
+    accept: str = ""
+    accepted: frozenset[int] = frozenset({200})
+
+
+def check(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequest) -> None:
+    """Return if the answer is an accepted one; else let it go and raise what it means.
+
+    `registry` is the origin that was asked.
+    """
+    if response.status not in request.accepted:
+        response.release()
+        raise _error(response, registry, request.unknown)
+
+
+def _error(response: aiohttp.ClientResponse, registry: URL, unknown: type[Refused]) -> MirrorError:
+    status = response.status
+    match status:
+        case 404:
+            return unknown("upstream does not have it")
+        # The host that a registry redirects to cannot speak for the registry.
+        case 401 | 403 if response.url.origin() == registry:
+            return Denied("upstream refuses access to this repository")
+        case 429:
+            return UpstreamThrottled("upstream limits the rate of requests", retry_after(response))
+    if status >= 500:
+        return UpstreamFailed(f"upstream answered {status}")
+    return UpstreamInvalid(f"upstream answered {status}")
+
+
+def retry_after(response: aiohttp.ClientResponse) -> int | None:
+    """Return the seconds of a Retry-After header in either of its forms, at most an hour; None if unreadable."""
+    value = response.headers.get("Retry-After", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(int(value[:9]), _MAX_RETRY_AFTER)
+    try:
+        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return max(0, min(int(seconds), _MAX_RETRY_AFTER))
+
+
+def declared_digest(response: aiohttp.ClientResponse) -> Digest | None:
+    """Return the Docker-Content-Digest header, None if it is missing or malformed."""
+    try:
+        return Digest.parse(response.headers.get("Docker-Content-Digest", ""))
+    except InvalidDigest:
+        return None
+
+
+async def read_capped(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """Read a body of at most `limit` bytes and let the response go; raises UpstreamInvalid for a longer one."""
+    with translated(response.url):
+        try:
+            if (response.content_length or 0) > limit:
+                raise UpstreamInvalid(f"upstream sent more than {limit} bytes")
+            data = bytearray()
+            async for chunk in response.content.iter_any():
+                data += chunk
+                if len(data) > limit:
+                    raise UpstreamInvalid(f"upstream sent more than {limit} bytes")
+            return bytes(data)
+        finally:
+            response.release()

@@ -1,0 +1,85 @@
+"""A registry as a client: manifests and blobs from one upstream (see interfaces.Upstream)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from mirror.errors import BlobUnknown, DigestMismatch, ManifestUnknown, UpstreamInvalid, UpstreamUnavailable
+from mirror.oci.descriptor import Descriptor, Manifest
+from mirror.oci.digest import Digest
+from mirror.oci.media_types import MANIFEST_ACCEPT, MAX_MANIFEST, manifest_type, without_parameters
+from mirror.oci.reference import Reference, Repository
+from mirror.proxy.cache_status import Kind
+from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
+from mirror.upstream.answers import RegistryRequest, declared_digest, read_capped
+from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.transfer import ResponseTransfer
+
+# Some registries know no HEAD for manifests; a GET tells as much.
+_HEAD_ANSWERS = frozenset({200, 405})
+
+
+class RegistryClient:
+    """One upstream: its endpoints are tried in order until one answers."""
+
+    def __init__(self, name: str, endpoints: Sequence[Endpoint], observer: Observer) -> None:
+        self._name = name
+        self._endpoints = endpoints
+        self._observer = observer
+
+    async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
+        """Ask what the reference points to, which costs no pull on Docker Hub."""
+        response = await self._request(_manifest("HEAD", repository, reference, _HEAD_ANSWERS))
+        response.release()
+        digest = declared_digest(response)
+        if response.status != 200 or digest is None:
+            return None
+        if isinstance(reference, Digest) and digest.algorithm == reference.algorithm and digest != reference:
+            raise UpstreamInvalid("upstream answers with another manifest than was asked for")
+        media_type = without_parameters(response.headers.get("Content-Type", ""))
+        return Descriptor(media_type, digest, response.content_length or 0)
+
+    async def get_manifest(self, repository: Repository, reference: Reference) -> Manifest:
+        """Fetch a manifest; by digest, its bytes have it, and by tag, they have what upstream declared."""
+        response = await self._request(_manifest("GET", repository, reference))
+        data = await read_capped(response, MAX_MANIFEST)
+        self._observer.notify(UpstreamReceived(self._name, len(data)))
+        declared = declared_digest(response)
+        expected = reference if isinstance(reference, Digest) else declared or Digest.of(data)
+        if not expected.verifies(data):
+            self._observer.notify(DigestMismatched(self._name, expected))
+            raise DigestMismatch("upstream sent a manifest that does not have its digest")
+        return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
+
+    async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
+        """Ask for the size of a blob."""
+        response = await self._request(_blob("HEAD", repository, digest))
+        response.release()
+        return response.content_length
+
+    async def get_blob(self, repository: Repository, digest: Digest) -> ResponseTransfer:
+        """Begin to fetch a blob."""
+        response = await self._request(_blob("GET", repository, digest))
+        return ResponseTransfer(response, self._name, self._observer)
+
+    async def _request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
+        *first, last = self._endpoints
+        for endpoint in first:
+            try:
+                return await endpoint.request(request)
+            except UpstreamUnavailable:
+                continue
+        return await last.request(request)
+
+
+def _manifest(
+    method: str, repository: Repository, reference: Reference, accepted: frozenset[int] = frozenset({200})
+) -> RegistryRequest:
+    path = f"manifests/{reference}"
+    return RegistryRequest(method, Kind.MANIFEST, repository, path, ManifestUnknown, MANIFEST_ACCEPT, accepted)
+
+
+def _blob(method: str, repository: Repository, digest: Digest) -> RegistryRequest:
+    return RegistryRequest(method, Kind.BLOB, repository, f"blobs/{digest}", BlobUnknown)

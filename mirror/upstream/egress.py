@@ -1,0 +1,145 @@
+"""The only door out: every request to an upstream, a token service or a CDN is opened here.
+
+What must hold for all of them holds because there is no other way: credentials stay with their origin, redirects
+are followed by hand, TLS is never given up, private addresses are refused, bodies come as they were sent.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from yarl import URL
+
+from mirror.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from mirror.upstream.addresses import AddressForbidden, public_socket
+
+MAX_HOPS = 5
+CONNECT_SECONDS = 5.0
+SILENCE_SECONDS = 15.0
+"""Longest wait for the next bytes, headers included."""
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_READ_BUFFER = 256 * 1024
+_MAX_HEADER = 32 * 1024
+# Google Artifact Registry redirects with signed URLs of more than aiohttp's 8 KiB.
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One request: GET or HEAD, nothing of which was copied from a client.
+
+    `authorization` is sent to the origin of `url` and nowhere else. `private_network` allows private addresses.
+    """
+
+    method: str
+    url: URL
+    private_network: bool
+    headers: Mapping[str, str] = field(default_factory=dict)
+    authorization: str | None = field(default=None, repr=False)
+
+
+class Egress:
+    """The client sessions: one for public addresses, one that may connect to private ones."""
+
+    def __init__(self, user_agent: str) -> None:
+        self._user_agent = user_agent
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def start(self) -> None:
+        """Make the sessions."""
+        for private_network in (False, True):
+            connector = aiohttp.TCPConnector(limit=0, socket_factory=None if private_network else public_socket)
+            self._sessions[private_network] = aiohttp.ClientSession(
+                connector=connector,
+                headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                requote_redirect_url=False,
+                trust_env=False,
+                read_bufsize=_READ_BUFFER,
+                max_line_size=_MAX_HEADER,
+                max_field_size=_MAX_HEADER,
+            )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        for session in self._sessions.values():
+            await session.close()
+
+    async def open(self, outgoing: Outgoing) -> aiohttp.ClientResponse:
+        """Send the request, follow redirects, and return the response with its body unread.
+
+        The caller releases it. Raises UpstreamUnreachable, UpstreamTimeout, or UpstreamInvalid for a redirect
+        that may not be followed and for an encoded body.
+        """
+        url = outgoing.url
+        for _ in range(MAX_HOPS + 1):
+            response = await self._send(outgoing, url)
+            if response.status not in _REDIRECTS:
+                return _unencoded(response)
+            location = response.headers.get("Location", "")
+            response.release()
+            url = redirected(url, location)
+        raise UpstreamInvalid(f"upstream redirects more than {MAX_HOPS} times")
+
+    async def _send(self, outgoing: Outgoing, url: URL) -> aiohttp.ClientResponse:
+        headers = dict(outgoing.headers)
+        if outgoing.authorization is not None and url.origin() == outgoing.url.origin():
+            headers["Authorization"] = outgoing.authorization
+        session = self._sessions[outgoing.private_network]
+        with translated(url):
+            return await session.request(outgoing.method, url, headers=headers, allow_redirects=False)
+
+
+def redirected(url: URL, location: str) -> URL:
+    """Return where a redirect from `url` leads (RFC 9110, 10.2.2); raises UpstreamInvalid if it may not."""
+    try:
+        target = url.join(URL(location, encoded=True))
+        allowed = target.scheme in ("http", "https") and bool(target.host) and target.port is not None
+    except ValueError:
+        allowed = False
+    if not location or not allowed or target.user is not None or target.password is not None:
+        raise UpstreamInvalid("upstream redirects to something that is not a plain http(s) address")
+    if url.scheme == "https" and target.scheme == "http":
+        raise UpstreamInvalid("upstream redirects from https to http")
+    return target.with_fragment(None)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn what the client library raises for a request to `url` into our errors; only its origin is named."""
+    origin = url.origin()
+    try:
+        yield
+    except TimeoutError as error:
+        raise UpstreamTimeout(f"{origin} did not answer in time") from error
+    except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
+        raise UpstreamUnreachable(f"{origin} cannot be reached: {_reason(error)}") from error
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+        raise UpstreamUnreachable(f"{origin} closed the connection") from error
+    except (aiohttp.ClientError, ValueError) as error:
+        raise UpstreamInvalid(f"{origin} did not answer in proper HTTP") from error
+
+
+def _reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", error)
+    if isinstance(cause, AddressForbidden):
+        return str(cause)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "its name does not resolve"
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return "TLS failed"
+    return (getattr(cause, "strerror", None) or type(cause).__name__).lower()
+
+
+def _unencoded(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        response.close()
+        raise UpstreamInvalid("upstream sent an encoded body that was not asked for")
+    return response

@@ -1,0 +1,60 @@
+"""One base URL of an upstream: sends requests there, and answers its challenges."""
+
+from __future__ import annotations
+
+import time
+
+import aiohttp
+from yarl import URL
+
+from mirror.proxy.events import Observer, UpstreamAnswered
+from mirror.upstream.answers import RegistryRequest, check
+from mirror.upstream.auth import Authenticator, AuthPolicy
+from mirror.upstream.challenge import parse_challenges
+from mirror.upstream.egress import Egress, Outgoing
+from mirror.upstream.tokens import TokenServices
+
+
+class Endpoint:
+    """Where an upstream is asked."""
+
+    def __init__(self, url: URL, policy: AuthPolicy, egress: Egress, tokens: TokenServices, observer: Observer) -> None:
+        self.origin = url.origin()
+        self._policy = policy
+        self._egress = egress
+        self._observer = observer
+        self._authenticator = Authenticator(policy, tokens, observer)
+
+    async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
+        """Return the answer if it is one of the accepted statuses, its body unread; the caller releases it.
+
+        A 401 is answered once; a second one is the answer. Raises what the answer means otherwise, and
+        UpstreamUnavailable if there is none.
+        """
+        response = await self._authorized(request)
+        check(response, self.origin, request)
+        return response
+
+    async def _authorized(self, request: RegistryRequest) -> aiohttp.ClientResponse:
+        authorization = await self._authenticator.authorization(request.repository)
+        response = await self._send(request, authorization)
+        if response.status != 401 or response.url.origin() != self.origin:
+            return response
+        challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
+        response.release()
+        answer = await self._authenticator.respond(challenges, request.repository, refused=authorization)
+        return response if answer is None else await self._send(request, answer)
+
+    async def _send(self, request: RegistryRequest, authorization: str | None) -> aiohttp.ClientResponse:
+        url = self.origin.with_path(f"/v2/{request.repository}/{request.path}", encoded=True)
+        headers = {"Accept": request.accept} if request.accept else {}
+        outgoing = Outgoing(request.method, url, self._policy.private_network, headers, authorization)
+        started = time.monotonic()
+        status = None
+        try:
+            response = await self._egress.open(outgoing)
+            status = response.status
+        finally:
+            seconds = time.monotonic() - started
+            self._observer.notify(UpstreamAnswered(self._policy.upstream, request.kind, status, seconds))
+        return response

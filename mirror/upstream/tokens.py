@@ -1,0 +1,125 @@
+"""Token services: a token for a scope, remembered until shortly before it ends (distribution, spec/auth/token.md)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from yarl import URL
+
+from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
+from mirror.proxy.events import Observer, TokenRequested
+from mirror.proxy.interfaces import ShortLivedCache
+from mirror.proxy.single_flight import SingleFlight
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.answers import read_capped, retry_after
+from mirror.upstream.egress import Egress, Outgoing
+
+MAX_ANSWER = 64 * 1024
+DEFAULT_LIFETIME = 60.0
+"""Seconds a token lives if its service does not say (token.md)."""
+
+MAX_LIFETIME = 3600.0
+"""Longest time a token is believed to live; services that say more are asked again all the same."""
+
+RENEW_AT = 0.8
+"""The share of its life after which a token is no longer used, so that none ends on the way."""
+
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRequest:
+    """What is asked of a token service; `authorization` goes to the realm's origin only."""
+
+    upstream: str
+    realm: URL
+    service: str
+    scopes: tuple[str, ...]
+    private_network: bool
+    account: str = ""
+    authorization: str | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str:
+        """What a token is remembered under: nothing that would make it another token is left out."""
+        return json.dumps([self.upstream, str(self.realm), self.service, sorted(self.scopes), self.account])
+
+    @property
+    def url(self) -> URL:
+        """The realm with the query of this request, one `scope` parameter a scope."""
+        query = [("service", self.service)] if self.service else []
+        query += [("scope", scope) for scope in self.scopes]
+        query += [("account", self.account)] if self.account else []
+        return self.realm.extend_query(query)
+
+
+class TokenServices:
+    """Obtains tokens: one request for any number of waiters, and none while a token is good."""
+
+    def __init__(self, egress: Egress, cache: ShortLivedCache, tasks: Tasks, observer: Observer) -> None:
+        self._egress = egress
+        self._cache = cache
+        self._observer = observer
+        self._flights = SingleFlight[str](tasks)
+
+    async def token(self, request: TokenRequest, refused: str | None) -> str:
+        """Return a token other than `refused`.
+
+        Raises Denied if the service refuses, UpstreamUnavailable if it cannot be asked or answers nonsense.
+        """
+        known = await self._cache.get(request.key)
+        if known is not None and known != refused:
+            return known
+        token, _ = await self._flights.run(request.key, lambda: self._obtain(request, refused))
+        return token
+
+    async def _obtain(self, request: TokenRequest, refused: str | None) -> str:
+        known = await self._cache.get(request.key)
+        if known is not None and known != refused:
+            return known
+        try:
+            token, lifetime = await self._ask(request)
+        except MirrorError as error:
+            outcome = "refused" if isinstance(error, Denied) else "failed"
+            self._observer.notify(TokenRequested(request.upstream, outcome))
+            raise
+        self._observer.notify(TokenRequested(request.upstream, "granted"))
+        await self._cache.set(request.key, token, lifetime * RENEW_AT)
+        return token
+
+    async def _ask(self, request: TokenRequest) -> tuple[str, float]:
+        outgoing = Outgoing("GET", request.url, request.private_network, authorization=request.authorization)
+        response = await self._egress.open(outgoing)
+        data = await read_capped(response, MAX_ANSWER)
+        match response.status:
+            case 200:
+                return parse_token(data)
+            case 400 | 401 | 403 | 404:
+                raise Denied("upstream's token service refuses a token for this repository")
+            case 429:
+                raise UpstreamThrottled("upstream's token service limits requests", retry_after(response))
+        raise UpstreamFailed(f"upstream's token service answered {response.status}")
+
+
+def parse_token(data: bytes) -> tuple[str, float]:
+    """Return the token of a token service's answer and the seconds it lives; raises UpstreamInvalid."""
+    try:
+        answer = json.loads(data)
+    except (ValueError, RecursionError):
+        answer = None
+    if not isinstance(answer, Mapping):
+        raise UpstreamInvalid("upstream's token service did not answer with a token")
+    token = answer.get("token") or answer.get("access_token")
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise UpstreamInvalid("upstream's token service did not answer with a token")
+    return token, _lifetime(answer.get("expires_in"))
+
+
+def _lifetime(seconds: Any) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+        return DEFAULT_LIFETIME
+    return min(float(seconds), MAX_LIFETIME)

@@ -1,0 +1,89 @@
+"""The whole mirror, started as `mirror serve` starts it, in front of the fake registry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from mirror.app import Mirror
+from mirror.config import Config
+from tests.fakes.journal import Journal
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.token_service import FakeTokenService
+
+
+class RunningMirror:
+    """A mirror that serves, and a client session for it."""
+
+    def __init__(self, mirror: Mirror, session: aiohttp.ClientSession) -> None:
+        self.mirror = mirror
+        self.session = session
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.mirror.public.address}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://{self.mirror.admin.address}"
+
+    async def get(self, path: str, method: str = "GET", **options: Any) -> tuple[aiohttp.ClientResponse, bytes]:
+        """Return the answer to a request for `path`, and its whole body."""
+        async with self.session.request(method, self.url + path, **options) as response:
+            return response, await response.read()
+
+    async def metric(self, series: str) -> float:
+        """Return the value of a series, given as it stands on the metrics page."""
+        async with self.session.get(f"{self.admin_url}/metrics") as response:
+            page = await response.text()
+        for line in page.splitlines():
+            if line.startswith(f"{series} "):
+                return float(line.rpartition(" ")[2])
+        raise LookupError(series)
+
+
+StartMirror = Callable[..., AbstractAsyncContextManager[RunningMirror]]
+
+
+@pytest.fixture
+def start_mirror(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path
+) -> StartMirror:
+    """Start a mirror of the fake registry, which it takes for Docker Hub; keywords override sections."""
+
+    @asynccontextmanager
+    async def start(**overrides: Any) -> AsyncIterator[RunningMirror]:
+        content: dict[str, Any] = {
+            "listen": "127.0.0.1:0",
+            "admin": {"listen": "127.0.0.1:0"},
+            "drain_timeout": "5s",
+            "cache": {"path": str(tmp_path / "cache")},
+            "upstreams": {"docker.io": docker_io(registry, token_service)},
+        }
+        for key, value in overrides.items():
+            content[key] = {**content[key], **value} if isinstance(content.get(key), dict) else value
+        mirror = Mirror(Config(**content))
+        async with mirror.running(), aiohttp.ClientSession(auto_decompress=False) as session:
+            yield RunningMirror(mirror, session)
+
+    return start
+
+
+def docker_io(registry: FakeRegistry, token_service: FakeTokenService) -> dict[str, Any]:
+    """Return the configuration of an upstream that is the fake registry."""
+    return {"endpoints": [registry.url], "realms": [token_service.url], "private_network": True}
+
+
+@pytest.fixture
+async def mirror(start_mirror: StartMirror) -> AsyncIterator[RunningMirror]:
+    """A running mirror with an empty cache."""
+    async with start_mirror() as running:
+        yield running
+
+
+__all__ = ["Journal", "RunningMirror", "StartMirror"]

@@ -1,0 +1,31 @@
+"""A pull, cold and warm, through the whole mirror."""
+
+from __future__ import annotations
+
+from tests.fakes import content
+from tests.fakes.auth import TokenAuth
+from tests.fakes.journal import Journal
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.token_service import FakeTokenService
+from tests.integration.conftest import RunningMirror
+
+
+async def test_a_cold_pull_and_a_warm_one(
+    registry: FakeRegistry, token_service: FakeTokenService, journal: Journal, mirror: RunningMirror
+) -> None:
+    image = content.image(layers=2, size=200_000)
+    registry.add_image("library/alpine", "3.20", image)
+    registry.auth = TokenAuth(token_service)
+
+    for expected in ("fwd=miss", "hit"):
+        response, body = await mirror.get("/v2/library/alpine/manifests/3.20")
+        assert (response.status, body) == (200, image.manifest.data)
+        assert expected in response.headers["Cache-Status"]
+        for blob in image.blobs:
+            response, body = await mirror.get(f"/v2/library/alpine/blobs/{blob.digest}")
+            assert (response.status, body) == (200, blob.data)
+            assert expected in response.headers["Cache-Status"]
+        if expected == "fwd=miss":
+            print(journal)
+            journal.clear()
+    assert not journal.entries
