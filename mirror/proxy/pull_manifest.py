@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mirror.errors import Refused, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
+from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Tag
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import CacheStatus, Outcome
-from mirror.proxy.events import Observer, StaleServed
+from mirror.proxy.events import Observer, StaleServed, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
 from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
@@ -71,7 +71,7 @@ class PullManifest:
     async def pull(self, route: Route, reference: Reference) -> PulledManifest:
         """Return the manifest; what a tag answers was upstream's within its TTL, or says that it is stale.
 
-        Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not take it.
+        Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not be read.
         """
         if isinstance(reference, Digest):
             return await self._by_digest(route, reference)
@@ -127,13 +127,20 @@ class PullManifest:
                 manifest, outcome = await self._resolve(route, tag)
         except TimeoutError:
             raise UpstreamTimeout("upstream did not answer in time") from None
-        if outcome is Outcome.MISS:
-            await self._manifests.put(manifest)
-        await self._records.grant(route, manifest.digest)
         record = TagRecord(manifest.digest, asked_at)
+        stored = outcome is Outcome.MISS and await self._keep(manifest)
+        await self._records.grant(route, manifest.digest)
         await self._records.put_tag(route, tag, record)
-        stored = outcome is Outcome.MISS
         return PulledManifest(manifest, CacheStatus(outcome, stored), record.age(self._clock()))
+
+    async def _keep(self, manifest: Manifest) -> bool:
+        try:
+            await self._manifests.put(manifest)
+        except StoreFailed as error:
+            # The client is served all the same; only the next one has to ask upstream again.
+            self._observer.notify(StoreTroubled("commit of a manifest", error))
+            return False
+        return True
 
     async def _resolve(self, route: Route, tag: Tag) -> tuple[Manifest, Outcome]:
         upstream = self._upstreams[route.upstream]
@@ -174,9 +181,9 @@ class PullManifest:
         except (Refused, UpstreamUnavailable) as error:
             await self._failures.remember(route, digest, error)
             raise
-        await self._manifests.put(manifest)
+        stored = await self._keep(manifest)
         await self._records.grant(route, digest)
-        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored=True))
+        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored))
 
 
 def _collapsed(pulled: PulledManifest) -> PulledManifest:

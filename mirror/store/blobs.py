@@ -12,7 +12,7 @@ from mirror.store.files import Folder
 from mirror.store.index import Index
 from mirror.store.partial import Partial
 from mirror.store.reading import StoredBlob
-from mirror.store.threads import Threads
+from mirror.store.threads import FileThreads
 
 ALGORITHMS = ("sha256", "sha512")
 
@@ -21,7 +21,7 @@ class Blobs:
     """The folders `blobs/` and `partial/` (see interfaces.BlobStore); `grown` is called after every commit."""
 
     def __init__(
-        self, path: Path, index: Index, threads: Threads, max_size: int, grown: Callable[[], Awaitable[None]]
+        self, path: Path, index: Index, threads: FileThreads, max_size: int, grown: Callable[[], Awaitable[None]]
     ) -> None:
         self._path = path
         self._index = index
@@ -33,7 +33,7 @@ class Blobs:
 
     async def start(self) -> None:
         """Open the folders and sweep what unfinished fills left behind."""
-        await self._threads.run(self._open_folders)
+        await self._threads.reading.run(self._open_folders)
 
     def _open_folders(self) -> None:
         self._partial = Folder(self._path / "partial")
@@ -55,7 +55,7 @@ class Blobs:
         """Return the blob under a lease, or None; only here does a file become a hit."""
         self._leases[digest] += 1
         try:
-            opened = await self._threads.run(self._folders[digest.algorithm].open, digest.encoded)
+            opened = await self._threads.reading.run(self._folders[digest.algorithm].open, digest.encoded)
         except BaseException:
             self._release(digest)
             raise
@@ -68,7 +68,7 @@ class Blobs:
             self._index.touch(digest)
         else:
             self._index.add(digest, size, is_manifest=False)
-        return StoredBlob(fd, size, self._threads, lambda: self._release(digest))
+        return StoredBlob(fd, size, self._threads.reading, lambda: self._release(digest))
 
     async def begin(self, digest: Digest, *, is_manifest: bool = False) -> Partial:
         """Return a new partial file, which adds itself to the index when it is committed."""
@@ -93,7 +93,7 @@ class Blobs:
     async def remove(self, digest: Digest) -> None:
         """Remove the file: first its row, then its name. Readers keep it open."""
         self._index.remove(digest)
-        await self._threads.run(self._folders[digest.algorithm].remove, digest.encoded)
+        await self._threads.writing.run(self._folders[digest.algorithm].remove, digest.encoded)
 
     def usable(self) -> bool:
         """Tell whether the disk takes new files; blocks, so call it in a thread."""

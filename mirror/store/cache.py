@@ -16,9 +16,8 @@ from mirror.store.index import Index, IndexEntry
 from mirror.store.manifests import StoredManifests
 from mirror.store.records import StoredRecords
 from mirror.store.rows import Rows
-from mirror.store.threads import Threads
+from mirror.store.threads import FileThreads
 
-_FILE_THREADS = 8
 _UPKEEP_SECONDS = 5.0
 _SAVE_SECONDS = 60.0
 
@@ -33,23 +32,23 @@ class Cache:
         path = path.resolve()
         self._path = path
         self._observer = observer
-        self._threads = Threads("files", _FILE_THREADS)
+        self._threads = FileThreads()
         self._index_rows = Rows(path / "index", observer)
         self._record_rows = Rows(path / "records", observer)
         self._index = Index(self._index_rows, time.time)
         self.blobs = Blobs(path, self._index, self._threads, max_size, self._make_room)
         self.records = StoredRecords(self._record_rows)
-        self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads)
+        self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
         self._eviction = Eviction(self.blobs, self._index, max_size, observer)
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the folder and bring the indexes in line with its files; raises ConfigError if it cannot be used."""
         try:
-            self._folder = await self._threads.run(Folder, self._path)
-            if not await self._threads.run(self._folder.lock):
+            self._folder = await self._threads.reading.run(Folder, self._path)
+            if not await self._threads.reading.run(self._folder.lock):
                 raise ConfigError("cache.path", f"{self._path} is in use by another mirror")
-            await self._threads.run(self._folder.replace, "oci-layout", layout.LAYOUT)
+            await self._threads.writing.run(self._folder.replace, "oci-layout", layout.LAYOUT)
             await self.blobs.start()
         except StoreFailed as error:
             raise ConfigError("cache.path", f"{self._path}: {error}") from error
@@ -61,7 +60,7 @@ class Cache:
 
     async def usable(self) -> bool:
         """Tell whether the disk takes new files."""
-        return await self._threads.run(self.blobs.usable)
+        return await self._threads.writing.run(self.blobs.usable)
 
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""
@@ -79,11 +78,11 @@ class Cache:
     async def _restore(self) -> None:
         rows = await self.records.rows()
         if not rows:
-            saved = await self._threads.run(self._folder.read, "index.json")
+            saved = await self._threads.reading.run(self._folder.read, "index.json")
             rows = layout.parse(saved or b"")
             await self.records.restore(rows)
         manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
-        found = await self._threads.run(lambda: list(self.blobs.files()))
+        found = await self._threads.reading.run(lambda: list(self.blobs.files()))
         await self._index.load(
             (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
         )
@@ -108,7 +107,7 @@ class Cache:
         self.records.changed = False
         rows = await self.records.rows()
         try:
-            document = await self._threads.run(layout.render, rows, self._index)
-            await self._threads.run(self._folder.replace, "index.json", document)
+            document = await self._threads.writing.run(layout.render, rows, self._index)
+            await self._threads.writing.run(self._folder.replace, "index.json", document)
         except StoreFailed as error:
             self._observer.notify(StoreTroubled("save of index.json", error))

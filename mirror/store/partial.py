@@ -9,7 +9,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.store.files import Folder, seal, write_all
 from mirror.store.reading import ReadableFile
-from mirror.store.threads import Threads
+from mirror.store.threads import FileThreads
 
 Committed = Callable[[int], Awaitable[None]]
 """Told the size of a file once it has its name among the blobs."""
@@ -18,7 +18,9 @@ Committed = Callable[[int], Awaitable[None]]
 class Partial:
     """The file of a fill in progress (see interfaces.PartialFile)."""
 
-    def __init__(self, digest: Digest, folder: Folder, target: Folder, threads: Threads, committed: Committed) -> None:
+    def __init__(
+        self, digest: Digest, folder: Folder, target: Folder, threads: FileThreads, committed: Committed
+    ) -> None:
         self._name = f"{digest.algorithm}-{digest.encoded}"
         self._digest = digest
         self._hasher = digest.hasher()
@@ -31,11 +33,11 @@ class Partial:
 
     async def create(self) -> None:
         """Begin with an empty file."""
-        self._fd = await self._threads.run(self._folder.create, self._name)
+        self._fd = await self._threads.writing.run(self._folder.create, self._name)
 
     async def append(self, data: bytes) -> None:
         """Write `data` at the end and hash it, in one thread."""
-        await self._threads.run(self._append, data)
+        await self._threads.writing.run(self._append, data)
 
     def _append(self, data: bytes) -> None:
         write_all(self._fd, data)
@@ -50,7 +52,7 @@ class Partial:
         """Make the file durable and read-only, and give it its name among the blobs."""
         if not self.verified():
             raise StoreFailed("an unverified file cannot be committed")
-        await self._threads.run(self._commit)
+        await self._threads.writing.run(self._commit)
         await self._committed(self._size)
 
     def _commit(self) -> None:
@@ -59,12 +61,12 @@ class Partial:
 
     async def discard(self) -> None:
         """Take the name away; readers keep the file open."""
-        await self._threads.run(self._folder.remove, self._name)
+        await self._threads.writing.run(self._folder.remove, self._name)
 
     def reader(self) -> ReadableFile:
         """Return the file open for reading, independent of this writer."""
         try:
-            return ReadableFile(os.dup(self._fd), self._threads)
+            return ReadableFile(os.dup(self._fd), self._threads.reading)
         except OSError as error:
             raise StoreFailed(f"the disk refused: {error.strerror}") from error
 
@@ -72,4 +74,4 @@ class Partial:
         """Close the writer's descriptor."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            await self._threads.run(os.close, fd)
+            await self._threads.writing.run(os.close, fd)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from mirror.errors import StoreFailed
@@ -39,3 +40,16 @@ class Threads:
     def close(self) -> None:
         """Wait for what runs, and end the threads."""
         self._pool.shutdown(wait=True)
+
+
+@dataclass(frozen=True, slots=True)
+class FileThreads:
+    """The threads of the store's files: fills have their own, so that slow writes do not delay a hit."""
+
+    reading: Threads = field(default_factory=lambda: Threads("reading", 8))
+    writing: Threads = field(default_factory=lambda: Threads("writing", 8))
+
+    def close(self) -> None:
+        """Wait for what runs, and end the threads."""
+        self.reading.close()
+        self.writing.close()

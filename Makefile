@@ -1,0 +1,38 @@
+# The two commands of the README. Both make their own virtual environment from the lock files.
+
+CONFIG ?= config.yaml
+VENV := .venv
+PYTEST_ARGS ?=
+
+.PHONY: run test lint tools lock clean
+
+run: $(VENV)/.run
+	exec $(VENV)/bin/mirror serve --config $(CONFIG)
+
+test: tools lint
+	$(VENV)/bin/pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+# The registries, engines and clients that the end-to-end tests use, from Debian's packages.
+tools:
+	scripts/install-test-tools
+
+$(VENV)/.run: requirements/run.txt requirements/build.txt pyproject.toml
+	scripts/make-venv $(VENV) requirements/run.txt requirements/build.txt
+	touch $@
+
+$(VENV)/.dev: requirements/dev.txt requirements/build.txt pyproject.toml
+	scripts/make-venv $(VENV) requirements/dev.txt requirements/build.txt
+	touch $@ $(VENV)/.run
+
+# After a change to the dependencies in pyproject.toml; needs uv.
+lock:
+	scripts/lock
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,30 @@
+"""Bounded waiting for what no event tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from tests.integration.conftest import RunningMirror
+
+_STEP = 0.01
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Wait until the condition holds; fails with `what` if it never does."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110  # nothing tells when it does
+                await asyncio.sleep(_STEP)
+    except TimeoutError:
+        raise AssertionError(f"never came true: {what}") from None
+
+
+async def until_metric(mirror: RunningMirror, series: str, value: float, seconds: float = 10.0) -> None:
+    """Wait until a series of the metrics page has this value."""
+    try:
+        async with asyncio.timeout(seconds):
+            while await mirror.metric(series) != value:
+                await asyncio.sleep(_STEP)
+    except TimeoutError:
+        raise AssertionError(f"{series} is {await mirror.metric(series)}, not {value}") from None

@@ -1,0 +1,77 @@
+"""What is shipped beside the code says the same as the code."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mirror import __version__
+from mirror.config import Config, load
+from mirror.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).parent.parent
+LOCK_FILES = sorted((ROOT / "requirements").glob("*.txt"))
+
+
+def test_the_shipped_configuration_is_the_built_in_one() -> None:
+    assert load(ROOT / "config.yaml") == Config()
+
+
+def test_the_shipped_configuration_names_every_field() -> None:
+    content = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for section, fields in content.items():
+        model = Config.model_fields[section].annotation
+        if section == "upstreams":
+            model, fields = type(Config().upstreams["docker.io"]), fields["docker.io"]  # noqa: PLW2901
+        if isinstance(fields, dict):
+            assert set(fields) == set(getattr(model, "model_fields", {})), section
+    assert set(content) == set(Config.model_fields)
+
+
+def test_the_example_for_a_local_registry_loads() -> None:
+    upstream = load(ROOT / "deploy/local-registry.yaml").upstreams["docker.io"]
+    assert [str(url) for url in upstream.endpoints] == ["http://127.0.0.1:5500"]
+    assert upstream.private_network
+    assert upstream.aliases == ("index.docker.io", "registry-1.docker.io")
+
+
+def dashboard_queries() -> list[str]:
+    """Every PromQL expression of the dashboard."""
+    dashboard: dict[str, Any] = json.loads((ROOT / "grafana/mirror.json").read_text())
+    panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    return panels + [variable["query"] for variable in dashboard["templating"]["list"]]
+
+
+def test_every_metric_of_the_dashboard_exists() -> None:
+    metrics = Metrics(["docker.io"], __version__, 1)
+    exported = {sample.name for family in metrics.registry.collect() for sample in family.samples}
+    exported |= {f"{family.name}{suffix}" for family in metrics.registry.collect() for suffix in suffixes(family.type)}
+    used = set(re.findall(r"\bmirror_\w+", " ".join(dashboard_queries())))
+    assert len(used) >= 10
+    assert used <= exported
+
+
+def suffixes(kind: str) -> list[str]:
+    """What Prometheus appends to the name of a metric family of this type."""
+    return {"histogram": ["_bucket", "_sum", "_count"], "counter": ["_total"]}.get(kind, [""])
+
+
+@pytest.mark.parametrize("lock", LOCK_FILES, ids=lambda path: path.name)
+def test_a_lock_file_pins_by_hash_and_names_no_index(lock: Path) -> None:
+    text = lock.read_text()
+    assert "://" not in text
+    assert "--index-url" not in text
+    requirements = re.findall(r"^[a-z0-9].*?(?=^[a-z0-9]|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert requirements
+    for requirement in requirements:
+        assert "==" in requirement
+        assert "--hash=sha256:" in requirement
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
