@@ -9,7 +9,7 @@ from aiohttp import web
 from mirror.errors import UnknownRegistry
 from mirror.oci.error_codes import ErrorCode
 from mirror.oci.paths import BlobPath, ManifestPath, Name, Ping, parse_path
-from mirror.proxy.cache_status import Kind
+from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.routing import Route, Routing
 from mirror.server.blobs import BlobHandler
 from mirror.server.exchange import Exchange
@@ -62,6 +62,7 @@ def namespace(query: str) -> str | None:
 def _ready_made(exchange: Exchange, body: bytes) -> web.Response:
     # Answered here whatever the upstreams do: a client whose ping fails goes elsewhere.
     exchange.headers["Cache-Status"] = "mirror"
+    exchange.note.outcome = Outcome.HIT
     return exchange.respond_json(body)
 
 

@@ -13,7 +13,11 @@ from mirror.proxy.events import RequestFinished
 
 
 def _common_headers() -> dict[str, str]:
-    return {"Docker-Distribution-Api-Version": "registry/2.0", "X-Content-Type-Options": "nosniff"}
+    return {
+        "Docker-Distribution-Api-Version": "registry/2.0",
+        "X-Content-Type-Options": "nosniff",
+        "Server": "mirror",
+    }
 
 
 @dataclass(frozen=True, slots=True)

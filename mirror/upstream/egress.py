@@ -6,6 +6,7 @@ are followed by hand, TLS is never given up, private addresses are refused, bodi
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -134,7 +135,8 @@ def _reason(error: Exception) -> str:
         return "its name does not resolve"
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return "TLS failed"
-    return (getattr(cause, "strerror", None) or type(cause).__name__).lower()
+    number = getattr(cause, "errno", None)
+    return os.strerror(number).lower() if number else type(cause).__name__
 
 
 def _unencoded(response: aiohttp.ClientResponse) -> aiohttp.ClientResponse:

@@ -15,6 +15,7 @@ from mirror.config import Config
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
+from tests.integration.cache_folder import CacheFolder
 
 
 class RunningMirror:
@@ -39,7 +40,7 @@ class RunningMirror:
 
     async def metric(self, series: str) -> float:
         """Return the value of a series, given as it stands on the metrics page."""
-        async with self.session.get(f"{self.admin_url}/metrics") as response:
+        async with self.session.get(f"{self.admin_url}/metrics", headers={"Accept-Encoding": "identity"}) as response:
             page = await response.text()
         for line in page.splitlines():
             if line.startswith(f"{series} "):
@@ -84,6 +85,12 @@ async def mirror(start_mirror: StartMirror) -> AsyncIterator[RunningMirror]:
     """A running mirror with an empty cache."""
     async with start_mirror() as running:
         yield running
+
+
+@pytest.fixture
+def cache_folder(tmp_path: Path) -> CacheFolder:
+    """The folder that `start_mirror` keeps its cache in."""
+    return CacheFolder(tmp_path / "cache")
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]
