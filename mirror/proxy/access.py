@@ -6,19 +6,16 @@ repository, opens nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
-from mirror.errors import Refused, UpstreamTimeout, UpstreamUnavailable
+from mirror.errors import Refused, UpstreamUnavailable
 from mirror.oci.digest import Digest
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.failures import Failures
 from mirror.proxy.interfaces import Records
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
-
-CONFIRM_WITHIN = 20.0
-"""Seconds upstream has to say whether a repository holds a digest."""
 
 Ask = Callable[[], Awaitable[object]]
 """A HEAD to upstream; it raises Refused if the answer is no."""
@@ -45,10 +42,8 @@ class Access:
     async def _confirm(self, route: Route, digest: Digest, ask: Ask) -> None:
         await self._failures.recall(route, digest)
         try:
-            async with asyncio.timeout(CONFIRM_WITHIN):
+            async with answer_within():
                 await ask()
-        except TimeoutError:
-            raise UpstreamTimeout("upstream did not answer in time") from None
         except (Refused, UpstreamUnavailable) as error:
             await self._failures.remember(route, digest, error)
             raise

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from mirror.errors import (
     DigestMismatch,
     MirrorError,
+    Refused,
     ShuttingDown,
     StoreFailed,
     UpstreamInvalid,
-    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from mirror.oci.digest import Digest
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, FillFinished, FillStarted, Observer, StoreTroubled
 from mirror.proxy.fill import Fill
 from mirror.proxy.interfaces import BlobStore, PartialFile, Records, Transfer, Upstream
@@ -22,8 +22,8 @@ from mirror.proxy.progress import FillState, Progress
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 
-AGREE_WITHIN = 20.0
-"""Seconds upstream has to say whether it will deliver, token and redirects included."""
+SIZE_WITHIN = 4.0
+"""Seconds upstream has to tell by HEAD the length it left out of its answer; with that, clients get one too."""
 
 
 class Filler:
@@ -64,9 +64,10 @@ class Filler:
             if await self._stored(fill.digest):
                 fill.found()
                 return
-            transfer, size = await self._agree(fill)
+            transfer = await self._agree(fill)
             try:
-                await self._write(fill, transfer, size)
+                await self._records.grant(fill.route, fill.digest)
+                await self._write(fill, transfer, await self._size(fill, transfer))
             finally:
                 transfer.close()
         except MirrorError as error:
@@ -84,18 +85,18 @@ class Filler:
             body.close()
         return body is not None
 
-    async def _agree(self, fill: Fill) -> tuple[Transfer, int | None]:
-        upstream, repository = self._upstreams[fill.route.upstream], fill.route.repository
+    async def _agree(self, fill: Fill) -> Transfer:
+        async with answer_within():
+            return await self._upstreams[fill.route.upstream].get_blob(fill.route.repository, fill.digest)
+
+    async def _size(self, fill: Fill, transfer: Transfer) -> int | None:
+        if transfer.size is not None:
+            return transfer.size
         try:
-            async with asyncio.timeout(AGREE_WITHIN):
-                transfer = await upstream.get_blob(repository, fill.digest)
-                size = transfer.size
-                if size is None:
-                    size = await _size_by_head(upstream, fill)
-        except TimeoutError:
-            raise UpstreamTimeout("upstream did not answer in time") from None
-        await self._records.grant(fill.route, fill.digest)
-        return transfer, size
+            async with answer_within(SIZE_WITHIN):
+                return await self._upstreams[fill.route.upstream].head_blob(fill.route.repository, fill.digest)
+        except (Refused, UpstreamUnavailable):
+            return None
 
     async def _write(self, fill: Fill, transfer: Transfer, size: int | None) -> None:
         partial = await self._store.begin(fill.digest)
@@ -148,13 +149,6 @@ class Filler:
     def _land(self, fill: Fill) -> None:
         if self._fills.get(fill.digest) is fill:
             del self._fills[fill.digest]
-
-
-async def _size_by_head(upstream: Upstream, fill: Fill) -> int | None:
-    try:
-        return await upstream.head_blob(fill.route.repository, fill.digest)
-    except UpstreamUnavailable:
-        return None
 
 
 def _finished(fill: Fill, progress: Progress) -> FillFinished:

@@ -9,6 +9,7 @@ from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.filler import Filler
 from mirror.proxy.interfaces import BlobStore, Body, Records, Upstream
 from mirror.proxy.routing import Route
@@ -71,7 +72,8 @@ class PullBlob:
         fill = self._filler.find(digest)
         if fill is not None and fill.route == route and (size := await fill.size()) is not None:
             return BlobHead(size, CacheStatus(Outcome.COLLAPSED))
-        size = await self._upstreams[route.upstream].head_blob(route.repository, digest)
+        async with answer_within():
+            size = await self._upstreams[route.upstream].head_blob(route.repository, digest)
         await self._records.grant(route, digest)
         return BlobHead(size, CacheStatus(Outcome.MISS))
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
+from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Tag
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StaleServed, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
@@ -19,9 +19,6 @@ from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
-
-ANSWER_WITHIN = 20.0
-"""Seconds upstream has when there is nothing to fall back on; containerd waits 30 for our headers."""
 
 REVALIDATE_WITHIN = 5.0
 """Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
@@ -122,11 +119,8 @@ class PullManifest:
 
     async def _ask(self, route: Route, tag: Tag, seconds: float) -> PulledManifest:
         asked_at = self._clock()
-        try:
-            async with asyncio.timeout(seconds):
-                manifest, outcome = await self._resolve(route, tag)
-        except TimeoutError:
-            raise UpstreamTimeout("upstream did not answer in time") from None
+        async with answer_within(seconds):
+            manifest, outcome = await self._resolve(route, tag)
         record = TagRecord(manifest.digest, asked_at)
         stored = outcome is Outcome.MISS and await self._keep(manifest)
         await self._records.grant(route, manifest.digest)
@@ -174,10 +168,8 @@ class PullManifest:
             return await self._permitted(route, manifest)
         try:
             await self._failures.recall(route, digest)
-            async with asyncio.timeout(ANSWER_WITHIN):
+            async with answer_within():
                 manifest = await self._upstreams[route.upstream].get_manifest(route.repository, digest)
-        except TimeoutError:
-            raise UpstreamTimeout("upstream did not answer in time") from None
         except (Refused, UpstreamUnavailable) as error:
             await self._failures.remember(route, digest, error)
             raise

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from mirror.errors import BodyCut, MirrorError
+from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
 from mirror.proxy.interfaces import Body
 from mirror.server.exchange import Exchange
@@ -66,6 +67,8 @@ def _whole_or_cut(exchange: Exchange, response: web.StreamResponse) -> Iterator[
     except (MirrorError, OSError, TimeoutError) as error:
         _cut(exchange.request, response)
         exchange.note.cause = _why(error)
+        if isinstance(error, MirrorError):
+            exchange.note.outcome = Outcome.ERROR
     except BaseException:
         _cut(exchange.request, response)
         raise

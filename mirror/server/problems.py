@@ -38,6 +38,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     # Not 429: containerd would ask again five times at once, dockerd would give up.
     errors.UpstreamThrottled: Problem(503, ErrorCode.UNAVAILABLE),
     errors.UpstreamUnavailable: Problem(502, ErrorCode.UNAVAILABLE),
+    errors.BodyCut: Problem(502, ErrorCode.UNAVAILABLE),
     errors.StoreFailed: Problem(503, ErrorCode.UNAVAILABLE),
     errors.ShuttingDown: Problem(503, ErrorCode.UNAVAILABLE),
 }
