@@ -15,7 +15,7 @@ PLANTED = [
     ("mirror/proxy/routing.py", "import aiohttp", "the core knows no library and no outer part"),
     ("mirror/proxy/fill.py", "import mirror.store.files", "the core knows no library and no outer part"),
     ("mirror/oci/digest.py", "import mirror.proxy.routing", "oci knows only errors"),
-    ("mirror/errors.py", "import mirror.units", "errors import nothing of ours"),
+    ("mirror/errors.py", "import mirror.config", "errors import nothing of ours"),
     ("mirror/server/api.py", "import mirror.store.blobs", "the outer parts do not know each other"),
     ("mirror/admin/health.py", "import mirror.store.cache", "admin sees the core and telemetry"),
     ("mirror/app.py", "import mirror.cli", "app does not know the commands"),
@@ -26,7 +26,8 @@ PLANTED = [
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     """Check the package in `folder` by the contracts of its pyproject.toml."""
     command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"]
-    return subprocess.run(command, cwd=folder, env={"PYTHONPATH": str(folder)}, capture_output=True, text=True)
+    environment = {"PYTHONPATH": str(folder)}
+    return subprocess.run(command, check=False, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def test_the_import_rules_hold() -> None:

@@ -1,0 +1,95 @@
+"""From config.yaml and the environment to a validated configuration, or to one line that says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from mirror.config.fields import Config
+from mirror.errors import ConfigError
+
+DEFAULT_FILE = Path("config.yaml")
+_LARGEST_FILE = 1024 * 1024
+
+
+def load(path: Path | None) -> Config:
+    """Return the configuration from `path`, or from `config.yaml` if there is one, or the built-in one.
+
+    Raises ConfigError, which names the key path and never a value.
+    """
+    if path is None and not DEFAULT_FILE.exists():
+        return _validated({})
+    return _validated(_read(path or DEFAULT_FILE))
+
+
+def _validated(content: dict[str, Any]) -> Config:
+    try:
+        config = Config(**content)
+    except SettingsError as error:
+        raise ConfigError("", f"environment: {error}") from None
+    except ValidationError as error:
+        raise _first_problem(error) from None
+    _check_files(config)
+    return config
+
+
+def _check_files(config: Config) -> None:
+    for name, upstream in config.upstreams.items():
+        if upstream.credentials is not None:
+            try:
+                upstream.credentials.password  # noqa: B018  # whether it can be read is all that matters here
+            except (OSError, UnicodeDecodeError) as error:
+                reason = getattr(error, "strerror", None) or "not text"
+                key = f"upstreams.{name}.credentials.password_file"
+                raise ConfigError(key, f"{upstream.credentials.password_file} cannot be read: {reason}") from None
+
+
+def _first_problem(error: ValidationError) -> ConfigError:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "unknown key"
+    elif first["type"] == "value_error" and ": " in message:
+        # A rule about several fields names the one at fault itself.
+        field, _, message = message.partition(": ")
+        key = f"{key}.{field}" if key else field
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return ConfigError(key, message + more)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ConfigError("", f"{path} is larger than a configuration can be")
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506  # a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("", f"{path} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError("", f"{path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
+        raise ConfigError("", f"{path} is not a mapping of fields")
+    return content
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that is given twice; YAML would let the last one win in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
