@@ -1,0 +1,11 @@
+"""What a service was asked, as its own log tells it."""
+
+from typing import NamedTuple
+
+
+class Request(NamedTuple):
+    """One request that was answered."""
+
+    method: str
+    path: str
+    status: int
