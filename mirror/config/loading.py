@@ -11,6 +11,7 @@ from pydantic_settings import SettingsError
 
 from mirror.config.fields import Config
 from mirror.errors import ConfigError
+from mirror.proxy.routing import DOCKER_HUB
 
 DEFAULT_FILE = Path("config.yaml")
 _LARGEST_FILE = 1024 * 1024
@@ -27,6 +28,8 @@ def load(path: Path | None) -> Config:
 
 
 def _validated(content: dict[str, Any]) -> Config:
+    # Given here and not left to the default, so that the environment is merged with it like with a file.
+    content.setdefault("upstreams", {DOCKER_HUB: {}})
     try:
         config = Config(**content)
     except SettingsError as error:
@@ -87,6 +90,8 @@ class _UniqueKeys(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value} is given twice", key.start_mark

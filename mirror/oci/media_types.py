@@ -63,7 +63,8 @@ def manifest_type(content_type: str, data: bytes) -> str:
 
 def _parse_object(data: bytes) -> dict[str, object]:
     try:
-        document = json.loads(data)
+        # Decoded here: left to itself, json takes UTF-16 and UTF-32 as well, which clients do not.
+        document = json.loads(data.decode())
     except (ValueError, RecursionError):
         raise UpstreamInvalid("upstream sent a manifest that is not JSON") from None
     if not isinstance(document, dict):

@@ -62,8 +62,8 @@ def parse_path(raw_path: str) -> ApiPath:
     """
     if raw_path in ("/v2", "/v2/"):
         return Ping()
-    version, _, rest = raw_path.removeprefix("/").partition("/")
-    if version != "v2":
+    rest = raw_path.removeprefix("/v2/")
+    if rest == raw_path:
         raise UnknownPath("not a path of the distribution API")
     if not rest.isascii() or not rest.isprintable() or any(char in rest for char in "%\\"):
         raise InvalidName("a path of the distribution API has no encoded or special characters")

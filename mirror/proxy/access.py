@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from mirror.errors import Refused, UpstreamUnavailable
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.failures import Failures
 from mirror.proxy.interfaces import Records
@@ -29,22 +30,22 @@ class Access:
         self._failures = failures
         self._flights = SingleFlight[None](tasks)
 
-    async def confirm(self, route: Route, digest: Digest, ask: Ask) -> bool:
+    async def confirm(self, kind: Kind, route: Route, digest: Digest, ask: Ask) -> bool:
         """Make sure that `route` may serve `digest`, asking upstream by `ask` if that is not known yet.
 
         Returns whether upstream was asked. Raises Refused if it says no, UpstreamUnavailable if it cannot say.
         """
         if await self._records.granted(route, digest):
             return False
-        await self._flights.run((route, digest), lambda: self._confirm(route, digest, ask))
+        await self._flights.run((kind, route, digest), lambda: self._confirm(kind, route, digest, ask))
         return True
 
-    async def _confirm(self, route: Route, digest: Digest, ask: Ask) -> None:
-        await self._failures.recall(route, digest)
+    async def _confirm(self, kind: Kind, route: Route, digest: Digest, ask: Ask) -> None:
+        await self._failures.recall(kind, route, digest)
         try:
             async with answer_within():
                 await ask()
         except (Refused, UpstreamUnavailable) as error:
-            await self._failures.remember(route, digest, error)
+            await self._failures.remember(kind, route, digest, error)
             raise
         await self._records.grant(route, digest)

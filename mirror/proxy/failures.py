@@ -5,28 +5,24 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from mirror import errors
 from mirror.errors import MirrorError, Refused, UpstreamThrottled, UpstreamUnavailable
 from mirror.oci.reference import Reference
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.interfaces import ShortLivedCache
 from mirror.proxy.routing import Route
 
 UNAVAILABLE_SECONDS = 5.0
 """How long "upstream could not be asked" is believed: it says nothing about the content."""
 
-_KINDS: dict[str, type[MirrorError]] = {
-    kind.__name__: kind
-    for kind in (
-        errors.ManifestUnknown,
-        errors.BlobUnknown,
-        errors.Denied,
-        errors.UpstreamUnreachable,
-        errors.UpstreamTimeout,
-        errors.UpstreamThrottled,
-        errors.UpstreamFailed,
-        errors.UpstreamInvalid,
-    )
-}
+
+def _family(base: type[MirrorError]) -> dict[str, type[MirrorError]]:
+    found = {base.__name__: base}
+    for kind in base.__subclasses__():
+        found |= _family(kind)
+    return found
+
+
+_KINDS = _family(Refused) | _family(UpstreamUnavailable)
 
 
 class Failures:
@@ -36,27 +32,29 @@ class Failures:
         self._cache = cache
         self._negative_ttl = negative_ttl
 
-    async def recall(self, route: Route, reference: Reference) -> None:
-        """Raise the error that a look-up of this reference ended with a moment ago, marked as remembered."""
-        value = await self._cache.get(_key(route, reference))
+    async def recall(self, kind: Kind, route: Route, reference: Reference) -> None:
+        """Raise the error that a look-up of this manifest or blob ended with a moment ago, marked as remembered."""
+        value = await self._cache.get(_key(kind, route, reference))
         if value is None:
             return
-        kind, message, retry_after = json.loads(value)
-        error = _KINDS[kind](message)
+        name, message, retry_after = json.loads(value)
+        error = _KINDS[name](message)
         if isinstance(error, UpstreamThrottled):
             error.retry_after = retry_after
         error.remembered = True
         raise error
 
-    async def remember(self, route: Route, reference: Reference, error: Refused | UpstreamUnavailable) -> None:
+    async def remember(
+        self, kind: Kind, route: Route, reference: Reference, error: Refused | UpstreamUnavailable
+    ) -> None:
         """Note how the look-up failed."""
-        kind = type(error).__name__
-        if kind not in _KINDS or error.remembered:
+        if error.remembered:
             return
         seconds = self._negative_ttl.total_seconds() if isinstance(error, Refused) else UNAVAILABLE_SECONDS
         retry_after = error.retry_after if isinstance(error, UpstreamThrottled) else None
-        await self._cache.set(_key(route, reference), json.dumps([kind, str(error), retry_after]), seconds)
+        value = json.dumps([type(error).__name__, str(error), retry_after])
+        await self._cache.set(_key(kind, route, reference), value, seconds)
 
 
-def _key(route: Route, reference: Reference) -> str:
-    return f"{route} {reference}"
+def _key(kind: Kind, route: Route, reference: Reference) -> str:
+    return f"{kind} {route} {reference}"

@@ -100,9 +100,9 @@ class Fill:
 
     def fail(self, error: MirrorError) -> None:
         """Nothing more will come; readers without the last bytes are cut, those still waiting get `error`."""
-        if self.progress is None:
+        if self.progress is None and not self._agreed.is_set():
             self.error = error
-        elif self.progress.state is FillState.WRITING:
+        elif self.progress is not None and self.progress.state is FillState.WRITING:
             self.error = error
             self.progress.enter(FillState.FAILED)
         self._agreed.set()

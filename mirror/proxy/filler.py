@@ -56,7 +56,8 @@ class Filler:
         if fill := self._fills.get(digest):
             return fill, True
         fill = self._fills[digest] = Fill(route, digest)
-        self._tasks.spawn(self._run(fill), name=f"fill {digest}")
+        task = self._tasks.spawn(self._run(fill), name=f"fill {digest}")
+        task.add_done_callback(lambda _: self._ended(fill))
         return fill, False
 
     async def _run(self, fill: Fill) -> None:
@@ -72,11 +73,11 @@ class Filler:
                 transfer.close()
         except MirrorError as error:
             fill.fail(error)
-        except BaseException:
-            fill.fail(ShuttingDown("the fill was interrupted"))
-            raise
-        finally:
-            self._land(fill)
+
+    def _ended(self, fill: Fill) -> None:
+        # Also for a task that was cancelled before it took its first step. No news for a fill that had its end.
+        fill.fail(ShuttingDown("the fill was interrupted"))
+        self._land(fill)
 
     async def _stored(self, digest: Digest) -> bool:
         # An earlier fill may have committed between its caller's look into the store and this one's start.
@@ -100,7 +101,13 @@ class Filler:
 
     async def _write(self, fill: Fill, transfer: Transfer, size: int | None) -> None:
         partial = await self._store.begin(fill.digest)
-        progress = fill.begin(partial, size)
+        try:
+            await self._complete(fill, transfer, partial, fill.begin(partial, size))
+            await fill.unread()
+        finally:
+            await partial.close()
+
+    async def _complete(self, fill: Fill, transfer: Transfer, partial: PartialFile, progress: Progress) -> None:
         self._observer.notify(FillStarted(fill.route.upstream, fill.digest))
         try:
             await self._copy(transfer, partial, progress)
@@ -113,12 +120,16 @@ class Filler:
             if not isinstance(error, MirrorError):
                 raise
         finally:
-            if progress.state is not FillState.COMMITTED:
-                await partial.discard()
             self._observer.notify(_finished(fill, progress))
+            if progress.state is not FillState.COMMITTED:
+                await self._discard(partial)
             self._land(fill)
-            await fill.unread()
-            await partial.close()
+
+    async def _discard(self, partial: PartialFile) -> None:
+        try:
+            await partial.discard()
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("removal of a partial file", error))
 
     async def _copy(self, transfer: Transfer, partial: PartialFile, progress: Progress) -> None:
         while data := await transfer.read():

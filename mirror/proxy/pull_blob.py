@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access
-from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.filler import Filler
 from mirror.proxy.interfaces import BlobStore, Body, Records, Upstream
@@ -102,4 +103,5 @@ class PullBlob:
 
     async def _confirm(self, route: Route, digest: Digest) -> bool:
         upstream = self._upstreams[route.upstream]
-        return await self._access.confirm(route, digest, lambda: upstream.head_blob(route.repository, digest))
+        ask = functools.partial(upstream.head_blob, route.repository, digest)
+        return await self._access.confirm(Kind.BLOB, route, digest, ask)

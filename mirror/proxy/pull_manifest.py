@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Tag
 from mirror.proxy.access import Access
-from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StaleServed, StoreTroubled
 from mirror.proxy.failures import Failures
@@ -96,16 +97,16 @@ class PullManifest:
             return fresh
         stale = await self._usable(record)
         try:
-            await self._failures.recall(route, tag)
+            await self._failures.recall(Kind.MANIFEST, route, tag)
             return await self._ask(route, tag, REVALIDATE_WITHIN if stale else ANSWER_WITHIN)
         except UpstreamUnavailable as error:
-            await self._failures.remember(route, tag, error)
+            await self._failures.remember(Kind.MANIFEST, route, tag, error)
             if stale is None:
                 raise
             self._observer.notify(StaleServed(route.upstream, error))
             return stale
         except Refused as error:
-            await self._failures.remember(route, tag, error)
+            await self._failures.remember(Kind.MANIFEST, route, tag, error)
             await self._records.forget_tag(route, tag)
             raise
 
@@ -120,31 +121,21 @@ class PullManifest:
     async def _ask(self, route: Route, tag: Tag, seconds: float) -> PulledManifest:
         asked_at = self._clock()
         async with answer_within(seconds):
-            manifest, outcome = await self._resolve(route, tag)
-        record = TagRecord(manifest.digest, asked_at)
-        stored = outcome is Outcome.MISS and await self._keep(manifest)
-        await self._records.grant(route, manifest.digest)
+            found = await self._resolve(route, tag)
+        record = TagRecord(found.manifest.digest, asked_at)
         await self._records.put_tag(route, tag, record)
-        return PulledManifest(manifest, CacheStatus(outcome, stored), record.age(self._clock()))
+        return PulledManifest(found.manifest, found.status, record.age(self._clock()))
 
-    async def _keep(self, manifest: Manifest) -> bool:
-        try:
-            await self._manifests.put(manifest)
-        except StoreFailed as error:
-            # The client is served all the same; only the next one has to ask upstream again.
-            self._observer.notify(StoreTroubled("commit of a manifest", error))
-            return False
-        return True
-
-    async def _resolve(self, route: Route, tag: Tag) -> tuple[Manifest, Outcome]:
+    async def _resolve(self, route: Route, tag: Tag) -> PulledManifest:
         upstream = self._upstreams[route.upstream]
         remote = await upstream.head_manifest(route.repository, tag)
         if remote is None:
-            return await upstream.get_manifest(route.repository, tag), Outcome.MISS
+            return await self._taken(route, await upstream.get_manifest(route.repository, tag))
+        await self._records.grant(route, remote.digest)
         if manifest := await self._manifests.get(remote.digest):
-            return manifest, Outcome.REVALIDATED
+            return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED))
         try:
-            return await upstream.get_manifest(route.repository, remote.digest), Outcome.MISS
+            return await self._fetched(route, remote.digest)
         except Refused as error:
             raise UpstreamInvalid("upstream names a manifest and then refuses it") from error
 
@@ -153,29 +144,41 @@ class PullManifest:
     async def _by_digest(self, route: Route, digest: Digest) -> PulledManifest:
         if manifest := await self._manifests.get(digest):
             return await self._permitted(route, manifest)
-        pulled, joined = await self._flights.run((route, digest), lambda: self._fetch(route, digest))
-        return _collapsed(pulled) if joined else pulled
+        return await self._fetched(route, digest)
 
     async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
         upstream = self._upstreams[route.upstream]
-        asked = await self._access.confirm(
-            route, manifest.digest, lambda: upstream.head_manifest(route.repository, manifest.digest)
-        )
+        ask = functools.partial(upstream.head_manifest, route.repository, manifest.digest)
+        asked = await self._access.confirm(Kind.MANIFEST, route, manifest.digest, ask)
         return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED if asked else Outcome.HIT))
+
+    async def _fetched(self, route: Route, digest: Digest) -> PulledManifest:
+        pulled, joined = await self._flights.run((route, digest), lambda: self._fetch(route, digest))
+        return _collapsed(pulled) if joined else pulled
 
     async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
         if manifest := await self._manifests.get(digest):
             return await self._permitted(route, manifest)
         try:
-            await self._failures.recall(route, digest)
+            await self._failures.recall(Kind.MANIFEST, route, digest)
             async with answer_within():
                 manifest = await self._upstreams[route.upstream].get_manifest(route.repository, digest)
         except (Refused, UpstreamUnavailable) as error:
-            await self._failures.remember(route, digest, error)
+            await self._failures.remember(Kind.MANIFEST, route, digest, error)
             raise
-        stored = await self._keep(manifest)
-        await self._records.grant(route, digest)
-        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored))
+        return await self._taken(route, manifest)
+
+    # Both. -----------------------------------------------------------------------------------------------
+
+    async def _taken(self, route: Route, manifest: Manifest) -> PulledManifest:
+        """Keep what was fetched, if the disk takes it; the client is served all the same."""
+        await self._records.grant(route, manifest.digest)
+        try:
+            await self._manifests.put(manifest)
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("commit of a manifest", error))
+            return PulledManifest(manifest, CacheStatus(Outcome.MISS))
+        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored=True))
 
 
 def _collapsed(pulled: PulledManifest) -> PulledManifest:

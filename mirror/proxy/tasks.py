@@ -36,11 +36,13 @@ class Tasks:
 
     async def drain(self, seconds: float) -> None:
         """Let the tasks finish for so long, then cancel what is left and see it off."""
-        if self._running:
-            await asyncio.wait(self._running, timeout=seconds)
-        for task in self._running:
-            task.cancel()
-        if self._running:
+        deadline = asyncio.get_running_loop().time() + seconds
+        # What ends may start something else, a flight a token request for instance.
+        while self._running and (rest := deadline - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(self._running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+        while self._running:
+            for task in self._running:
+                task.cancel()
             await asyncio.wait(self._running)
 
 

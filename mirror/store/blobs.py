@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from mirror.errors import InvalidDigest
 from mirror.oci.digest import Digest
 from mirror.store.files import Folder
 from mirror.store.index import Index
-from mirror.store.partial import Partial
+from mirror.store.partial import Partial, PartialEvents
 from mirror.store.reading import StoredBlob
 from mirror.store.threads import FileThreads
 
@@ -30,6 +32,8 @@ class Blobs:
         self._grown = grown
         self._leases: Counter[Digest] = Counter()
         self._folders: dict[str, Folder] = {}
+        self._writing: set[str] = set()
+        self._serial = itertools.count(1)
 
     async def start(self) -> None:
         """Open the folders and sweep what unfinished fills left behind."""
@@ -54,33 +58,62 @@ class Blobs:
     async def open(self, digest: Digest) -> StoredBlob | None:
         """Return the blob under a lease, or None; only here does a file become a hit."""
         self._leases[digest] += 1
+        before = self._index.get(digest)
         try:
-            opened = await self._threads.reading.run(self._folders[digest.algorithm].open, digest.encoded)
+            opened = await self._threads.reading.obtain(
+                lambda: self._folders[digest.algorithm].open(digest.encoded), _close
+            )
         except BaseException:
             self._release(digest)
             raise
         if opened is None:
             self._release(digest)
-            self._index.remove(digest)
+            if self._index.get(digest) is before:
+                # Not so if it was committed while we looked.
+                self._index.remove(digest)
             return None
-        fd, size = opened
-        if digest in self._index:
-            self._index.touch(digest)
-        else:
-            self._index.add(digest, size, is_manifest=False)
-        return StoredBlob(fd, size, self._threads.reading, lambda: self._release(digest))
+        blob = StoredBlob(*opened, self._threads.reading, lambda: self._release(digest))
+        return blob if await self._is_whole(digest, blob) else None
+
+    async def _is_whole(self, digest: Digest, blob: StoredBlob) -> bool:
+        known = self._index.get(digest)
+        if known is not None and known.size != blob.size:
+            # Cut or grown behind our back; whatever it is now, it is not the blob.
+            blob.close()
+            await self.remove(digest)
+            return False
+        self._index.touch(digest)
+        return True
 
     async def begin(self, digest: Digest, *, is_manifest: bool = False) -> Partial:
         """Return a new partial file, which adds itself to the index when it is committed."""
-        target = self._folders[digest.algorithm]
+        name = self._free_name(digest)
+        # Whoever reads along keeps the file from being evicted once it is committed.
+        self._leases[digest] += 1
+        self._writing.add(name)
 
-        async def committed(size: int) -> None:
-            self._index.add(digest, size, is_manifest=is_manifest)
-            await self._grown()
+        def closed() -> None:
+            self._writing.discard(name)
+            self._release(digest)
 
-        partial = Partial(digest, self._partial, target, self._threads, committed)
-        await partial.create()
+        events = PartialEvents(
+            committed=lambda size: self._index.add(digest, size, is_manifest=is_manifest),
+            grown=self._grown,
+            closed=closed,
+        )
+        folders = self._partial, self._folders[digest.algorithm]
+        partial = Partial(name, digest, folders, self._threads, events)
+        try:
+            await partial.create()
+        except BaseException:
+            await partial.close()
+            raise
         return partial
+
+    def _free_name(self, digest: Digest) -> str:
+        """Return the digest's name in `partial/`, or a private one while another writer has that."""
+        name = f"{digest.algorithm}-{digest.encoded}"
+        return name if name not in self._writing else f"{name}.{next(self._serial)}"
 
     def admits(self, size: int) -> bool:
         """Tell whether a file of this size fits into the cache at all."""
@@ -108,3 +141,8 @@ class Blobs:
         self._leases[digest] -= 1
         if not self._leases[digest]:
             del self._leases[digest]
+
+
+def _close(opened: tuple[int, int] | None) -> None:
+    if opened is not None:
+        os.close(opened[0])

@@ -40,7 +40,7 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            if error.errno == errno.ELOOP:
+            if error.errno in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
                 return None
             raise
         status = os.fstat(fd)
@@ -54,8 +54,13 @@ class Folder:
         self.remove(name)
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=self._fd)
 
-    def move(self, name: str, target: Folder, new_name: str) -> None:
-        """Give a file its name in `target`, durably, replacing what had it."""
+    def move(self, name: str, fd: int, target: Folder, new_name: str) -> None:
+        """Give the file that is open as `fd` its name in `target`, durably, replacing what had it.
+
+        Raises FileNotFoundError if `name` is another file by now.
+        """
+        if not os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=self._fd, follow_symlinks=False)):
+            raise FileNotFoundError(errno.ENOENT, "the file lost its name to another", name)
         os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=target._fd)
         os.fsync(target._fd)
 
@@ -81,9 +86,9 @@ class Folder:
         try:
             write_all(fd, data)
             os.fsync(fd)
+            self.move(draft, fd, self, name)
         finally:
             os.close(fd)
-        self.move(draft, self, name)
 
     def read(self, name: str) -> bytes | None:
         """Return the whole content of a file, None if there is none."""

@@ -6,6 +6,7 @@ It lives in memory, begins as what the folder holds, and is written to the `inde
 from __future__ import annotations
 
 import json
+import math
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -100,8 +101,8 @@ def _row(entry: IndexEntry | None) -> str | None:
 def _remembered(row: str | None, entry: IndexEntry) -> IndexEntry:
     try:
         size, used_at, is_manifest = json.loads(row or "")
-        if size == entry.size:
+        if size == entry.size and math.isfinite(used_at):
             return IndexEntry(size, float(used_at), bool(is_manifest))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         pass
     return entry

@@ -7,13 +7,14 @@ without one; grants are annotations of the index. What clients such as skopeo do
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from typing import Any
 
-from mirror.errors import RequestError
+from mirror.errors import InvalidDigest, RequestError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, OCI_INDEX
-from mirror.store.index import Index
+from mirror.store.index import Index, IndexEntry
 from mirror.store.records import parse_tag_record
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -56,11 +57,17 @@ class _Descriptors:
         self._tagged: set[str] = set()
 
     def add(self, digest: str, annotations: dict[str, str]) -> None:
-        entry = self._index.get(Digest.parse(digest))
+        entry = self._entry(digest)
         if entry is not None and digest in self._types:
             self._tagged.add(digest)
             descriptor = {"mediaType": self._types[digest], "digest": digest, "size": entry.size}
             self.listed.append(descriptor | ({"annotations": annotations} if annotations else {}))
+
+    def _entry(self, digest: str) -> IndexEntry | None:
+        try:
+            return self._index.get(Digest.parse(digest))
+        except InvalidDigest:
+            return None
 
     def add_untagged(self, digest: str) -> None:
         if digest not in self._tagged:
@@ -93,7 +100,8 @@ def _rows_of(descriptor: Any) -> dict[str, str]:
         rows = {f"type {digest}": str(media_type)}
         if REF_NAME in annotations:
             validated_at = float(annotations.get(VALIDATED_AT, 0))
+            validated_at = validated_at if math.isfinite(validated_at) else 0.0
             rows[f"tag {annotations[REF_NAME]}"] = json.dumps([str(digest), validated_at])
-    except (KeyError, TypeError, ValueError, AttributeError, RequestError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RequestError):
         return {}
     return rows

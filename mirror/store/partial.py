@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
@@ -11,29 +12,39 @@ from mirror.store.files import Folder, seal, write_all
 from mirror.store.reading import ReadableFile
 from mirror.store.threads import FileThreads
 
-Committed = Callable[[int], Awaitable[None]]
-"""Told the size of a file once it has its name among the blobs."""
+
+@dataclass(frozen=True, slots=True)
+class PartialEvents:
+    """What the owner of a partial file wants to be told, in the order in which it happens."""
+
+    committed: Callable[[int], None]
+    """The file, of this size, has its name among the blobs."""
+    grown: Callable[[], Awaitable[None]]
+    """The cache is larger now, and whoever made it so can wait until there is room again."""
+    closed: Callable[[], None]
+    """The writer has let go of the file."""
 
 
 class Partial:
-    """The file of a fill in progress (see interfaces.PartialFile)."""
+    """The file of a fill in progress (see interfaces.PartialFile): from the first folder into the second."""
 
     def __init__(
-        self, digest: Digest, folder: Folder, target: Folder, threads: FileThreads, committed: Committed
+        self, name: str, digest: Digest, folders: tuple[Folder, Folder], threads: FileThreads, events: PartialEvents
     ) -> None:
-        self._name = f"{digest.algorithm}-{digest.encoded}"
+        self._name = name
         self._digest = digest
         self._hasher = digest.hasher()
-        self._folder = folder
-        self._target = target
+        self._folder, self._target = folders
         self._threads = threads
-        self._committed = committed
+        self._events = events
         self._size = 0
         self._fd = -1
+        self._is_named = False
+        self._closed = False
 
     async def create(self) -> None:
         """Begin with an empty file."""
-        self._fd = await self._threads.writing.run(self._folder.create, self._name)
+        self._fd = await self._threads.writing.obtain(lambda: self._folder.create(self._name), os.close)
 
     async def append(self, data: bytes) -> None:
         """Write `data` at the end and hash it, in one thread."""
@@ -52,12 +63,18 @@ class Partial:
         """Make the file durable and read-only, and give it its name among the blobs."""
         if not self.verified():
             raise StoreFailed("an unverified file cannot be committed")
-        await self._threads.writing.run(self._commit)
-        await self._committed(self._size)
+        try:
+            await self._threads.writing.run(self._commit)
+        finally:
+            # Also when cancelled meanwhile: the call ran to its end.
+            if self._is_named:
+                self._events.committed(self._size)
+        await self._events.grown()
 
     def _commit(self) -> None:
         seal(self._fd)
-        self._folder.move(self._name, self._target, self._digest.encoded)
+        self._folder.move(self._name, self._fd, self._target, self._digest.encoded)
+        self._is_named = True
 
     async def discard(self) -> None:
         """Take the name away; readers keep the file open."""
@@ -72,6 +89,9 @@ class Partial:
 
     async def close(self) -> None:
         """Close the writer's descriptor."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            await self._threads.writing.run(os.close, fd)
+        if self._closed:
+            return
+        self._closed = True
+        self._events.closed()
+        if self._fd >= 0:
+            await self._threads.writing.run(os.close, self._fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 from cachetools import LRUCache
 
@@ -84,6 +85,7 @@ def parse_tag_record(value: str) -> TagRecord | None:
     """Return the tag record that a row holds, None for one that is absent or damaged."""
     try:
         digest, validated_at = json.loads(value or "null")
-        return TagRecord(Digest.parse(digest), float(validated_at))
-    except (ValueError, TypeError, AttributeError, RequestError):
+        record = TagRecord(Digest.parse(digest), float(validated_at))
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
         return None
+    return record if math.isfinite(record.validated_at) else None

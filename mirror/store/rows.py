@@ -5,6 +5,7 @@ A table is a hint. Whatever goes wrong with it is reported and answered as if th
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
 import time
@@ -51,11 +52,9 @@ class StringsOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no typ
             raise TypeError("a key is a string")
         return key, True
 
-    def get(self, key: object, raw: object) -> str:
-        """Return the key of a database row; raises ValueError for a row somebody else wrote."""
-        if type(key) is not str or not raw:
-            raise ValueError("a row with a key that is not a string")
-        return key
+    def get(self, key: object, raw: object) -> str | None:
+        """Return the key of a database row, None for a row somebody else wrote."""
+        return key if type(key) is str and raw else None
 
     def store(self, value: object, read: bool, key: object = None) -> tuple[int, int, None, str]:
         """Return the database form of a value; raises TypeError for anything but a string."""
@@ -77,7 +76,7 @@ class Rows:
         self._folder = folder
         self._observer = observer
         self._threads = Threads(f"rows-{folder.name}", 1)
-        self._cache: Any = None
+        self._table: Any = None
 
     async def open(self) -> None:
         """Open the table; one that cannot be used is moved aside and begun anew."""
@@ -85,50 +84,69 @@ class Rows:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a row, None if there is none."""
-        value: str | None = await self._attempt("read", lambda: self._cache.get(key), None)
+        value: str | None = await self._on_table("read", lambda table: table.get(key), None)
         return value
 
     async def write(self, changes: Mapping[str, str | None]) -> None:
         """Set rows, or remove those whose value is None, in one transaction."""
         if changes:
-            await self._attempt("write", lambda: self._write(changes), None)
+            await self._on_table("write", lambda table: _write(table, changes), None)
 
     async def items(self) -> dict[str, str]:
         """Return all rows."""
-        return await self._attempt("read", lambda: {key: self._cache[key] for key in self._cache}, {})
+        nothing: tuple[dict[str, str], int] = {}, 0
+        rows, foreign = await self._on_table("read", _all_rows, nothing)
+        if foreign:
+            error = ValueError(f"{foreign} rows are not the mirror's")
+            self._observer.notify(StoreTroubled(f"read of {self._folder.name}/", error))
+        return rows
 
     async def close(self) -> None:
         """Close the table; it cannot be opened again."""
-        if self._cache is not None:
-            await self._attempt("close", self._cache.close, None)
+        await self._on_table("close", lambda table: table.close(), None)
         self._threads.close()
+
+    async def _on_table(self, doing: str, call: Callable[[Any], T], otherwise: T) -> T:
+        if self._table is None:
+            return otherwise
+        return await self._attempt(doing, functools.partial(call, self._table), otherwise)
 
     async def _attempt(self, doing: str, call: Callable[[], T], otherwise: T) -> T:
         try:
             return await self._threads.run(call)
-        except (sqlite3.Error, diskcache.Timeout, StoreFailed, ValueError, KeyError, AttributeError) as error:
+        except (sqlite3.Error, diskcache.Timeout, StoreFailed, ValueError, KeyError) as error:
             self._observer.notify(StoreTroubled(f"{doing} of {self._folder.name}/", error))
             return otherwise
 
     def _open(self) -> None:
         try:
-            self._cache = self._connect()
-        except (sqlite3.Error, diskcache.Timeout, ValueError):
+            self._table = self._connect()
+        except (sqlite3.Error, diskcache.Timeout, OSError, ValueError):
             os.rename(self._folder, self._folder.with_name(f"{self._folder.name}.broken-{time.time_ns()}"))
-            self._cache = self._connect()
+            self._table = self._connect()
 
     def _connect(self) -> Any:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         cache = diskcache.Cache(str(self._folder), timeout=_BUSY_SECONDS, disk=StringsOnly, **_SETTINGS)
-        for key in cache:
-            cache.get(key)
-            break
+        next(iter(cache), None)
         return cache
 
-    def _write(self, changes: Mapping[str, str | None]) -> None:
-        with self._cache.transact():
-            for key, value in changes.items():
-                if value is None:
-                    self._cache.delete(key)
-                else:
-                    self._cache.set(key, value)
+
+def _all_rows(table: Any) -> tuple[dict[str, str], int]:
+    """Return the rows of a table and how many others there are, which are left alone."""
+    rows, foreign = {}, 0
+    for key in table:
+        try:
+            rows[key] = table[key]
+        except (KeyError, TypeError, ValueError):
+            foreign += 1
+    return rows, foreign
+
+
+def _write(table: Any, changes: Mapping[str, str | None]) -> None:
+    with table.transact():
+        for key, value in changes.items():
+            if value is None:
+                table.delete(key)
+            else:
+                table.set(key, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
@@ -30,12 +31,24 @@ class Threads:
         try:
             return await asyncio.shield(job)
         except asyncio.CancelledError:
-            await asyncio.wait([job])
-            if not job.cancelled():
-                job.exception()
+            while not job.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([job])
+            job.exception()
             raise
         except OSError as error:
             raise StoreFailed(f"the disk refused: {error.strerror or type(error).__name__}") from error
+
+    async def obtain(self, call: Callable[[], T], give_back: Callable[[T], None]) -> T:
+        """Return what the blocking call obtains; whoever is cancelled meanwhile leaves nothing obtained."""
+        obtained: list[T] = []
+        try:
+            await self.run(lambda: obtained.append(call()))
+        except asyncio.CancelledError:
+            for one in obtained:
+                give_back(one)
+            raise
+        return obtained[0]
 
     def close(self) -> None:
         """Wait for what runs, and end the threads."""

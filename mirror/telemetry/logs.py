@@ -26,7 +26,8 @@ def set_up(level: str, form: str) -> None:
         final.append(structlog.processors.JSONRenderer())
     else:
         order = ["timestamp", "level", "event"]
-        final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True))
+        final.append(_printable)
+        final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False))
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=final))
     root = logging.getLogger()
@@ -100,6 +101,15 @@ class Logs:
             user_agent=event.user_agent,
             **optional,
         )
+
+
+def _printable(_: object, __: str, values: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Escape what a terminal, or a reader of lines, might take for something else: it may be a client's."""
+    return {key: _escaped(value) if isinstance(value, str) else value for key, value in values.items()}
+
+
+def _escaped(text: str) -> str:
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
 def _cause(error: BaseException) -> str:

@@ -10,6 +10,11 @@ from aiohappyeyeballs import AddrInfoType
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL = tuple(
+    # What the ipaddress module of some Python versions takes for global, and nobody should be sent to.
+    ipaddress.ip_network(network)
+    for network in ("192.0.0.0/24", "::/96", "64:ff9b:1::/48", "fec0::/10")
+)
 
 
 class AddressForbidden(OSError):
@@ -24,7 +29,8 @@ def is_public(address: Address) -> bool:
             inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(inner)
-    return address.is_global and not address.is_multicast
+    local = any(address in network for network in _LOCAL)
+    return address.is_global and not address.is_multicast and not local
 
 
 def public_socket(info: AddrInfoType) -> socket.socket:

@@ -22,6 +22,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
 from mirror.upstream.egress import translated
+from mirror.upstream.origin import origin_of
 
 _MAX_RETRY_AFTER = 3600
 
@@ -55,7 +56,7 @@ def _error(response: aiohttp.ClientResponse, registry: URL, unknown: type[Refuse
         case 404:
             return unknown("upstream does not have it")
         # The host that a registry redirects to cannot speak for the registry.
-        case 401 | 403 if response.url.origin() == registry:
+        case 401 | 403 if origin_of(response.url) == registry:
             return Denied("upstream refuses access to this repository")
         case 429:
             return UpstreamThrottled("upstream limits the rate of requests", retry_after(response))
@@ -71,7 +72,7 @@ def retry_after(response: aiohttp.ClientResponse) -> int | None:
         return min(int(value[:9]), _MAX_RETRY_AFTER)
     try:
         seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return max(0, min(int(seconds), _MAX_RETRY_AFTER))
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from mirror.errors import UpstreamInvalid
+from mirror.errors import UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld, Observer
 from mirror.upstream.challenge import Challenge
+from mirror.upstream.origin import origin_of
 from mirror.upstream.tokens import TokenRequest, TokenServices
 
 KNOWN_REALMS = {
@@ -50,8 +51,9 @@ class AuthPolicy:
 
     def binds(self, realm: URL) -> bool:
         """Tell whether the credential may be sent to this token service."""
-        known = KNOWN_REALMS.get(str(self.origin), ())
-        return realm.origin() in {self.origin, *self.realms, *map(URL, known)}
+        origin = origin_of(self.origin)
+        known = map(URL, KNOWN_REALMS.get(str(origin), ()))
+        return origin_of(realm) in {origin, *map(origin_of, self.realms), *known}
 
 
 class Authenticator:
@@ -67,7 +69,12 @@ class Authenticator:
         """Return the header to send unasked, from what the endpoint demanded before; None before it did."""
         if self._challenge is None:
             return None
-        return await self._answer(self._challenge, repository, refused=None)
+        try:
+            return await self._answer(self._challenge, repository, refused=None)
+        except UpstreamUnavailable:
+            # The endpoint may name another token service by now; the next request goes and sees.
+            self._challenge = None
+            raise
 
     async def respond(self, challenges: list[Challenge], repository: Repository, refused: str | None) -> str | None:
         """Return the header that answers a 401, None if nothing does; `refused` is the header that got it.
@@ -77,8 +84,8 @@ class Authenticator:
         challenge = self._choose(challenges)
         if challenge is None:
             return None
-        self._challenge = _for_any_repository(challenge)
         answer = await self._answer(challenge, repository, refused)
+        self._challenge = _for_any_repository(challenge)
         return None if answer == refused else answer
 
     def _choose(self, challenges: list[Challenge]) -> Challenge | None:
@@ -110,7 +117,8 @@ class Authenticator:
     def _realm(self, challenge: Challenge) -> URL:
         try:
             realm = URL(challenge.realm)
-            usable = realm.scheme in ("http", "https") and bool(realm.host) and realm.user is None
+            anonymous = realm.user is None and realm.password is None
+            usable = realm.scheme in ("http", "https") and bool(realm.host) and anonymous
         except ValueError:
             usable = False
         if not usable:

@@ -17,6 +17,7 @@ from yarl import URL
 
 from mirror.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from mirror.upstream.addresses import AddressForbidden, public_socket
+from mirror.upstream.origin import origin_of
 
 MAX_HOPS = 5
 CONNECT_SECONDS = 5.0
@@ -90,7 +91,7 @@ class Egress:
 
     async def _send(self, outgoing: Outgoing, url: URL) -> aiohttp.ClientResponse:
         headers = dict(outgoing.headers)
-        if outgoing.authorization is not None and url.origin() == outgoing.url.origin():
+        if outgoing.authorization is not None and origin_of(url) == origin_of(outgoing.url):
             headers["Authorization"] = outgoing.authorization
         session = self._sessions[outgoing.private_network]
         with translated(url):
@@ -100,8 +101,10 @@ class Egress:
 def redirected(url: URL, location: str) -> URL:
     """Return where a redirect from `url` leads (RFC 9110, 10.2.2); raises UpstreamInvalid if it may not."""
     try:
-        target = url.join(URL(location, encoded=True))
+        relative = URL(location, encoded=True)
+        target = url.join(relative)
         allowed = target.scheme in ("http", "https") and bool(target.host) and target.port is not None
+        allowed = allowed and (bool(relative.host) or not relative.scheme)
     except ValueError:
         allowed = False
     if not location or not allowed or target.user is not None or target.password is not None:

@@ -12,6 +12,7 @@ from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import Authenticator, AuthPolicy
 from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
+from mirror.upstream.origin import origin_of
 from mirror.upstream.tokens import TokenServices
 
 
@@ -19,7 +20,7 @@ class Endpoint:
     """Where an upstream is asked."""
 
     def __init__(self, url: URL, policy: AuthPolicy, egress: Egress, tokens: TokenServices, observer: Observer) -> None:
-        self.origin = url.origin()
+        self.origin = origin_of(url)
         self._policy = policy
         self._egress = egress
         self._observer = observer
@@ -38,7 +39,7 @@ class Endpoint:
     async def _authorized(self, request: RegistryRequest) -> aiohttp.ClientResponse:
         authorization = await self._authenticator.authorization(request.repository)
         response = await self._send(request, authorization)
-        if response.status != 401 or response.url.origin() != self.origin:
+        if response.status != 401 or origin_of(response.url) != self.origin:
             return response
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
         response.release()

@@ -108,7 +108,7 @@ class TokenServices:
 def parse_token(data: bytes) -> tuple[str, float]:
     """Return the token of a token service's answer and the seconds it lives; raises UpstreamInvalid."""
     try:
-        answer = json.loads(data)
+        answer = json.loads(data.decode())
     except (ValueError, RecursionError):
         answer = None
     if not isinstance(answer, Mapping):
@@ -122,4 +122,4 @@ def parse_token(data: bytes) -> tuple[str, float]:
 def _lifetime(seconds: Any) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
         return DEFAULT_LIFETIME
-    return min(float(seconds), MAX_LIFETIME)
+    return float(min(seconds, MAX_LIFETIME))
