@@ -63,6 +63,7 @@ class Filler:
     async def _run(self, fill: Fill) -> None:
         try:
             if await self._stored(fill.digest):
+                self._land(fill)
                 fill.found()
                 return
             transfer = await self._agree(fill)
@@ -72,6 +73,7 @@ class Filler:
             finally:
                 transfer.close()
         except MirrorError as error:
+            self._land(fill)
             fill.fail(error)
 
     def _ended(self, fill: Fill) -> None:

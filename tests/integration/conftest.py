@@ -12,10 +12,12 @@ import pytest
 
 from mirror.app import Mirror
 from mirror.config import Config
+from mirror.proxy.deadline import answer_within
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.cache_folder import CacheFolder
+from tests.integration.joins import Joins
 
 
 class RunningMirror:
@@ -52,9 +54,7 @@ StartMirror = Callable[..., AbstractAsyncContextManager[RunningMirror]]
 
 
 @pytest.fixture
-def start_mirror(
-    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path
-) -> StartMirror:
+def start_mirror(registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path) -> StartMirror:
     """Start a mirror of the fake registry, which it takes for Docker Hub; keywords override sections."""
 
     @asynccontextmanager
@@ -91,6 +91,19 @@ async def mirror(start_mirror: StartMirror) -> AsyncIterator[RunningMirror]:
 def cache_folder(tmp_path: Path) -> CacheFolder:
     """The folder that `start_mirror` keeps its cache in."""
     return CacheFolder(tmp_path / "cache")
+
+
+@pytest.fixture
+def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
+    """How many requests have started or joined a fill."""
+    return Joins(monkeypatch)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Upstreams have a moment to answer, not 20 s."""
+    for module in ("access", "pull_blob", "pull_manifest"):
+        monkeypatch.setattr(f"mirror.proxy.{module}.answer_within", lambda _=None: answer_within(0.2))
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
@@ -14,6 +14,7 @@ from tests.integration.conftest import RunningMirror
 
 _HEAD_END = b"\r\n\r\n"
 _PATIENCE = 20.0
+_PIECE = 256 * 1024
 
 
 class Cut(Exception):
@@ -83,6 +84,21 @@ class RawClient:
             await self._more()
         return self._take(size)
 
+    async def pour(self, size: int, into: Callable[[bytes | memoryview], object]) -> None:
+        """Read that many bytes and keep none; raises Cut if fewer come. Others get their turn between pieces."""
+        buffer = memoryview(bytearray(_PIECE))
+        read = self._take(min(size, len(self._read)))
+        into(read)
+        left = size - len(read)
+        while left:
+            async with asyncio.timeout(_PATIENCE):
+                count = await self._loop.sock_recv_into(self._socket, buffer[: min(left, _PIECE)])
+            if not count:
+                raise Cut(b"")
+            into(buffer[:count])
+            left -= count
+            await asyncio.sleep(0)
+
     async def rest(self) -> bytes:
         """Read until the connection ends, in order or not."""
         try:
@@ -149,7 +165,7 @@ class RawClient:
     async def _more(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                data = await self._loop.sock_recv(self._socket, 256 * 1024)
+                data = await self._loop.sock_recv(self._socket, _PIECE)
         except ConnectionError:
             data = b""
         if not data:
@@ -169,9 +185,10 @@ def request(path: str, method: str = "GET", version: str = "1.1", **headers: str
 
 
 @asynccontextmanager
-async def raw_client(mirror: RunningMirror, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
-    """Connect to the mirror; with a small receive buffer, little arrives that is not read."""
-    host, _, port = mirror.mirror.public.address.rpartition(":")
+async def raw_client(mirror: RunningMirror | str, receive_buffer: int | None = None) -> AsyncIterator[RawClient]:
+    """Connect to a mirror, or to host:port; with a small receive buffer, little arrives that is not read."""
+    address = mirror if isinstance(mirror, str) else mirror.mirror.public.address
+    host, _, port = address.rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
         if receive_buffer is not None:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)

@@ -24,7 +24,7 @@ async def until_metric(mirror: RunningMirror, series: str, value: float, seconds
     """Wait until a series of the metrics page has this value."""
     try:
         async with asyncio.timeout(seconds):
-            while await mirror.metric(series) != value:
+            while await mirror.metric(series) != value:  # noqa: ASYNC110  # a page to look at, not an event
                 await asyncio.sleep(_STEP)
     except TimeoutError:
         raise AssertionError(f"{series} is {await mirror.metric(series)}, not {value}") from None
