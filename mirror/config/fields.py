@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 from yarl import URL
 
 from mirror.config.units import Address, parse_duration, parse_size
+from mirror.oci.reference import is_registry
 from mirror.proxy.routing import DOCKER_HUB
 
 
@@ -39,7 +40,7 @@ def _url(value: object) -> URL:
     return url.origin()
 
 
-ListenAddress = Annotated[Address, BeforeValidator(_address)]
+ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Origin = Annotated[URL, BeforeValidator(_url)]
@@ -75,7 +76,7 @@ class FreshnessConfig(_Section):
 class CredentialsConfig(_Section):
     """A user name, and the file that holds the password."""
 
-    username: str = Field(min_length=1)
+    username: str = Field(pattern=r"^[^:\x00-\x1f\x7f]+$")
     password_file: Path
 
     @property
@@ -150,17 +151,17 @@ class Config(BaseSettings):
     @field_validator("upstreams", mode="after")
     @classmethod
     def _complete(cls, upstreams: dict[str, UpstreamConfig]) -> dict[str, UpstreamConfig]:
+        for name in upstreams:
+            if not is_registry(name):
+                raise ValueError("an upstream is called like its registry, host or host:port")
         return {name: _completed(name, upstream) for name, upstream in upstreams.items()}
 
     @model_validator(mode="after")
     def _names_are_unambiguous(self) -> Self:
         if self.default_upstream not in self.upstreams:
             raise ValueError(f"default_upstream: {self.default_upstream} is not among the upstreams")
-        owners: dict[str, str] = {}
-        for name, upstream in self.upstreams.items():
-            for alias in (name, *upstream.aliases):
-                if owners.setdefault(alias.lower(), name) != name:
-                    raise ValueError(f"upstreams.{name}.aliases: {alias} already means {owners[alias.lower()]}")
+        _refuse_twice("aliases", {name: (name, *upstream.aliases) for name, upstream in self.upstreams.items()})
+        _refuse_twice("hosts", {name: upstream.hosts for name, upstream in self.upstreams.items()})
         return self
 
     @classmethod
@@ -174,6 +175,14 @@ class Config(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment first, then the file, whose content is what the class is made with."""
         return env_settings, init_settings
+
+
+def _refuse_twice(field: str, names: dict[str, tuple[str, ...]]) -> None:
+    owners: dict[str, str] = {}
+    for owner, meant in names.items():
+        for name in meant:
+            if owners.setdefault(name.lower(), owner) != owner:
+                raise ValueError(f"upstreams.{owner}.{field}: {name} already means {owners[name.lower()]}")
 
 
 def _completed(name: str, upstream: UpstreamConfig) -> UpstreamConfig:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,23 @@ def _validated(content: dict[str, Any]) -> Config:
 
 def _check_files(config: Config) -> None:
     for name, upstream in config.upstreams.items():
-        if upstream.credentials is not None:
-            try:
-                upstream.credentials.password  # noqa: B018  # whether it can be read is all that matters here
-            except (OSError, UnicodeDecodeError) as error:
-                reason = getattr(error, "strerror", None) or "not text"
-                key = f"upstreams.{name}.credentials.password_file"
-                raise ConfigError(key, f"{upstream.credentials.password_file} cannot be read: {reason}") from None
+        if upstream.credentials is None:
+            continue
+        file = upstream.credentials.password_file
+        key = f"upstreams.{name}.credentials.password_file"
+        try:
+            empty = not upstream.credentials.password
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ConfigError(key, f"{file} cannot be read: {reason}") from None
+        if empty:
+            raise ConfigError(key, f"{file} is empty")
 
 
 def _first_problem(error: ValidationError) -> ConfigError:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = "unknown key"
@@ -76,7 +81,11 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError("", f"{path}{where}: {getattr(error, 'problem', None) or 'not YAML'}") from None
+        # The parser quotes what it stumbled over, which may be a secret.
+        problem = re.sub(r"'[^']*'|\"[^\"]*\"", "…", getattr(error, "problem", None) or "not YAML")
+        raise ConfigError("", f"{path}{where}: {problem}") from None
+    except (ValueError, RecursionError):
+        raise ConfigError("", f"{path} is YAML with a value that cannot be read") from None
     if content is None:
         return {}
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):

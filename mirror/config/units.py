@@ -11,12 +11,14 @@ _SIZE_UNITS = {
     **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
     **{unit: 1024**power for power, unit in enumerate(("KiB", "MiB", "GiB", "TiB"), 1)},
 }
+_LARGEST = 2**63
+_LONGEST = 100 * 366 * 86400
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
-_SIZE = re.compile(rf"(\d+(?:\.\d+)?)\s*({'|'.join(_SIZE_UNITS)})")
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d|w))+")
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
-_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]+)):(\d{1,5})")
+_SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_SIZE_UNITS)})")
+_DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+")
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
+_ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,10 @@ def parse_size(text: object) -> int:
     match = _SIZE.fullmatch(text.strip()) if isinstance(text, str) else None
     if match is None:
         raise ValueError("a size is a number with a unit, for example 512MiB or 50GiB")
-    return int(float(match[1]) * _SIZE_UNITS[match[2]])
+    size = float(match[1]) * _SIZE_UNITS[match[2]]
+    if size > _LARGEST:
+        raise ValueError("a size is at most 8192 PiB")
+    return int(size)
 
 
 def parse_duration(text: object) -> timedelta:
@@ -51,4 +56,7 @@ def parse_duration(text: object) -> timedelta:
     if not isinstance(text, str) or not _DURATION.fullmatch(text.strip()):
         raise ValueError("a duration is a number with a unit, for example 30s, 5m, 1h30m or 7d")
     parts = _DURATION_PART.findall(text)
-    return timedelta(seconds=sum(float(number) * _SECONDS[unit] for number, unit in parts))
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError("a duration is at most 100 years")
+    return timedelta(seconds=seconds)

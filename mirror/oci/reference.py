@@ -66,13 +66,19 @@ def parse_reference(text: str) -> Reference:
     return Digest.parse(text) if ":" in text else Tag(text)
 
 
+def is_registry(text: str) -> bool:
+    """Tell whether `text` is a registry's name: a host, perhaps with a port."""
+    return bool(_REGISTRY.fullmatch(text))
+
+
 def split_registry(name: str) -> tuple[str | None, str]:
     """Split `[registry/]repository`, by the rule all clients share.
 
-    The first of several components is a registry if it has a dot or a port, or is `localhost`.
+    The first of several components is a registry if it has a dot, a port or a capital, or is `localhost`.
     Returns the registry in lower case, or None, and the rest, which is not yet validated.
     """
     first, slash, rest = name.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost") and _REGISTRY.fullmatch(first):
+    is_named = any(char in first for char in ".:") or first == "localhost" or first != first.lower()
+    if slash and is_named and is_registry(first):
         return first.lower(), rest
     return None, name

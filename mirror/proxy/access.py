@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from mirror.errors import Refused, UpstreamUnavailable
 from mirror.oci.digest import Digest
-from mirror.proxy.cache_status import Kind
+from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.failures import Failures
 from mirror.proxy.interfaces import Records
@@ -49,3 +49,8 @@ class Access:
             await self._failures.remember(kind, route, digest, error)
             raise
         await self._records.grant(route, digest)
+
+
+def confirmed_status(asked: bool) -> CacheStatus:
+    """Return the status of stored content that may be served, by whether upstream had to be asked for that."""
+    return CacheStatus(Outcome.REVALIDATED, detail="access-confirmed") if asked else CacheStatus(Outcome.HIT)

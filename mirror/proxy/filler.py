@@ -122,10 +122,12 @@ class Filler:
             if not isinstance(error, MirrorError):
                 raise
         finally:
-            self._observer.notify(_finished(fill, progress))
-            if progress.state is not FillState.COMMITTED:
-                await self._discard(partial)
-            self._land(fill)
+            try:
+                if progress.state is not FillState.COMMITTED:
+                    await self._discard(partial)
+            finally:
+                self._land(fill)
+                self._observer.notify(_finished(fill, progress))
 
     async def _discard(self, partial: PartialFile) -> None:
         try:

@@ -53,6 +53,6 @@ def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Fres
     age = now - record.validated_at
     if 0 <= age < policy.tag_ttl.total_seconds():
         return Freshness.FRESH
-    if age < (policy.tag_ttl + policy.stale_if_error).total_seconds():
+    if age < policy.tag_ttl.total_seconds() + policy.stale_if_error.total_seconds():
         return Freshness.STALE
     return Freshness.EXPIRED

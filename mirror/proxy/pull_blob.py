@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.access import Access
+from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.filler import Filler
@@ -84,7 +84,7 @@ class PullBlob:
         except BaseException:
             body.close()
             raise
-        return PulledBlob(body, CacheStatus(Outcome.REVALIDATED if asked else Outcome.HIT))
+        return PulledBlob(body, confirmed_status(asked))
 
     async def _filling(self, route: Route, digest: Digest) -> PulledBlob | None:
         fill, joined = self._filler.join_or_start(route, digest)
@@ -99,7 +99,7 @@ class PullBlob:
         if body is None:
             return None
         outcome = Outcome.COLLAPSED if joined else Outcome.MISS
-        return PulledBlob(body, CacheStatus(outcome, stored=self._store.admits(body.size or 0)))
+        return PulledBlob(body, CacheStatus(outcome, stored=body.size is not None and self._store.admits(body.size)))
 
     async def _confirm(self, route: Route, digest: Digest) -> bool:
         upstream = self._upstreams[route.upstream]

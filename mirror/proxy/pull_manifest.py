@@ -10,7 +10,7 @@ from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamUnavail
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Tag
-from mirror.proxy.access import Access
+from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StaleServed, StoreTroubled
@@ -150,7 +150,7 @@ class PullManifest:
         upstream = self._upstreams[route.upstream]
         ask = functools.partial(upstream.head_manifest, route.repository, manifest.digest)
         asked = await self._access.confirm(Kind.MANIFEST, route, manifest.digest, ask)
-        return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED if asked else Outcome.HIT))
+        return PulledManifest(manifest, confirmed_status(asked))
 
     async def _fetched(self, route: Route, digest: Digest) -> PulledManifest:
         pulled, joined = await self._flights.run((route, digest), lambda: self._fetch(route, digest))

@@ -34,6 +34,8 @@ class Blobs:
         self._folders: dict[str, Folder] = {}
         self._writing: set[str] = set()
         self._serial = itertools.count(1)
+        self._removing = 0
+        self._removals = 0
 
     async def start(self) -> None:
         """Open the folders and sweep what unfinished fills left behind."""
@@ -58,7 +60,7 @@ class Blobs:
     async def open(self, digest: Digest) -> StoredBlob | None:
         """Return the blob under a lease, or None; only here does a file become a hit."""
         self._leases[digest] += 1
-        before = self._index.get(digest)
+        before, removals = self._index.get(digest), self._removals
         try:
             opened = await self._threads.reading.obtain(
                 lambda: self._folders[digest.algorithm].open(digest.encoded), _close
@@ -73,15 +75,18 @@ class Blobs:
                 self._index.remove(digest)
             return None
         blob = StoredBlob(*opened, self._threads.reading, lambda: self._release(digest))
-        return blob if await self._is_whole(digest, blob) else None
+        return blob if await self._is_whole(digest, blob, removals) else None
 
-    async def _is_whole(self, digest: Digest, blob: StoredBlob) -> bool:
+    async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
         known = self._index.get(digest)
         if known is not None and known.size != blob.size:
             # Cut or grown behind our back; whatever it is now, it is not the blob.
             blob.close()
             await self.remove(digest)
             return False
+        if known is None and not self._removing and self._removals == removals:
+            # Put there by somebody else; unless it was removed while we looked, it counts from now on.
+            self._index.add(digest, blob.size, is_manifest=False)
         self._index.touch(digest)
         return True
 
@@ -126,7 +131,12 @@ class Blobs:
     async def remove(self, digest: Digest) -> None:
         """Remove the file: first its row, then its name. Readers keep it open."""
         self._index.remove(digest)
-        await self._threads.writing.run(self._folders[digest.algorithm].remove, digest.encoded)
+        self._removing += 1
+        try:
+            await self._threads.writing.run(self._folders[digest.algorithm].remove, digest.encoded)
+        finally:
+            self._removing -= 1
+            self._removals += 1
 
     def usable(self) -> bool:
         """Tell whether the disk takes new files; blocks, so call it in a thread."""

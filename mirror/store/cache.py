@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from mirror.errors import ConfigError, StoreFailed
-from mirror.proxy.events import Observer, StoreTroubled
+from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
 from mirror.store import layout
 from mirror.store.blobs import Blobs
 from mirror.store.eviction import Eviction
@@ -67,8 +67,7 @@ class Cache:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep])
-            await self._tidy()
-            await self._save()
+            await self._tend(save=True)
         await self._index_rows.close()
         await self._record_rows.close()
         self.blobs.close()
@@ -94,20 +93,26 @@ class Cache:
         saved_at = time.monotonic()
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
-            await self._tidy()
-            if self.records.changed and time.monotonic() - saved_at >= _SAVE_SECONDS:
-                await self._save()
-                saved_at = time.monotonic()
+            due = self.records.changed and time.monotonic() - saved_at >= _SAVE_SECONDS
+            await self._tend(save=due)
+            saved_at = time.monotonic() if due else saved_at
 
-    async def _tidy(self) -> None:
-        await self._eviction.make_room()
-        await self._index.flush()
+    async def _tend(self, *, save: bool) -> None:
+        try:
+            await self._eviction.make_room()
+            await self._index.flush()
+            if save:
+                await self._save()
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("upkeep", error))
+        except Exception as error:  # a bug here must not end the upkeep, nor keep the cache from closing
+            self._observer.notify(TaskCrashed("cache upkeep", error))
 
     async def _save(self) -> None:
         self.records.changed = False
         rows = await self.records.rows()
-        try:
-            document = await self._threads.writing.run(layout.render, rows, self._index)
-            await self._threads.writing.run(self._folder.replace, "index.json", document)
-        except StoreFailed as error:
-            self._observer.notify(StoreTroubled("save of index.json", error))
+        if not rows:
+            # Nothing is known, or nothing could be read; either way the copy there is can only be better.
+            return
+        document = await self._threads.writing.run(layout.render, rows, self._index)
+        await self._threads.writing.run(self._folder.replace, "index.json", document)

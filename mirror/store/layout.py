@@ -101,7 +101,9 @@ def _rows_of(descriptor: Any) -> dict[str, str]:
         if REF_NAME in annotations:
             validated_at = float(annotations.get(VALIDATED_AT, 0))
             validated_at = validated_at if math.isfinite(validated_at) else 0.0
-            rows[f"tag {annotations[REF_NAME]}"] = json.dumps([str(digest), validated_at])
+            name = str(annotations[REF_NAME])
+            name.encode()  # what cannot be written back is not taken
+            rows[f"tag {name}"] = json.dumps([str(digest), validated_at])
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RequestError):
         return {}
     return rows

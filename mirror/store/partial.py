@@ -93,5 +93,6 @@ class Partial:
             return
         self._closed = True
         self._events.closed()
-        if self._fd >= 0:
-            await self._threads.writing.run(os.close, self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            await self._threads.writing.run(os.close, fd)

@@ -11,9 +11,9 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _LOCAL = tuple(
-    # What the ipaddress module of some Python versions takes for global, and nobody should be sent to.
+    # What the ipaddress module takes for global and nobody should be sent to; one is Azure's host agent.
     ipaddress.ip_network(network)
-    for network in ("192.0.0.0/24", "::/96", "64:ff9b:1::/48", "fec0::/10")
+    for network in ("192.0.0.0/24", "168.63.129.16/32", "::/96", "64:ff9b:1::/48", "fec0::/10")
 )
 
 

@@ -1,0 +1,238 @@
+"""Eviction: the limit holds, the least recently used goes first, and what is being read stays."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.fakes import content
+from tests.fakes.content import FakeBlob
+from tests.fakes.faults import both, chunked, stop_at, wrong_bytes
+from tests.fakes.gate import Gate
+from tests.fakes.journal import Journal
+from tests.fakes.registry import FakeRegistry
+from tests.integration.cache_folder import CacheFolder
+from tests.integration.conftest import RunningMirror, StartMirror
+from tests.integration.raw_http import raw_client
+from tests.integration.waiting import until, until_metric
+
+MIB = 1024 * 1024
+EVICTIONS = 'mirror_evictions_total{reason="size"}'
+
+
+def path_of(blob: FakeBlob) -> str:
+    return f"/v2/library/alpine/blobs/{blob.digest}"
+
+
+def put(registry: FakeRegistry, size: int, seed: object = 0) -> FakeBlob:
+    blob = content.blob(size, seed)
+    registry.put_blob("library/alpine", blob)
+    return blob
+
+
+def put_many(registry: FakeRegistry, count: int, size: int = MIB) -> list[FakeBlob]:
+    return [put(registry, size, number) for number in range(count)]
+
+
+async def pull(mirror: RunningMirror, *blobs: FakeBlob) -> None:
+    """Pull one after the other, each committed before the next."""
+    for blob in blobs:
+        response, body = await mirror.get(path_of(blob))
+        assert (response.status, body) == (200, blob.data)
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+
+
+async def assert_metrics_tell_what_is_there(mirror: RunningMirror, folder: CacheFolder, manifests: int = 0) -> None:
+    await until_metric(mirror, "mirror_cache_bytes", folder.size())
+    assert await mirror.metric('mirror_cache_objects{kind="manifest"}') == manifests
+    assert await mirror.metric('mirror_cache_objects{kind="blob"}') == len(folder.digests()) - manifests
+
+
+async def test_the_limit_holds(registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder) -> None:
+    blobs = put_many(registry, 10)
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        assert await mirror.metric("mirror_cache_max_bytes") == 4 * MIB
+        for done, blob in enumerate(blobs, 1):
+            await pull(mirror, blob)
+            assert cache_folder.size() <= 4 * MIB
+            await assert_metrics_tell_what_is_there(mirror, cache_folder)
+            assert await mirror.metric(EVICTIONS) == max(0, done - 4)
+        assert cache_folder.digests() == {blob.digest for blob in blobs[-4:]}
+
+
+async def test_the_least_recently_used_goes_first(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    first, second, third, fourth, fifth, sixth = put_many(registry, 6)
+    async with start_mirror(cache={"max_size": "3MiB"}) as mirror:
+        await pull(mirror, first, second, third)
+        await pull(mirror, first)
+        await pull(mirror, fourth)
+        assert cache_folder.digests() == {first.digest, third.digest, fourth.digest}
+        # A HEAD and a part are uses too.
+        await mirror.get(path_of(third), "HEAD")
+        await pull(mirror, fifth)
+        assert cache_folder.digests() == {third.digest, fourth.digest, fifth.digest}
+        await mirror.get(path_of(fourth), headers={"Range": "bytes=-1"})
+        await pull(mirror, sixth)
+        assert cache_folder.digests() == {fourth.digest, fifth.digest, sixth.digest}
+        assert await mirror.metric(EVICTIONS) == 3
+
+        journal.clear()
+        await pull(mirror, first)
+        assert journal.paths() == [f"GET {path_of(first)}"]
+
+
+async def test_one_large_blob_takes_the_place_of_many(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    blobs = put_many(registry, 4)
+    large = put(registry, 3 * MIB, "large")
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        await pull(mirror, *blobs, large)
+        assert cache_folder.digests() == {blobs[-1].digest, large.digest}
+        assert await mirror.metric(EVICTIONS) == 3
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+
+
+async def test_manifests_count_and_go_as_well(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    image = content.image(layers=1, size=MIB)
+    registry.add_image("library/alpine", "1", image)
+    blobs = put_many(registry, 4)
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        await mirror.get("/v2/library/alpine/manifests/1")
+        await until(lambda: cache_folder.digests() == {image.digest}, "the manifest is committed")
+        await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=1)
+        await pull(mirror, *blobs)
+        assert cache_folder.digests() == {blob.digest for blob in blobs}
+        await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=0)
+        response, body = await mirror.get("/v2/library/alpine/manifests/1")
+        assert (response.status, body) == (200, image.manifest.data)
+
+
+async def test_what_is_being_read_stays_until_it_has_been_read(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    size = 16 * MIB
+    read = put(registry, size, "being read")
+    others = put_many(registry, 3, size)
+    async with start_mirror(cache={"max_size": "16MiB"}) as mirror:
+        await pull(mirror, read)
+        async with raw_client(mirror, receive_buffer=4096) as client:
+            await client.ask(path_of(read))
+            assert (await client.head()).status == 200
+            for other in others:
+                await pull(mirror, other)
+                assert read.digest in cache_folder.digests()
+                journal.clear()
+                await pull(mirror, read)
+                assert not journal.entries
+            assert await client.exactly(size) == read.data
+        # The last reader has left: the next look at the limit takes what is too much.
+        await pull(mirror, put(registry, MIB, "one more"))
+        await until(lambda: cache_folder.size() <= 16 * MIB, "the limit holds again")
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+
+
+async def test_what_is_being_read_since_before_it_was_complete_stays_as_well(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    size = 16 * MIB
+    read, other = put(registry, size, "being read"), put(registry, size, "other")
+    async with start_mirror(cache={"max_size": "16MiB"}) as mirror, raw_client(mirror, receive_buffer=4096) as client:
+        await client.ask(path_of(read))
+        assert (await client.head()).status == 200
+        await until(lambda: read.digest in cache_folder.digests(), "the blob is committed")
+        await pull(mirror, other)
+        assert read.digest in cache_folder.digests()
+        journal.clear()
+        await pull(mirror, read)
+        assert not journal.entries
+        assert await client.exactly(size) == read.data
+
+
+@pytest.mark.parametrize("told", ["length", "no length"])
+async def test_a_blob_larger_than_the_cache_is_served_to_all_who_read_it_and_dropped(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder, told: str
+) -> None:
+    small, large = put(registry, MIB, "small"), put(registry, 12 * MIB, "large")
+    gate = Gate()
+    if told == "length":
+        registry.fault(path_of(large), stop_at(2 * MIB, gate))
+    else:
+        registry.always(path_of(large), both(chunked, stop_at(2 * MIB, gate)))
+
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        await pull(mirror, small)
+        async with raw_client(mirror, receive_buffer=4096) as slow:
+            await slow.ask(path_of(large))
+            head = await slow.head()
+            if told == "length":
+                assert head.headers["cache-status"] == "mirror; fwd=miss"
+            readers = [asyncio.create_task(mirror.get(path_of(large))) for _ in range(4)]
+            await gate.reached()
+            gate.open()
+            assert all(body == large.data for _, body in await asyncio.gather(*readers))
+            # One reader is left, and others may still join it.
+            assert cache_folder.partials() == [cache_folder.partial(large.digest).name]
+            response, body = await mirror.get(path_of(large), headers={"Range": f"bytes={11 * MIB}-"})
+            assert (response.status, body) == (206, large.data[11 * MIB :])
+            rest = await (slow.exactly(large.size) if told == "length" else slow.chunked())
+            assert rest == large.data
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+
+        await until(lambda: cache_folder.partials() == [], "nothing partial is left")
+        assert cache_folder.digests() == {small.digest}
+        assert journal.count("GET", path_of(large)) == 1
+        assert journal.body_bytes(path_of(large)) == large.size
+        assert await mirror.metric(EVICTIONS) == 0
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+
+        response, body = await mirror.get(path_of(large))
+        assert (response.status, body) == (200, large.data)
+        assert journal.count("GET", path_of(large)) == 2
+
+
+async def test_a_blob_larger_than_the_cache_that_is_wrong(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    large = put(registry, 8 * MIB)
+    registry.fault(path_of(large), wrong_bytes())
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        async with raw_client(mirror) as client:
+            await client.ask(path_of(large))
+            answer = await client.answer()
+            assert (answer.head.status, answer.whole) in {(200, False), (502, True)}
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+        await until(lambda: cache_folder.partials() == [], "nothing partial is left")
+        await pull(mirror, large)
+
+
+async def test_a_mirror_with_a_smaller_limit_begins_by_making_room(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    blobs = put_many(registry, 4)
+    async with start_mirror() as mirror:
+        await pull(mirror, *blobs)
+        await pull(mirror, blobs[0])
+    assert len(cache_folder.digests()) == 4
+    async with start_mirror(cache={"max_size": "2MiB"}) as mirror:
+        # What was used last is known from the run before.
+        assert cache_folder.digests() == {blobs[0].digest, blobs[3].digest}
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+
+
+async def test_many_at_once_in_a_cache_for_few(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    blobs = put_many(registry, 24)
+    async with start_mirror(cache={"max_size": "3MiB"}) as mirror:
+        answers = await asyncio.gather(*(mirror.get(path_of(blob)) for blob in blobs * 3))
+        assert [body for _, body in answers] == [blob.data for blob in blobs * 3]
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+        await until(lambda: cache_folder.size() <= 3 * MIB, "the limit holds")
+        await until(lambda: cache_folder.partials() == [], "nothing partial is left")
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)

@@ -1,0 +1,382 @@
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from yarl import URL
+
+from mirror.config import Config, load
+from mirror.config.units import Address
+from mirror.errors import ConfigError
+
+SECRET = "hunter2"
+Load = Callable[[str], Config]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No environment and no config.yaml but what a test makes."""
+    for name in list(os.environ):
+        if name.upper().startswith("MIRROR_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def load_text(tmp_path: Path) -> Load:
+    """Load a configuration from a text."""
+
+    def load_text(text: str) -> Config:
+        (tmp_path / "given.yaml").write_text(text, encoding="utf-8")
+        return load(tmp_path / "given.yaml")
+
+    return load_text
+
+
+@pytest.fixture
+def password_file(tmp_path: Path) -> Path:
+    """A file that holds the secret."""
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    return file
+
+
+def refusal(load_text: Load, text: str) -> ConfigError:
+    """Return the error that a configuration leads to: one line, with no secret in it."""
+    with pytest.raises(ConfigError) as raised:
+        load_text(text)
+    message = str(raised.value)
+    assert len(message.splitlines()) == 1, message
+    assert SECRET not in message
+    assert message.startswith(raised.value.key)
+    return raised.value
+
+
+# What is there without a word. -----------------------------------------------------------------------------
+
+
+def test_the_defaults(load_text: Load) -> None:
+    for config in (load(None), load_text(""), load_text("{}"), load_text("# nothing\n")):
+        assert config.listen == Address("0.0.0.0", 5000)
+        assert config.admin.listen == Address("127.0.0.1", 5001)
+        assert config.drain_timeout == timedelta(seconds=30)
+        assert (config.cache.path, config.cache.max_size) == (Path("./cache"), 50 * 2**30)
+        assert config.freshness.tag_ttl == timedelta(minutes=5)
+        assert config.freshness.stale_if_error == timedelta(days=7)
+        assert config.freshness.negative_ttl == timedelta(seconds=30)
+        assert config.default_upstream == "docker.io"
+        assert (config.log.level, config.log.format) == ("info", "text")
+        [(name, hub)] = config.upstreams.items()
+        assert (name, hub.endpoints) == ("docker.io", (URL("https://registry-1.docker.io"),))
+        assert hub.aliases == ("index.docker.io", "registry-1.docker.io")
+        assert (hub.credentials, hub.serve_private, hub.private_network) == (None, "nobody", False)
+
+
+def test_config_yaml_is_taken_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("listen: 127.0.0.1:1234")
+    assert load(None).listen.port == 1234
+
+
+def test_values_cannot_be_changed(load_text: Load) -> None:
+    config = load_text("")
+    with pytest.raises(ValueError, match="frozen"):
+        config.default_upstream = "other"
+    with pytest.raises(ValueError, match="frozen"):
+        config.cache.max_size = 5
+
+
+# What people write. ----------------------------------------------------------------------------------------
+
+
+def test_a_whole_configuration(load_text: Load) -> None:
+    config = load_text(
+        """
+        listen: "[::]:80"
+        cache: {path: /var/cache/mirror, max_size: 100GB}
+        freshness: {tag_ttl: 1h30m}
+        default_upstream: ghcr.io
+        upstreams:
+          ghcr.io: {}
+          docker.io: {aliases: []}
+          registry.example: {endpoints: "http://10.0.0.1:5000", hosts: [r.example], private_network: true}
+          hub: {endpoints: [https://a.example, "https://b.example/"], realms: https://auth.example:8443}
+        log: {level: debug, format: json}
+        """
+    )
+    assert config.listen == Address("::", 80)
+    assert config.cache.max_size == 100 * 10**9
+    assert config.upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
+    assert config.upstreams["docker.io"].endpoints == (URL("https://registry-1.docker.io"),)
+    assert config.upstreams["docker.io"].aliases == ()
+    assert config.upstreams["registry.example"].endpoints == (URL("http://10.0.0.1:5000"),)
+    assert config.upstreams["hub"].endpoints == (URL("https://a.example"), URL("https://b.example"))
+    assert config.upstreams["hub"].realms == (URL("https://auth.example:8443"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("nope: 1", "nope"),
+        ("cache: {nope: 1}", "cache.nope"),
+        ("upstreams: {docker.io: {nope: 1}}", "upstreams.docker.io.nope"),
+        (
+            "upstreams: {a.b: {credentials: {username: x, password_file: y, password: hunter2}}}",
+            "upstreams.a.b.credentials",
+        ),
+        ("cache: {max_size: 10}", "cache.max_size"),
+        ("cache: {max_size: hunter2}", "cache.max_size"),
+        ("cache: {max_size: [1GiB]}", "cache.max_size"),
+        ("cache: {path: [hunter2]}", "cache.path"),
+        ("cache: hunter2", "cache"),
+        ("cache: [hunter2]", "cache"),
+        ("cache: null", "cache"),
+        ("cache: {1: 2}", "cache"),
+        ("drain_timeout: 30", "drain_timeout"),
+        ("drain_timeout: -5s", "drain_timeout"),
+        ("freshness: {tag_ttl: 5}", "freshness.tag_ttl"),
+        ("freshness: {tag_ttl: true}", "freshness.tag_ttl"),
+        ("freshness: {tag_ttl: 99999999999w}", "freshness.tag_ttl"),
+        ("freshness: {tag_ttl: null}", "freshness.tag_ttl"),
+        ("listen: 5000", "listen"),
+        ("listen: hunter2", "listen"),
+        ("listen: {host: hunter2}", "listen"),
+        ("listen: null", "listen"),
+        ("admin: {listen: 'localhost:99999'}", "admin.listen"),
+        ("log: {level: loud}", "log.level"),
+        ("log: {format: xml}", "log.format"),
+        ("default_upstream: 5", "default_upstream"),
+        ("default_upstream: nowhere", "default_upstream"),
+        ("default_upstream: 2024-99-99", ""),
+        ("upstreams: {}", "default_upstream"),
+        ("upstreams: {ghcr.io: {}}", "default_upstream"),
+        ("upstreams: [docker.io]", "upstreams"),
+        ("upstreams: {docker.io: null}", "upstreams.docker.io"),
+        ("upstreams: {docker.io: https://hunter2.example}", "upstreams.docker.io"),
+        ("upstreams: {docker.io: {}, 'not a host!': {}}", "upstreams"),
+        ("upstreams: {docker.io: {endpoints: [ftp://a.example]}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: ['https://user:hunter2@a.example']}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: ['https://a.example/path']}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: ['https://a.example?x=hunter2']}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: ['https://a.example:port']}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: [a.example]}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {realms: [hunter2]}}", "upstreams.docker.io.realms.0"),
+        ("upstreams: {docker.io: {private_network: perhaps}}", "upstreams.docker.io.private_network"),
+        ("upstreams: {docker.io: {serve_private: authenticated}}", "upstreams.docker.io.serve_private"),
+        ("upstreams: {docker.io: {aliases: hunter2}}", "upstreams.docker.io.aliases"),
+        ("upstreams: {docker.io: {}, a.b: {aliases: [docker.io]}}", "upstreams.a.b.aliases"),
+        ("upstreams: {docker.io: {}, a.b: {aliases: [Index.Docker.io]}}", "upstreams.a.b.aliases"),
+        ("upstreams: {docker.io: {}, a.b: {aliases: [x]}, c.d: {aliases: [x]}}", "upstreams.c.d.aliases"),
+        ("upstreams: {docker.io: {}, Docker.IO: {}}", "upstreams.Docker.IO"),
+        ("upstreams: {docker.io: {hosts: [h]}, a.b: {hosts: [H]}}", "upstreams.a.b.hosts"),
+        ("listen: 127.0.0.1:1\nlisten: 127.0.0.1:2", ""),
+        ("cache: {path: a, path: hunter2}", ""),
+        ("{[a]: 1}", ""),
+        ("? {a: b}\n: 1", ""),
+        ("5", ""),
+        ("- listen", ""),
+        ("5: 6", ""),
+        ("just text", ""),
+        ("listen: [", ""),
+        ("listen: 'open", ""),
+        ("\tlisten: x", ""),
+        ("listen: *hunter2", ""),
+        ("listen: !!python/object/apply:os.system [hunter2]", ""),
+        ("listen: !hunter2 x", ""),
+        ("listen: \x00", ""),
+        ("listen: 127.0.0.1:1\n---\nlisten: 127.0.0.1:2", ""),
+        ("[" * 5000, ""),
+        ('"a\\nb": 1', "a"),
+        ('"listen\\nhunter": {"a": 1, "a": 2}', ""),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(load_text: Load, text: str, key: str) -> None:
+    assert refusal(load_text, text).key.startswith(key)
+
+
+def test_how_many_more_problems_there_are(load_text: Load) -> None:
+    assert "and 2 more" in str(refusal(load_text, "nope: 1\nlisten: x\ncache: {max_size: 5}"))
+
+
+def test_yaml_errors_name_the_line(load_text: Load) -> None:
+    assert "line 2" in str(refusal(load_text, "listen: 127.0.0.1:1\nlisten: 127.0.0.1:2"))
+
+
+# The file. -------------------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for path in (tmp_path / "missing.yaml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot be read") as raised:
+            load(path)
+        assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"listen: \xe9"])
+def test_a_file_that_is_not_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "given.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match="not text"):
+        load(tmp_path / "given.yaml")
+
+
+def test_a_file_that_is_too_large(tmp_path: Path) -> None:
+    (tmp_path / "given.yaml").write_text("#" * 2_000_000)
+    with pytest.raises(ConfigError, match="larger"):
+        load(tmp_path / "given.yaml")
+
+
+yaml_texts = st.text("abc:{}[],&*!|>-?'\"#%@` \n\t0129.", max_size=40) | st.text(max_size=20)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(yaml_texts)
+def test_no_text_does_worse_than_be_refused_in_one_line(load_text: Load, text: str) -> None:
+    try:
+        text.encode()
+        load_text(text)
+    except UnicodeEncodeError:
+        return
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1  # noqa: PT017  # or nothing is raised
+
+
+# Credentials. ----------------------------------------------------------------------------------------------
+
+
+def with_credentials(file: Path, **fields: object) -> str:
+    upstream = {"credentials": {"username": "me", "password_file": str(file)}, **fields}
+    return json.dumps({"upstreams": {"docker.io": upstream}})
+
+
+def test_credentials_are_read_from_a_file(load_text: Load, password_file: Path) -> None:
+    config = load_text(with_credentials(password_file, serve_private="everyone"))
+    credentials = config.upstreams["docker.io"].credentials
+    assert credentials is not None
+    assert (credentials.username, credentials.password) == ("me", SECRET)
+    for shown in (repr(config), str(config), config.model_dump_json(exclude={"upstreams"}), str(config.model_dump())):
+        assert SECRET not in shown
+
+
+@pytest.mark.parametrize("content", ["pass word \n", "  pass\tword  ", "\u00e9\r\n", "a\nb\n", "hunter2\n\n"])
+def test_only_the_line_break_at_the_end_is_no_part_of_a_password(
+    load_text: Load, password_file: Path, content: str
+) -> None:
+    password_file.write_bytes(content.encode())
+    config = load_text(with_credentials(password_file, serve_private="everyone"))
+    credentials = config.upstreams["docker.io"].credentials
+    assert credentials is not None
+    assert credentials.password == content.rstrip("\r\n")
+
+
+@pytest.mark.parametrize("fields", [{}, {"serve_private": "nobody"}])
+def test_credentials_that_serve_everybody_must_say_so(
+    load_text: Load, password_file: Path, fields: dict[str, object]
+) -> None:
+    error = refusal(load_text, with_credentials(password_file, **fields))
+    assert error.key == "upstreams.docker.io.serve_private"
+
+
+@pytest.mark.parametrize("endpoints", ["http://a.example", ["https://a.example", "http://b.example"]])
+def test_credentials_do_not_travel_in_the_clear(load_text: Load, password_file: Path, endpoints: object) -> None:
+    fields: dict[str, object] = {"serve_private": "everyone", "endpoints": endpoints}
+    error = refusal(load_text, with_credentials(password_file, **fields))
+    assert error.key == "upstreams.docker.io.credentials"
+    config = load_text(with_credentials(password_file, private_network=True, **fields))
+    assert config.upstreams["docker.io"].private_network
+
+
+@pytest.mark.parametrize("make", ["missing", "folder", "binary"])
+def test_a_password_that_cannot_be_read(load_text: Load, tmp_path: Path, make: str) -> None:
+    file = tmp_path / "password"
+    if make == "folder":
+        file.mkdir()
+    elif make == "binary":
+        file.write_bytes(b"\xff\xfe" + SECRET.encode())
+    error = refusal(load_text, with_credentials(file, serve_private="everyone"))
+    assert error.key == "upstreams.docker.io.credentials.password_file"
+
+
+@pytest.mark.parametrize("username", ["", 5, None])
+def test_a_user_name_is_needed(load_text: Load, password_file: Path, username: object) -> None:
+    credentials = {"username": username, "password_file": str(password_file)}
+    text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
+    assert refusal(load_text, text).key == "upstreams.docker.io.credentials.username"
+
+
+# The environment. ------------------------------------------------------------------------------------------
+
+
+def test_the_environment_wins(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_CACHE__MAX_SIZE", "100GiB")
+    config = load_text("cache: {max_size: 1GiB, path: /here}")
+    assert (config.cache.max_size, config.cache.path) == (100 * 2**30, Path("/here"))
+    assert load(None).cache.max_size == 100 * 2**30
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read", "expected"),
+    [
+        ("LISTEN", "[::]:1", lambda config: config.listen, Address("::", 1)),
+        ("DRAIN_TIMEOUT", "5m", lambda config: config.drain_timeout, timedelta(minutes=5)),
+        ("ADMIN__LISTEN", "0.0.0.0:1", lambda config: config.admin.listen, Address("0.0.0.0", 1)),
+        ("CACHE__PATH", "/data", lambda config: config.cache.path, Path("/data")),
+        ("FRESHNESS__TAG_TTL", "1h", lambda config: config.freshness.tag_ttl, timedelta(hours=1)),
+        ("FRESHNESS__STALE_IF_ERROR", "0s", lambda config: config.freshness.stale_if_error, timedelta(0)),
+        ("FRESHNESS__NEGATIVE_TTL", "1s", lambda config: config.freshness.negative_ttl, timedelta(seconds=1)),
+        ("LOG__LEVEL", "error", lambda config: config.log.level, "error"),
+        ("LOG__FORMAT", "json", lambda config: config.log.format, "json"),
+    ],
+)
+def test_each_field_can_be_set_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, read: Callable[[Config], object], expected: object
+) -> None:
+    monkeypatch.setenv(f"MIRROR_{name}", value)
+    assert read(load(None)) == expected
+
+
+def test_upstreams_of_the_environment_join_those_of_the_file(load_text: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    added = {"ghcr.io": {"private_network": True}, "quay.io": {}}
+    monkeypatch.setenv("MIRROR_UPSTREAMS", json.dumps(added))
+    config = load_text("upstreams: {docker.io: {hosts: [h]}, ghcr.io: {hosts: [g], private_network: false}}")
+    assert config.upstreams.keys() == {"docker.io", "ghcr.io", "quay.io"}
+    assert config.upstreams["docker.io"].hosts == ("h",)
+    assert config.upstreams["ghcr.io"].hosts == ("g",)
+    assert config.upstreams["ghcr.io"].private_network is True
+
+
+def test_upstreams_of_the_environment_join_the_built_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_UPSTREAMS", '{"ghcr.io": {}}')
+    assert load(None).upstreams.keys() == {"docker.io", "ghcr.io"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "key"),
+    [
+        ("MIRROR_CACHE__MAX_SIZE", "hunter2", "cache.max_size"),
+        ("MIRROR_ADMIN__LISTEN", "hunter2", "admin.listen"),
+        ("MIRROR_CACHE__NOPE", "hunter2", "cache.nope"),
+        ("MIRROR_CACHE", "hunter2", ""),
+        ("MIRROR_UPSTREAMS", "hunter2", ""),
+        ("MIRROR_UPSTREAMS", '["hunter2"]', "upstreams"),
+        ("MIRROR_UPSTREAMS", '{"docker.io": {"nope": "hunter2"}}', "upstreams.docker.io.nope"),
+        ("MIRROR_LISTEN", "hunter2", "listen"),
+        ("MIRROR_LOG__LEVEL", "hunter2", "log.level"),
+    ],
+)
+def test_what_is_wrong_in_the_environment_is_said_in_one_line(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch, name: str, value: str, key: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert refusal(load_text, "").key == key
+
+
+def test_what_kubernetes_adds_to_the_environment_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    # For a service that is called `mirror`.
+    monkeypatch.setenv("MIRROR_PORT", "tcp://10.0.0.1:5000")
+    monkeypatch.setenv("MIRROR_SERVICE_HOST", "10.0.0.1")
+    assert load(None).listen.port == 5000

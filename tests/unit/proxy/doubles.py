@@ -1,0 +1,331 @@
+"""The outer parts, in memory: an upstream that follows a script, a store without a disk, records without a table."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, Union
+
+from mirror.errors import StoreFailed
+from mirror.oci.descriptor import Descriptor, Manifest
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Reference, Repository, Tag
+from mirror.proxy.freshness import TagRecord
+from mirror.proxy.interfaces import Body
+from mirror.proxy.routing import Route
+
+T = TypeVar("T")
+
+HUB = Route("docker.io", Repository("library/alpine"))
+OTHER = Route("docker.io", Repository("someone/else"))
+
+
+# Upstream. -----------------------------------------------------------------------------------------------
+
+
+class Never:
+    """The answer of an upstream that gives none."""
+
+
+@dataclass
+class Held(Generic[T]):
+    """An answer that is given once the gate opens."""
+
+    gate: asyncio.Event
+    answer: T | Exception
+
+
+Step = Union[T, Exception, Held[T], Never]  # noqa: UP007  # an alias with a variable
+
+
+async def _follow(steps: list[Step[T]], asked: str) -> T:
+    if not steps:
+        raise AssertionError(f"nobody prepared the upstream for {asked}")
+    step = steps.pop(0)
+    if isinstance(step, Never):
+        await asyncio.get_running_loop().create_future()
+    if isinstance(step, Held):
+        await step.gate.wait()
+        step = step.answer
+    if isinstance(step, Exception):
+        raise step
+    assert not isinstance(step, Never)
+    return step
+
+
+@dataclass
+class ScriptedUpstream:
+    """Answers what it was told to, in order; anything beyond the script is a failed test."""
+
+    head_manifests: list[Step[Descriptor | None]] = field(default_factory=list)
+    manifests: list[Step[Manifest]] = field(default_factory=list)
+    head_blobs: list[Step[int | None]] = field(default_factory=list)
+    blobs: list[Step[ScriptedTransfer]] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+    async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
+        return await _follow(self.head_manifests, self._note(f"HEAD {repository} manifest {reference}"))
+
+    async def get_manifest(self, repository: Repository, reference: Reference) -> Manifest:
+        return await _follow(self.manifests, self._note(f"GET {repository} manifest {reference}"))
+
+    async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
+        return await _follow(self.head_blobs, self._note(f"HEAD {repository} blob {digest}"))
+
+    async def get_blob(self, repository: Repository, digest: Digest) -> ScriptedTransfer:
+        return await _follow(self.blobs, self._note(f"GET {repository} blob {digest}"))
+
+    def _note(self, asked: str) -> str:
+        self.asked.append(asked)
+        return asked
+
+
+Piece = bytes | Exception | asyncio.Event | Never
+"""Bytes that arrive, an error that cuts the transfer, a gate that has to open first, or silence."""
+
+
+class ScriptedTransfer:
+    """A body that arrives in the given pieces."""
+
+    def __init__(self, pieces: Sequence[Piece], size: int | None) -> None:
+        self._pieces = list(pieces)
+        self._size = size
+        self.closed = False
+
+    @classmethod
+    def whole(cls, data: bytes, piece: int = 64 * 1024) -> ScriptedTransfer:
+        """A transfer that goes well, in pieces of so many bytes."""
+        return cls([data[at : at + piece] for at in range(0, len(data), piece)], len(data))
+
+    @property
+    def size(self) -> int | None:
+        return self._size
+
+    async def read(self) -> bytes:
+        await asyncio.sleep(0)
+        while self._pieces:
+            piece = self._pieces.pop(0)
+            if isinstance(piece, bytes):
+                return piece
+            if isinstance(piece, Exception):
+                raise piece
+            if isinstance(piece, Never):
+                await asyncio.get_running_loop().create_future()
+            elif isinstance(piece, asyncio.Event):
+                await piece.wait()
+        return b""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+# Files. --------------------------------------------------------------------------------------------------
+
+
+class MemoryFile:
+    """A file that is in no folder; whoever opened it must close it."""
+
+    def __init__(self, fd: int, opened: Counter[str]) -> None:
+        self._fd = fd
+        self._opened = opened
+        self._opened["files"] += 1
+
+    def fileno(self) -> int:
+        return self._fd
+
+    async def load(self, start: int, stop: int) -> None:
+        await asyncio.sleep(0)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._opened["files"] -= 1
+
+
+class MemoryBlob(MemoryFile):
+    """A committed blob."""
+
+    def __init__(self, fd: int, opened: Counter[str]) -> None:
+        super().__init__(fd, opened)
+        self._size = os.fstat(fd).st_size
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    async def sendable(self, offset: int) -> int:
+        return max(offset, self._size)
+
+
+class MemoryPartial:
+    """A partial file of a MemoryStore; as on a real disk, what was begun is done even if its caller is cancelled."""
+
+    def __init__(self, digest: Digest, store: MemoryStore) -> None:
+        self._digest = digest
+        self._hasher = digest.hasher()
+        self._store = store
+        self._file = MemoryFile(os.memfd_create("partial"), store.opened)
+        self.data = b""
+
+    async def append(self, data: bytes) -> None:
+        self._store.fail_if_told("append")
+        os.write(self._file.fileno(), data)
+        self._hasher.update(data)
+        self.data += data
+        await asyncio.sleep(0)
+
+    def verified(self) -> bool:
+        return self._hasher.hexdigest() == self._digest.encoded
+
+    async def commit(self) -> None:
+        self._store.fail_if_told("commit")
+        assert self.verified(), "an unverified file was committed"
+        self._store.committed[self._digest] = self.data
+        await asyncio.sleep(0)
+
+    async def discard(self) -> None:
+        self._store.fail_if_told("discard")
+        self._store.discarded.append(self._digest)
+        await asyncio.sleep(0)
+
+    def reader(self) -> MemoryFile:
+        if self._file.fileno() < 0:
+            raise StoreFailed("the disk refused: the file is closed")
+        return MemoryFile(os.dup(self._file.fileno()), self._store.opened)
+
+    async def close(self) -> None:
+        self._file.close()
+        await asyncio.sleep(0)
+
+
+class MemoryStore:
+    """Blobs without a disk; `failing` names the operations that the disk refuses."""
+
+    def __init__(self, max_size: int = 2**40) -> None:
+        self.committed: dict[Digest, bytes] = {}
+        self.discarded: list[Digest] = []
+        self.failing: set[str] = set()
+        self.opened: Counter[str] = Counter()
+        self.begun = 0
+        self._max_size = max_size
+
+    @property
+    def open_files(self) -> int:
+        """How many files nobody closed yet."""
+        return self.opened["files"]
+
+    def fail_if_told(self, doing: str) -> None:
+        if doing in self.failing:
+            raise StoreFailed(f"the disk refused: {doing}")
+
+    async def open(self, digest: Digest) -> Body | None:
+        await asyncio.sleep(0)
+        if digest not in self.committed:
+            return None
+        fd = os.memfd_create("blob")
+        os.write(fd, self.committed[digest])
+        return MemoryBlob(fd, self.opened)
+
+    async def begin(self, digest: Digest) -> MemoryPartial:
+        await asyncio.sleep(0)
+        self.fail_if_told("begin")
+        self.begun += 1
+        return MemoryPartial(digest, self)
+
+    def admits(self, size: int) -> bool:
+        return size <= self._max_size
+
+
+async def read_to_end(body: Body, offset: int = 0, window: int = 32 * 1024) -> bytes:
+    """Return what a client gets of `body`; raises BodyCut where its connection would be cut."""
+    data = b""
+    while (end := await body.sendable(offset)) > offset:
+        stop = min(end, offset + window)
+        await body.load(offset, stop)
+        data += os.pread(body.fileno(), stop - offset, offset)
+        offset = stop
+    return data
+
+
+# Memory. -------------------------------------------------------------------------------------------------
+
+
+class MemoryManifests:
+    """Manifests without a disk."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Digest, Manifest] = {}
+        self.failing = False
+
+    async def get(self, digest: Digest) -> Manifest | None:
+        await asyncio.sleep(0)
+        return self.kept.get(digest)
+
+    async def put(self, manifest: Manifest) -> None:
+        await asyncio.sleep(0)
+        if self.failing:
+            raise StoreFailed("the disk refused")
+        self.kept[manifest.digest] = manifest
+
+
+class MemoryRecords:
+    """Tags and grants without a table."""
+
+    def __init__(self) -> None:
+        self.tags: dict[tuple[Route, Tag], TagRecord] = {}
+        self.grants: set[tuple[Route, Digest]] = set()
+
+    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+        await asyncio.sleep(0)
+        return self.tags.get((route, tag))
+
+    async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
+        await asyncio.sleep(0)
+        self.tags[route, tag] = record
+
+    async def forget_tag(self, route: Route, tag: Tag) -> None:
+        await asyncio.sleep(0)
+        self.tags.pop((route, tag), None)
+
+    async def granted(self, route: Route, digest: Digest) -> bool:
+        await asyncio.sleep(0)
+        return (route, digest) in self.grants
+
+    async def grant(self, route: Route, digest: Digest) -> None:
+        await asyncio.sleep(0)
+        self.grants.add((route, digest))
+
+
+class MemoryCache:
+    """Remembers strings by the clock it is given."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._values: dict[str, tuple[str, float]] = {}
+
+    async def get(self, key: str) -> str | None:
+        await asyncio.sleep(0)
+        value, until = self._values.get(key, ("", 0.0))
+        return value if self._clock() < until else None
+
+    async def set(self, key: str, value: str, seconds: float) -> None:
+        await asyncio.sleep(0)
+        if seconds > 0:
+            self._values[key] = (value, self._clock() + seconds)
+
+    async def delete(self, key: str) -> None:
+        self._values.pop(key, None)
+
+
+class SettableClock:
+    """A clock that a test sets."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now

@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.errors import RequestError, UnknownRegistry
+from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Outcome
+from mirror.proxy.events import RequestFinished
+from mirror.proxy.routing import Routing, UpstreamNames
+from mirror.server.api import RegistryApi, namespace
+from mirror.server.blobs import BlobHandler
+from mirror.server.exchange import Exchange
+from mirror.server.manifests import ManifestHandler
+from tests.unit.proxy import test_pull_blob, test_pull_manifest
+from tests.unit.proxy.doubles import HUB
+
+
+@pytest.mark.parametrize(
+    ("query", "registry"),
+    [
+        ("", None),
+        ("x=1", None),
+        ("NS=docker.io", None),
+        ("ns", ""),
+        ("ns=", ""),
+        ("ns=docker.io", "docker.io"),
+        ("x=1&ns=docker.io&y=2", "docker.io"),
+        ("ns=registry%3A5000", "registry:5000"),
+        ("n%73=docker.io", "docker.io"),
+        ("ns=a=b", "a=b"),
+        ("ns=%00", "\0"),
+        ("ns=%0d%0aX-Evil:1", "\r\nX-Evil:1"),
+    ],
+)
+def test_the_namespace_of_a_query(query: str, registry: str | None) -> None:
+    assert namespace(query) == registry
+
+
+@pytest.mark.parametrize("query", ["ns=docker.io&ns=ghcr.io", "ns=docker.io&ns=docker.io", "ns=&ns=x", "ns=a&n%73=b"])
+def test_two_namespaces_are_none(query: str) -> None:
+    with pytest.raises(UnknownRegistry):
+        namespace(query)
+
+
+@given(st.text(max_size=40) | st.text("ns=&%;?0aF.", max_size=30))
+def test_no_query_does_worse_than_be_refused(query: str) -> None:
+    try:
+        namespace(query)
+    except RequestError:
+        return
+
+
+class Api:
+    """The public listener's handler, with everything behind it in memory."""
+
+    def __init__(self) -> None:
+        self.manifests = test_pull_manifest.Mirror(test_pull_manifest.FRESH)
+        self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
+        self._api = RegistryApi(
+            Routing([UpstreamNames("docker.io")], "docker.io"),
+            ManifestHandler(self.manifests.puller),
+            BlobHandler(self.blobs.pull),
+        )
+
+    async def ask(self, target: str, method: str = "GET") -> tuple[Exchange, int, dict[str, str]]:
+        request = make_mocked_request(method, target, headers={"Host": "mirror.example"})
+        exchange = Exchange(request, RequestFinished(method, target, "client"))
+        response = await self._api.handle(exchange)
+        return exchange, response.status, dict(response.headers)
+
+
+@pytest.mark.parametrize("path", ["/v2/", "/v2", "/v2/?ns=unknown", "/healthz", "/healthz?x"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_what_is_answered_here(path: str, method: str) -> None:
+    exchange, status, headers = await Api().ask(path, method)
+    assert status == 200
+    assert headers["Docker-Distribution-Api-Version"] == "registry/2.0"
+    assert headers["Cache-Status"] == "mirror"
+    assert exchange.note.outcome is not Outcome.ERROR
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"])
+@pytest.mark.parametrize("path", ["/v2/", "/v2/a/blobs/uploads/", "/v2/a/manifests/b", "/healthz", "/nonsense"])
+async def test_nothing_can_be_changed(method: str, path: str) -> None:
+    _, status, headers = await Api().ask(path, method)
+    assert status == 405
+    assert headers["Allow"] == "GET, HEAD"
+
+
+async def test_a_manifest_with_all_its_headers() -> None:
+    exchange, status, headers = await Api().ask("/v2/alpine/manifests/latest?ns=docker.io")
+    digest = str(test_pull_manifest.OLD.digest)
+    assert status == 200
+    assert headers["Docker-Content-Digest"] == digest
+    assert headers["ETag"] == f'"{digest}"'
+    assert headers["Age"] == str(test_pull_manifest.FRESH)
+    assert headers["OCI-Namespace"] == "docker.io"
+    assert headers["Cache-Status"] == "mirror; hit"
+    assert (exchange.note.upstream, exchange.note.kind) == ("docker.io", "manifest")
+
+
+async def test_the_namespace_is_not_echoed_to_who_did_not_give_it() -> None:
+    _, _, headers = await Api().ask("/v2/alpine/manifests/latest")
+    assert "OCI-Namespace" not in headers
+
+
+async def test_the_head_of_a_blob() -> None:
+    _, status, headers = await Api().ask(f"/v2/library/alpine/blobs/{test_pull_blob.DIGEST}", "HEAD")
+    assert status == 200
+    assert headers["Content-Length"] == str(len(test_pull_blob.DATA))
+    assert headers["Accept-Ranges"] == "bytes"
+    assert headers["Cache-Status"] == "mirror; hit"
+
+
+@pytest.mark.parametrize("target", ["/v2/alpine/manifests/latest?ns=quay.io", f"/v2/a/blobs/{Digest.of(b'')}?ns="])
+async def test_an_unknown_namespace_reaches_no_upstream(target: str) -> None:
+    api = Api()
+    with pytest.raises(UnknownRegistry):
+        await api.ask(target)
+    assert api.manifests.upstream.asked == api.blobs.upstream.asked == []

@@ -1,0 +1,35 @@
+"""One of every event there is, and texts that a line or a label must not break on."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from mirror.errors import StoreFailed, UpstreamFailed
+from mirror.oci.digest import Digest
+from mirror.proxy import events
+from mirror.proxy.cache_status import Kind, Outcome
+
+DIGEST = Digest.of(b"")
+
+
+def one_of_each() -> list[events.Event]:
+    """Return an event of every kind."""
+    made: list[events.Event] = [
+        events.RequestFinished(
+            "GET", "/v2/", "10.0.0.1", Kind.BLOB, "docker.io", Outcome.MISS, 200, "upstream", 7, 0.5
+        ),
+        events.UpstreamAnswered("docker.io", Kind.MANIFEST, 200, 0.25),
+        events.UpstreamReceived("docker.io", 1000),
+        events.TokenRequested("docker.io", "refused"),
+        events.CredentialsWithheld("docker.io", "https://evil.example"),
+        events.FillStarted("docker.io", DIGEST),
+        events.FillFinished("docker.io", DIGEST, 1000, True),
+        events.DigestMismatched("docker.io", DIGEST),
+        events.StaleServed("docker.io", UpstreamFailed("502")),
+        events.Evicted(DIGEST, 1000),
+        events.CacheResized(5000, 2, 3),
+        events.StoreTroubled("commit of a blob", StoreFailed("disk full")),
+        events.TaskCrashed("fill x", ZeroDivisionError("bug")),
+    ]
+    assert {type(event) for event in made} == set(get_args(events.Event))
+    return made

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from mirror.errors import StoreFailed, UpstreamFailed
+from mirror.proxy import events
+from mirror.proxy.cache_status import Kind, Outcome
+from mirror.telemetry.logs import Logs, set_up
+from mirror.telemetry.observers import Observers
+from tests.unit.recorder import Recorder
+from tests.unit.telemetry.happenings import DIGEST, one_of_each
+
+NASTY = 'a "quoted" word, an = sign,\na second line\r\nforged=1 \\ \t \x1b[31mred \u2028 \x85 end'
+Lines = Callable[[], list[str]]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Give logging back as it was."""
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    yield
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
+    """What has been written since the last look, line by line."""
+
+    def lines() -> list[str]:
+        written = capsys.readouterr()
+        assert written.err == ""
+        assert written.out == "" or written.out.endswith("\n")
+        return written.out.split("\n")[:-1]
+
+    return lines
+
+
+def request(**fields: Any) -> events.RequestFinished:
+    given = {"method": "GET", "path": "/v2/", "client": "10.0.0.1", **fields}
+    return events.RequestFinished(**given)
+
+
+SILENT = (events.UpstreamAnswered, events.UpstreamReceived, events.FillStarted, events.CacheResized)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("event", one_of_each(), ids=lambda event: type(event).__name__)
+def test_one_line_an_event(lines: Lines, form: str, event: events.Event) -> None:
+    set_up("debug", form)
+    Logs().notify(event)
+    assert len(lines()) == (0 if isinstance(event, SILENT) else 1)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        request(path=NASTY, user_agent=NASTY, cause=NASTY, client=NASTY, method=NASTY),
+        events.CredentialsWithheld("docker.io", NASTY),
+        events.StoreTroubled(NASTY, StoreFailed(NASTY)),
+        events.StaleServed("docker.io", UpstreamFailed(NASTY)),
+        events.FillFinished("docker.io", DIGEST, 5, False, UpstreamFailed(NASTY)),
+        events.TaskCrashed(NASTY, ZeroDivisionError(NASTY)),
+    ],
+    ids=lambda event: type(event).__name__,
+)
+def test_no_value_breaks_out_of_its_line(lines: Lines, form: str, event: events.Event) -> None:
+    set_up("debug", form)
+    Logs().notify(event)
+    [line] = lines()
+    assert not re.search(r"[\x00-\x08\x0a-\x1f]", line), "a control character"
+    assert not re.search(r"(?:^| )forged=1", line.replace('"', " ")) or form == "json" or _quoted(line, "forged=1")
+
+
+def _quoted(line: str, text: str) -> bool:
+    """Tell whether `text` stands within quotes wherever it stands."""
+    outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", line)
+    return text not in outside
+
+
+def test_json_lines_are_json(lines: Lines) -> None:
+    set_up("info", "json")
+    Logs().notify(request(path='/v2/"x"\n', status=404, outcome=Outcome.NEGATIVE, kind=Kind.MANIFEST, cause="no\nno"))
+    [line] = lines()
+    content = json.loads(line)
+    assert content["event"] == "request"
+    assert content["level"] == "warning"
+    assert (content["path"], content["status"], content["outcome"]) == ('/v2/"x"\n', 404, "negative")
+    assert (content["kind"], content["cause"]) == ("manifest", "no\nno")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", content["timestamp"])
+
+
+def test_text_lines_are_logfmt(lines: Lines) -> None:
+    set_up("info", "text")
+    Logs().notify(request(path="/v2/a b", status=200, sent=5, seconds=0.1234567891, user_agent='x "y"'))
+    [line] = lines()
+    assert re.match(r"timestamp=\S+Z level=info event=request ", line)
+    for part in ('path="/v2/a b"', "status=200", "bytes=5", "seconds=0.123457", r'user_agent="x \"y\""'):
+        assert part in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_request_line_has_no_traceback(lines: Lines, form: str) -> None:
+    set_up("debug", form)
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        Logs().notify(request(cause="bug: ZeroDivisionError"))
+    [line] = lines()
+    assert "Traceback" not in line
+    assert "exception" not in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_bug_is_logged_with_its_traceback_in_one_line(lines: Lines, form: str) -> None:
+    set_up("info", form)
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError as error:
+        Logs().notify(events.TaskCrashed("fill x", error))
+    [line] = lines()
+    assert "Traceback" in line
+    assert "level=error" in line or '"level": "error"' in line
+
+
+@pytest.mark.parametrize(("level", "expected"), [("debug", 3), ("info", 3), ("warning", 2), ("error", 1)])
+def test_the_level_decides(lines: Lines, level: str, expected: int) -> None:
+    set_up(level, "text")
+    logs = Logs()
+    logs.notify(request())
+    logs.notify(events.StaleServed("docker.io", UpstreamFailed("502")))
+    logs.notify(events.DigestMismatched("docker.io", DIGEST))
+    assert len(lines()) == expected
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_bytes_of_a_header_that_are_no_text_do_not_lose_the_line(lines: Lines, form: str) -> None:
+    # aiohttp gives what is not UTF-8 in a request as lone surrogates.
+    set_up("info", form)
+    Logs().notify(request(user_agent="curl \udcff", path="/v2/\udce9"))
+    [line] = lines()
+    assert "curl" in line
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_a_library_logs_is_one_line_as_well(lines: Lines, form: str) -> None:
+    set_up("info", form)
+    try:
+        raise ZeroDivisionError
+    except ZeroDivisionError:
+        logging.getLogger("some.library").exception("two\nlines %s", "and a value")
+    [line] = lines()
+    assert "and a value" in line
+
+
+def test_lines_about_the_mirror_itself(lines: Lines) -> None:
+    set_up("info", "json")
+    Logs().lifecycle("listening", public="0.0.0.0:5000")
+    [line] = lines()
+    assert json.loads(line)["public"] == "0.0.0.0:5000"
+
+
+def test_the_cause_behind_an_error_is_told_to_the_operator(lines: Lines) -> None:
+    set_up("info", "json")
+    error = StoreFailed("the disk refused")
+    error.__cause__ = OSError(28, "No space left on device")
+    Logs().notify(events.StoreTroubled("commit of a blob", error))
+    [line] = lines()
+    assert json.loads(line)["cause"] == "the disk refused (OSError: [Errno 28] No space left on device)"
+
+
+def test_a_granted_token_is_no_news(lines: Lines) -> None:
+    set_up("debug", "text")
+    Logs().notify(events.TokenRequested("docker.io", "granted"))
+    assert lines() == []
+
+
+def test_several_observers_are_told_in_order() -> None:
+    told: list[str] = []
+
+    class Telling(Recorder):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self._name = name
+
+        def notify(self, event: events.Event) -> None:
+            told.append(self._name)
+            super().notify(event)
+
+    first, second = Telling("first"), Telling("second")
+    Observers(first, second).notify(request())
+    assert told == ["first", "second"]
+    assert first.events == second.events

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+
+from mirror.errors import StoreFailed
+from mirror.oci.digest import Digest
+from mirror.proxy import events
+from mirror.proxy.cache_status import Kind, Outcome
+from mirror.telemetry.metrics import Metrics
+from tests.unit.oci.strategies import digests
+from tests.unit.telemetry.happenings import DIGEST, one_of_each
+
+
+class Page:
+    """Metrics, and the page they make."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics(["docker.io", "ghcr.io"], "1.2.3", 10_000)
+
+    def value(self, series: str) -> float:
+        for line in self.lines:
+            if line.startswith(f"{series} "):
+                return float(line.rpartition(" ")[2])
+        raise LookupError(series)
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for line in generate_latest(self.metrics.registry).decode().splitlines() if line[0] != "#"]
+
+    @property
+    def series(self) -> set[str]:
+        return {line.rpartition(" ")[0] for line in self.lines}
+
+
+@pytest.mark.parametrize(
+    ("event", "series", "value"),
+    [
+        (
+            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.STALE, 200),
+            'mirror_requests_total{kind="blob",outcome="stale",upstream="ghcr.io"}',
+            1,
+        ),
+        (
+            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, "cache", 70),
+            'mirror_response_bytes_total{source="cache",upstream="ghcr.io"}',
+            70,
+        ),
+        (
+            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, seconds=1.5),
+            'mirror_request_duration_seconds_sum{kind="blob",outcome="hit"}',
+            1.5,
+        ),
+        (
+            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, 429, 1),
+            'mirror_upstream_requests_total{kind="manifest",status="429",upstream="ghcr.io"}',
+            1,
+        ),
+        (
+            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, None, 1),
+            'mirror_upstream_requests_total{kind="manifest",status="none",upstream="ghcr.io"}',
+            1,
+        ),
+        (
+            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, 418, 1),
+            'mirror_upstream_requests_total{kind="manifest",status="4xx",upstream="ghcr.io"}',
+            1,
+        ),
+        (
+            events.UpstreamAnswered("ghcr.io", Kind.BLOB, 200, 2.5),
+            'mirror_upstream_request_duration_seconds_sum{kind="blob",upstream="ghcr.io"}',
+            2.5,
+        ),
+        (events.UpstreamReceived("ghcr.io", 500), 'mirror_upstream_bytes_total{upstream="ghcr.io"}', 500),
+        (
+            events.TokenRequested("ghcr.io", "granted"),
+            'mirror_token_requests_total{outcome="granted",upstream="ghcr.io"}',
+            1,
+        ),
+        (events.DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
+        (events.FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
+        (events.Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),
+        (events.CacheResized(77, 2, 3), "mirror_cache_bytes", 77),
+        (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="manifest"}', 2),
+        (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="blob"}', 3),
+    ],
+)
+def test_events_are_counted(event: events.Event, series: str, value: float) -> None:
+    page = Page()
+    page.metrics.notify(event)
+    assert page.value(series) == value
+
+
+def test_a_fill_that_ended_is_not_in_flight() -> None:
+    page = Page()
+    for error in (None, StoreFailed("disk full")):
+        page.metrics.notify(events.FillStarted("docker.io", DIGEST))
+        page.metrics.notify(events.FillFinished("docker.io", DIGEST, 5, error is None, error))
+    assert page.value("mirror_fills_in_flight") == 0
+
+
+def test_every_event_is_taken() -> None:
+    page = Page()
+    for event in one_of_each():
+        page.metrics.notify(event)
+
+
+def test_the_constants() -> None:
+    page = Page()
+    assert page.value('mirror_build_info{version="1.2.3"}') == 1
+    assert page.value("mirror_cache_max_bytes") == 10_000
+
+
+def test_every_series_of_a_request_is_there_from_the_start() -> None:
+    page = Page()
+    for upstream in ("docker.io", "ghcr.io"):
+        for kind in ("manifest", "blob"):
+            for outcome in Outcome:
+                series = f'mirror_requests_total{{kind="{kind}",outcome="{outcome}",upstream="{upstream}"}}'
+                assert page.value(series) == 0
+
+
+def test_no_series_says_when_it_began() -> None:
+    page = Page()
+    for event in one_of_each():
+        page.metrics.notify(event)
+    assert not [series for series in page.series if "_created" in series]
+
+
+statuses = st.none() | st.integers(100, 999)
+upstreams = st.sampled_from(["docker.io", "ghcr.io"])
+kinds = st.sampled_from(Kind)
+anything = st.one_of(
+    st.builds(
+        events.RequestFinished,
+        st.text(max_size=8),
+        st.text(max_size=8),
+        st.text(max_size=8),
+        kinds,
+        st.sampled_from(["docker.io", "ghcr.io", "none"]),
+        st.sampled_from(Outcome),
+        st.integers(100, 999),
+        st.sampled_from(["cache", "upstream"]),
+        user_agent=st.text(max_size=8),
+        cause=st.none() | st.text(max_size=8),
+    ),
+    st.builds(events.UpstreamAnswered, upstreams, kinds, statuses, st.floats(0, 100)),
+    st.builds(events.DigestMismatched, upstreams, digests),
+    st.builds(events.Evicted, digests, st.integers(0, 10)),
+    st.builds(events.CredentialsWithheld, upstreams, st.text(max_size=8)),
+    st.builds(events.StoreTroubled, st.text(max_size=8), st.just(StoreFailed("disk full"))),
+)
+CLOSED = {
+    "upstream": {"docker.io", "ghcr.io", "none"},
+    "kind": {str(kind) for kind in Kind},
+    "outcome": {*(str(outcome) for outcome in Outcome), "granted", "refused", "failed"},
+    "source": {"cache", "upstream"},
+    "reason": {"size"},
+    "version": {"1.2.3"},
+}
+
+
+@given(st.lists(anything, max_size=30))
+def test_labels_are_closed_sets(happened: list[events.Event]) -> None:
+    page = Page()
+    for event in happened:
+        page.metrics.notify(event)
+    for series in page.series:
+        for label, value in re.findall(r'(\w+)="([^"]*)"', series):
+            if label == "status":
+                assert re.fullmatch(r"none|[1-9]xx|[1-5]\d\d", value)
+            elif label != "le":
+                assert value in CLOSED[label]
+
+
+def test_random_paths_make_no_series() -> None:
+    page = Page()
+    template = {"kind": Kind.MANIFEST, "upstream": "docker.io", "outcome": Outcome.HIT, "status": 200}
+    page.metrics.notify(events.RequestFinished("GET", "/v2/", "10.0.0.1", **template))  # type: ignore[arg-type]
+    before = page.series
+    for number in range(200):
+        digest = Digest.of(b"%d" % number)
+        path = f"/v2/repository-{number}/manifests/{digest}"
+        page.metrics.notify(
+            events.RequestFinished(f"METHOD{number}", path, f"10.0.0.{number}", user_agent=path, **template)  # type: ignore[arg-type]
+        )
+        page.metrics.notify(events.Evicted(digest, number))
+        page.metrics.notify(events.DigestMismatched("docker.io", digest))
+    assert page.series == before
+    assert page.value('mirror_requests_total{kind="manifest",outcome="hit",upstream="docker.io"}') == 201
+
+
+def test_statuses_make_few_series() -> None:
+    page = Page()
+    before = len(page.series)
+    for status in range(100, 1000):
+        page.metrics.notify(events.UpstreamAnswered("docker.io", Kind.BLOB, status, 0))
+    assert len(page.series) - before <= 25
+
+
+def test_two_mirrors_in_one_process_count_apart() -> None:
+    one, other = Page(), Page()
+    one.metrics.notify(events.UpstreamReceived("docker.io", 5))
+    assert other.value('mirror_upstream_bytes_total{upstream="docker.io"}') == 0

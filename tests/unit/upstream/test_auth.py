@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import base64
+
+import aiohttp
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
+
+from mirror.errors import MirrorError, UpstreamInvalid
+from mirror.oci.reference import Repository
+from mirror.proxy.events import CredentialsWithheld
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.auth import Authenticator, AuthPolicy, Credential
+from mirror.upstream.challenge import Challenge, parse_challenges
+from mirror.upstream.egress import Egress, Outgoing
+from mirror.upstream.tokens import TokenServices
+from tests.unit.proxy.doubles import MemoryCache, SettableClock
+from tests.unit.recorder import Recorder
+from tests.unit.upstream.answers import answer
+from tests.unit.virtual_time import run
+
+HUB = URL("https://registry-1.docker.io")
+OWN = URL("https://registry.example:5000")
+CREDENTIAL = Credential("user", "hunter2")
+ALPINE = Repository("library/alpine")
+
+
+@pytest.mark.parametrize(
+    ("origin", "realm", "bound"),
+    [
+        (OWN, "https://registry.example:5000/token", True),
+        (OWN, "https://registry.example:5000", True),
+        (OWN, "https://REGISTRY.example:5000/token", True),
+        (OWN, "https://registry.example/token", False),
+        (OWN, "https://registry.example:5001/token", False),
+        (OWN, "http://registry.example:5000/token", False),
+        (OWN, "https://auth.registry.example:5000/token", False),
+        (OWN, "https://registry.example.evil:5000/token", False),
+        (OWN, "https://evil.example/registry.example:5000", False),
+        (OWN, "https://auth.docker.io/token", False),
+        (OWN, "https://sso.example/token", True),
+        (OWN, "https://sso.example:8443/token", False),
+        (HUB, "https://auth.docker.io/token", True),
+        (HUB, "https://auth.docker.io:443/token", True),
+        (HUB, "http://auth.docker.io/token", False),
+        (HUB, "https://auth.docker.io.evil.example/token", False),
+        (HUB, "https://hub.docker.io/token", False),
+        (HUB, "https://gitlab.com/jwt/auth", False),
+        (URL("https://registry.gitlab.com"), "https://gitlab.com/jwt/auth", True),
+        (URL("https://registry-1.docker.io:443").origin(), "https://auth.docker.io/token", True),
+    ],
+)
+def test_where_credentials_may_go(origin: URL, realm: str, bound: bool) -> None:
+    policy = AuthPolicy("x", origin, CREDENTIAL, frozenset({URL("https://sso.example")}))
+    assert policy.binds(URL(realm)) is bound
+
+
+def test_a_credential_does_not_show_its_password() -> None:
+    assert "hunter2" not in repr(CREDENTIAL)
+    assert "hunter2" not in repr(AuthPolicy("x", HUB, CREDENTIAL))
+
+
+@given(st.text(max_size=10).filter(lambda text: ":" not in text and text.isprintable()), st.text(max_size=10))
+def test_basic_is_user_and_password(username: str, password: str) -> None:
+    try:
+        pair = f"{username}:{password}".encode()
+    except UnicodeEncodeError:
+        return
+    scheme, _, encoded = Credential(username, password).basic.partition(" ")
+    assert scheme == "Basic"
+    assert base64.b64decode(encoded) == pair
+
+
+class GivingTokens(Egress):
+    """An egress that leads to token services which give a token to everybody."""
+
+    def __init__(self) -> None:
+        super().__init__("test")
+        self.outgoing: list[Outgoing] = []
+
+    async def open(self, outgoing: Outgoing) -> aiohttp.ClientResponse:
+        self.outgoing.append(outgoing)
+        return answer(200, b'{"token": "token-%d"}' % len(self.outgoing))
+
+
+class Gate:
+    """An authenticator and what it sends."""
+
+    def __init__(self, origin: URL = OWN, credential: Credential | None = None) -> None:
+        self.observer = Recorder()
+        self.egress = GivingTokens()
+        tasks = Tasks(self.observer)
+        tokens = TokenServices(self.egress, MemoryCache(SettableClock()), tasks, self.observer)
+        self.authenticator = Authenticator(AuthPolicy("x", origin, credential), tokens, self.observer)
+
+    async def respond(self, *headers: str, refused: str | None = None) -> str | None:
+        return await self.authenticator.respond(parse_challenges(headers), ALPINE, refused)
+
+
+OWN_REALM = 'Bearer realm="https://registry.example:5000/token",service="s"'
+FOREIGN_REALM = 'Bearer realm="https://evil.example/token",service="s"'
+
+
+async def test_a_bound_token_service_gets_the_credentials() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond(OWN_REALM) == "Bearer token-1"
+    [outgoing] = gate.egress.outgoing
+    assert outgoing.authorization == CREDENTIAL.basic
+    assert outgoing.url.query["account"] == "user"
+    assert outgoing.url.query["scope"] == "repository:library/alpine:pull"
+
+
+async def test_a_foreign_token_service_is_asked_without_them() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond(FOREIGN_REALM) == "Bearer token-1"
+    [outgoing] = gate.egress.outgoing
+    assert outgoing.authorization is None
+    assert "account" not in outgoing.url.query
+    assert gate.observer.of(CredentialsWithheld) == [CredentialsWithheld("x", "https://evil.example")]
+
+
+async def test_bearer_comes_before_basic() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond(f'Basic realm="x", {OWN_REALM}') == "Bearer token-1"
+
+
+async def test_basic_needs_a_credential() -> None:
+    assert await Gate().respond('Basic realm="x"') is None
+    assert await Gate(credential=CREDENTIAL).respond('Basic realm="x"') == CREDENTIAL.basic
+
+
+async def test_the_same_answer_is_not_given_twice() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond('Basic realm="x"', refused=CREDENTIAL.basic) is None
+
+
+async def test_a_refused_token_leads_to_another() -> None:
+    gate = Gate()
+    assert await gate.respond(OWN_REALM) == "Bearer token-1"
+    assert await gate.respond(OWN_REALM, refused="Bearer token-1") == "Bearer token-2"
+
+
+async def test_what_was_demanded_once_is_sent_unasked() -> None:
+    gate = Gate()
+    assert await gate.authenticator.authorization(ALPINE) is None
+    await gate.respond(f'{OWN_REALM},scope="repository:library/alpine:pull"')
+    assert await gate.authenticator.authorization(ALPINE) == "Bearer token-1"
+    assert await gate.authenticator.authorization(Repository("other/app")) == "Bearer token-2"
+    assert gate.egress.outgoing[1].url.query["scope"] == "repository:other/app:pull"
+
+
+async def test_a_scope_that_is_not_a_repository_is_passed_on() -> None:
+    gate = Gate()
+    await gate.respond(f'{OWN_REALM},scope="aws"')
+    await gate.authenticator.authorization(Repository("other/app"))
+    assert [outgoing.url.query["scope"] for outgoing in gate.egress.outgoing] == ["aws"]
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "",
+        "quay.io",
+        "/token",
+        "ftp://registry.example/token",
+        "http://registry.example:5000/token",
+        "https://user:password@registry.example:5000/token",
+        "https://:password@registry.example:5000/token",
+        "https://registry.example:port/token",
+        "https:///token",
+        "https://[::1/token",
+    ],
+)
+async def test_a_realm_that_is_no_place_for_a_secret(realm: str) -> None:
+    gate = Gate(credential=CREDENTIAL)
+    with pytest.raises(UpstreamInvalid):
+        await gate.respond(f'Bearer realm="{realm}"')
+    assert not gate.egress.outgoing
+
+
+texts = st.text(max_size=20) | st.text("htps:/@[]%.\udcff\u00e9 ", max_size=20)
+
+
+@given(texts, texts, texts, st.sampled_from(["", "https://", "https://registry.example:5000/"]))
+def test_no_challenge_does_worse_than_be_refused(realm: str, service: str, scope: str, start: str) -> None:
+    gate = Gate(credential=CREDENTIAL)
+    challenge = Challenge("bearer", start + realm, service, scope)
+    try:
+        run(gate.authenticator.respond([challenge], ALPINE, None))
+    except MirrorError:
+        return
+    for outgoing in gate.egress.outgoing:
+        assert outgoing.authorization is None or outgoing.url.origin() == OWN
