@@ -343,7 +343,7 @@ async def test_the_same_repository_of_another_upstream_is_asked_for_itself(
     other_registry.put_blob("team/a", blob)
     journal.clear()
 
-    for expected in ("mirror; fwd=stale; fwd-status=200", "mirror; hit"):
+    for expected in ("mirror; fwd=stale; fwd-status=200; detail=access-confirmed", "mirror; hit"):
         response, body = await two_upstreams.get(OTHER_A)
         assert (response.status, body) == (200, blob.data)
         assert response.headers["Cache-Status"] == expected

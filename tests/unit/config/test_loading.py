@@ -290,19 +290,21 @@ def test_credentials_do_not_travel_in_the_clear(load_text: Load, password_file: 
     assert config.upstreams["docker.io"].private_network
 
 
-@pytest.mark.parametrize("make", ["missing", "folder", "binary"])
+@pytest.mark.parametrize("make", ["missing", "folder", "binary", "empty"])
 def test_a_password_that_cannot_be_read(load_text: Load, tmp_path: Path, make: str) -> None:
     file = tmp_path / "password"
     if make == "folder":
         file.mkdir()
     elif make == "binary":
         file.write_bytes(b"\xff\xfe" + SECRET.encode())
+    elif make == "empty":
+        file.write_bytes(b"\n")
     error = refusal(load_text, with_credentials(file, serve_private="everyone"))
     assert error.key == "upstreams.docker.io.credentials.password_file"
 
 
-@pytest.mark.parametrize("username", ["", 5, None])
-def test_a_user_name_is_needed(load_text: Load, password_file: Path, username: object) -> None:
+@pytest.mark.parametrize("username", ["", 5, None, "a:b", "a\nb"])
+def test_a_user_name_that_basic_authentication_can_carry(load_text: Load, password_file: Path, username: object) -> None:
     credentials = {"username": username, "password_file": str(password_file)}
     text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
     assert refusal(load_text, text).key == "upstreams.docker.io.credentials.username"

@@ -126,6 +126,7 @@ def test_a_colon_makes_it_a_digest(text: str) -> None:
         ("registry:5000/app", "registry:5000", "app"),
         ("ghcr.io/owner/app", "ghcr.io", "owner/app"),
         ("GHCR.io/owner/app", "ghcr.io", "owner/app"),
+        ("Registry/app", "registry", "app"),
         ("10.0.0.1/app", "10.0.0.1", "app"),
         ("ghcr.io/", "ghcr.io", ""),
         ("ghcr.io//app", "ghcr.io", "/app"),
