@@ -111,7 +111,7 @@ class Cache:
     async def _save(self) -> None:
         self.records.changed = False
         rows = await self.records.rows()
-        if not rows and await self._threads.reading.run(self._folder.read, "index.json"):
+        if not rows and await self._threads.reading.run(self._folder.read, "index.json") is not None:
             # Nothing is known, or nothing could be read; either way the copy there is can only be better.
             return
         document = await self._threads.writing.run(layout.render, rows, self._index)

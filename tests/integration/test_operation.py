@@ -406,9 +406,11 @@ async def refuses_connections(mirror: Serving) -> None:
         while True:
             try:
                 _, writer = await asyncio.open_connection(host, int(port))
+                writer.close()
             except ConnectionRefusedError:
                 return
-            writer.close()
+            except ConnectionResetError:
+                pass  # accepted by the kernel in the moment of closing
             await asyncio.sleep(0.01)
 
 

@@ -304,7 +304,9 @@ def test_a_password_that_cannot_be_read(load_text: Load, tmp_path: Path, make: s
 
 
 @pytest.mark.parametrize("username", ["", 5, None, "a:b", "a\nb"])
-def test_a_user_name_that_basic_authentication_can_carry(load_text: Load, password_file: Path, username: object) -> None:
+def test_a_user_name_that_basic_authentication_can_carry(
+    load_text: Load, password_file: Path, username: object
+) -> None:
     credentials = {"username": username, "password_file": str(password_file)}
     text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
     assert refusal(load_text, text).key == "upstreams.docker.io.credentials.username"
