@@ -6,7 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 
@@ -15,6 +15,7 @@ from mirror.admin.application import admin_application
 from mirror.admin.health import Readiness
 from mirror.config import Config, UpstreamConfig
 from mirror.proxy.access import Access
+from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.events import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
@@ -25,7 +26,7 @@ from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.server.api import RegistryApi
 from mirror.server.blobs import BlobHandler
-from mirror.server.listener import Listener, bare_runner
+from mirror.server.listener import Listener, Requests, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
 from mirror.store.cache import Cache
@@ -46,6 +47,8 @@ class Mirror:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._draining = False
+        self._patience: asyncio.Timeout | None = None
+        self._requests = Requests()
         self.logs = Logs()
         self.metrics = Metrics(config.upstreams, __version__, config.cache.max_size)
         self._observer = Observers(self.metrics, self.logs)
@@ -76,16 +79,27 @@ class Mirror:
             self.logs.lifecycle("stopping")
 
     async def _drain(self) -> None:
-        """Let requests finish, then fills, all within `drain_timeout`."""
+        """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
         self._draining = True
-        deadline = time.monotonic() + self._config.drain_timeout.total_seconds()
+        await self.public.stop_accepting()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.drain_timeout.total_seconds()) as self._patience:
+                await self._requests.finished()
+                await self._tasks.finished()
         await self.public.stop()
-        await self._tasks.drain(max(0.0, deadline - time.monotonic()))
+        await self._tasks.cancel()
+
+    def hurry(self) -> None:
+        """Stop waiting: whoever asked for a stop asked again."""
+        if self._patience is not None and not self._patience.expired():
+            self._patience.reschedule(asyncio.get_running_loop().time())
 
     async def _readiness(self) -> Readiness:
         if self._draining:
             return Readiness(ready=False, degraded=["shutting down"])
-        degraded = [] if await self._cache.usable() else ["the disk takes no new files"]
+        if not await self._cache.readable():
+            return Readiness(ready=False, degraded=["the cache cannot be read"])
+        degraded = [] if await self._cache.writable() else ["the disk takes no new files"]
         return Readiness(ready=True, degraded=degraded)
 
     # Building. -------------------------------------------------------------------------------------------
@@ -95,16 +109,17 @@ class Mirror:
         upstreams = self._upstreams()
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
-        filler = Filler(upstreams, cache.blobs, cache.records, self._tasks, self._observer)
+        filler = Filler(upstreams, cache.blobs, cache.records, failures, self._tasks, self._observer)
+        sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
         api = RegistryApi(
             _routing(config),
             ManifestHandler(PullManifest(upstreams, memory, access, self._tasks, self._observer)),
-            BlobHandler(PullBlob(upstreams, cache.blobs, cache.records, access, filler)),
+            BlobHandler(PullBlob(upstreams, cache.blobs, access, filler, sizes)),
         )
         handler = public_handler(api.handle, self._observer)
-        runner = bare_runner(handler, config.drain_timeout.total_seconds())
+        runner = bare_runner(self._requests.counted(handler))
         return Listener("listen", config.listen.host, config.listen.port, runner)
 
     def _admin_listener(self) -> Listener:
@@ -140,9 +155,17 @@ def _client(
 async def serve(config: Config) -> None:
     """Run the mirror until SIGTERM or SIGINT; raises ConfigError if it cannot start."""
     set_up(config.log.level, config.log.format)
+    mirror = Mirror(config)
     stop = asyncio.Event()
+
+    def asked_to_stop() -> None:
+        if stop.is_set():
+            mirror.hurry()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(wanted, stop.set)
-    async with Mirror(config).running():
+        loop.add_signal_handler(wanted, asked_to_stop)
+    async with mirror.running():
         await stop.wait()
+    mirror.logs.lifecycle("stopped")

@@ -12,7 +12,7 @@ from mirror import __version__
 config_option = click.option(
     "--config",
     "config_file",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Configuration file. Default: config.yaml if there is one, else the built-in configuration.",
 )

@@ -62,7 +62,15 @@ class CacheConfig(_Section):
     """The folder everything is kept in."""
 
     path: Path = Path("./cache")
+
     max_size: Size = Field(default="50GiB")  # type: ignore[assignment]  # validated like what a user writes
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _is_named(cls, value: object) -> object:
+        if value in ("", ".", "/"):
+            raise ValueError("a folder of the mirror's own is expected")
+        return value
 
 
 class FreshnessConfig(_Section):
@@ -148,6 +156,15 @@ class Config(BaseSettings):
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: {DOCKER_HUB: _DOCKER_HUB})
     log: LogConfig = LogConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_the_default(cls, content: dict[str, Any]) -> dict[str, Any]:
+        """What is named and left empty, `ghcr.io:` for one, has its defaults."""
+        filled = {key: {} if value is None else value for key, value in content.items()}
+        if isinstance(upstreams := filled.get("upstreams"), dict):
+            filled["upstreams"] = {name: {} if value is None else value for name, value in upstreams.items()}
+        return filled
+
     @field_validator("upstreams", mode="after")
     @classmethod
     def _complete(cls, upstreams: dict[str, UpstreamConfig]) -> dict[str, UpstreamConfig]:
@@ -159,7 +176,10 @@ class Config(BaseSettings):
     @model_validator(mode="after")
     def _names_are_unambiguous(self) -> Self:
         if self.default_upstream not in self.upstreams:
-            raise ValueError(f"default_upstream: {self.default_upstream} is not among the upstreams")
+            raise ValueError(
+                f"default_upstream: {self.default_upstream} is not among the upstreams, which replace the built-in"
+                " ones: name it there too, or another one here"
+            )
         _refuse_twice("aliases", {name: (name, *upstream.aliases) for name, upstream in self.upstreams.items()})
         _refuse_twice("hosts", {name: upstream.hosts for name, upstream in self.upstreams.items()})
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,15 @@ from pydantic_settings import SettingsError
 from mirror.config.fields import Config
 from mirror.errors import ConfigError
 from mirror.proxy.routing import DOCKER_HUB
+
+_PLAINLY = {
+    "extra_forbidden": "unknown key",
+    "missing": "is needed",
+    "model_type": "fields are expected below this",
+    "model_attributes_type": "fields are expected below this",
+    "dict_type": "names are expected below this, each with its fields",
+    "path_type": "a path is expected",
+}
 
 DEFAULT_FILE = Path("config.yaml")
 _LARGEST_FILE = 1024 * 1024
@@ -29,12 +39,19 @@ def load(path: Path | None) -> Config:
 
 
 def _validated(content: dict[str, Any]) -> Config:
+    for name in os.environ:
+        section = name.removeprefix("MIRROR_").lower().split("__")[0]
+        # Others are none of ours: Kubernetes, for one, sets MIRROR_PORT where a service is called mirror.
+        if name.startswith("MIRROR_") and "__" in name and section not in Config.model_fields:
+            raise ConfigError("", f"{name}: there is no field {section}")
     # Given here and not left to the default, so that the environment is merged with it like with a file.
     content.setdefault("upstreams", {DOCKER_HUB: {}})
     try:
         config = Config(**content)
     except SettingsError as error:
-        raise ConfigError("", f"environment: {error}") from None
+        field = re.search(r'field "(\w+)"', str(error))
+        name = f"MIRROR_{field[1].upper()}" if field else "environment"
+        raise ConfigError("", f'{name} is not JSON, for example {{"ghcr.io": {{}}}}') from None
     except ValidationError as error:
         raise _first_problem(error) from None
     _check_files(config)
@@ -58,12 +75,12 @@ def _check_files(config: Config) -> None:
 
 def _first_problem(error: ValidationError) -> ConfigError:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
+    # A key that does not exist is usually why another one is missing.
+    problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = "unknown key"
-    elif first["type"] == "value_error" and ": " in message:
+    message = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
+    if first["type"] == "value_error" and ": " in message:
         # A rule about several fields names the one at fault itself.
         field, _, message = message.partition(": ")
         key = f"{key}.{field}" if key else field

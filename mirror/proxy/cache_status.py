@@ -34,7 +34,7 @@ _PARAMETERS = {
     Outcome.REVALIDATED: "; fwd=stale; fwd-status=200",
     Outcome.STALE: "; fwd=stale",
     Outcome.NEGATIVE: "; fwd=miss; fwd-status=404",
-    Outcome.DENIED: "; fwd=miss; fwd-status=403",
+    Outcome.DENIED: "; fwd=miss",
     Outcome.ERROR: "",
 }
 
@@ -53,5 +53,6 @@ class CacheStatus:
     def __str__(self) -> str:
         stored = "; stored" if self.stored else ""
         detail = f"; detail={self.detail}" if self.detail else ""
-        parameters = _PARAMETERS[Outcome.HIT if self.remembered else self.outcome]
+        is_memory = self.remembered and self.outcome in (Outcome.NEGATIVE, Outcome.DENIED)
+        parameters = _PARAMETERS[Outcome.HIT if is_memory else self.outcome]
         return f"mirror{parameters}{stored}{detail}"

@@ -5,7 +5,7 @@ No event holds a secret or a query string; `upstream` is always the name of a co
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from mirror.oci.digest import Digest
@@ -30,7 +30,7 @@ class RequestFinished:
     seconds: float = 0.0
     cause: str | None = None
     """Why it went wrong, for the operator; None when nothing did."""
-    user_agent: str = field(default="")
+    user_agent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,14 +95,6 @@ class DigestMismatched:
 
 
 @dataclass(frozen=True, slots=True)
-class StaleServed:
-    """A tag was served stale because its upstream could not be asked."""
-
-    upstream: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
 class Evicted:
     """A file was removed from the cache to make room."""
 
@@ -145,7 +137,6 @@ Event = (
     | FillStarted
     | FillFinished
     | DigestMismatched
-    | StaleServed
     | Evicted
     | CacheResized
     | StoreTroubled

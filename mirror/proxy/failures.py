@@ -55,6 +55,10 @@ class Failures:
         value = json.dumps([type(error).__name__, str(error), retry_after])
         await self._cache.set(_key(kind, route, reference), value, seconds)
 
+    async def forget(self, kind: Kind, route: Route, reference: Reference) -> None:
+        """Upstream says otherwise by now."""
+        await self._cache.delete(_key(kind, route, reference))
+
 
 def _key(kind: Kind, route: Route, reference: Reference) -> str:
     return f"{kind} {route} {reference}"

@@ -14,8 +14,10 @@ from mirror.errors import (
     UpstreamUnavailable,
 )
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, FillFinished, FillStarted, Observer, StoreTroubled
+from mirror.proxy.failures import Failures
 from mirror.proxy.fill import Fill
 from mirror.proxy.interfaces import BlobStore, PartialFile, Records, Transfer, Upstream
 from mirror.proxy.progress import FillState, Progress
@@ -34,12 +36,14 @@ class Filler:
         upstreams: Mapping[str, Upstream],
         store: BlobStore,
         records: Records,
+        failures: Failures,
         tasks: Tasks,
         observer: Observer,
     ) -> None:
         self._upstreams = upstreams
         self._store = store
         self._records = records
+        self._failures = failures
         self._tasks = tasks
         self._observer = observer
         self._fills: dict[Digest, Fill] = {}
@@ -89,8 +93,14 @@ class Filler:
         return body is not None
 
     async def _agree(self, fill: Fill) -> Transfer:
-        async with answer_within():
-            return await self._upstreams[fill.route.upstream].get_blob(fill.route.repository, fill.digest)
+        await self._failures.recall(Kind.BLOB, fill.route, fill.digest)
+        try:
+            async with answer_within():
+                return await self._upstreams[fill.route.upstream].get_blob(fill.route.repository, fill.digest)
+        except Refused as error:
+            # Nothing else is remembered: clients come back for a blob that was cut, and soon.
+            await self._failures.remember(Kind.BLOB, fill.route, fill.digest, error)
+            raise
 
     async def _size(self, fill: Fill, transfer: Transfer) -> int | None:
         if transfer.size is not None:

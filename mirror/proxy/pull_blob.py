@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access, confirmed_status
+from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.filler import Filler
-from mirror.proxy.interfaces import BlobStore, Body, Records, Upstream
+from mirror.proxy.interfaces import BlobStore, Body, Upstream
 from mirror.proxy.routing import Route
 
 _ATTEMPTS = 3
@@ -42,30 +43,35 @@ class PullBlob:
         self,
         upstreams: Mapping[str, Upstream],
         store: BlobStore,
-        records: Records,
         access: Access,
         filler: Filler,
+        sizes: BlobSize,
     ) -> None:
         self._upstreams = upstreams
         self._store = store
-        self._records = records
         self._access = access
         self._filler = filler
+        self._sizes = sizes
 
     async def pull(self, route: Route, digest: Digest) -> PulledBlob:
         """Return the blob, complete or growing.
 
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not take it.
         """
-        for _ in range(_ATTEMPTS):
-            if body := await self._store.open(digest):
-                return await self._stored(route, digest, body)
-            if pulled := await self._filling(route, digest):
-                return pulled
+        async with answer_within():
+            for _ in range(_ATTEMPTS):
+                if body := await self._store.open(digest):
+                    return await self._stored(route, digest, body)
+                if pulled := await self._filling(route, digest):
+                    return pulled
         raise StoreFailed("the blob vanishes as often as it is fetched")
 
     async def head(self, route: Route, digest: Digest) -> BlobHead:
         """Return the blob's size without fetching it; raises as `pull` does."""
+        async with answer_within():
+            return await self._head(route, digest)
+
+    async def _head(self, route: Route, digest: Digest) -> BlobHead:
         if body := await self._store.open(digest):
             pulled = await self._stored(route, digest, body)
             pulled.body.close()
@@ -73,10 +79,7 @@ class PullBlob:
         fill = self._filler.find(digest)
         if fill is not None and fill.route == route and (size := await fill.size()) is not None:
             return BlobHead(size, CacheStatus(Outcome.COLLAPSED))
-        async with answer_within():
-            size = await self._upstreams[route.upstream].head_blob(route.repository, digest)
-        await self._records.grant(route, digest)
-        return BlobHead(size, CacheStatus(Outcome.MISS))
+        return BlobHead(await self._sizes.ask(route, digest), CacheStatus(Outcome.MISS))
 
     async def _stored(self, route: Route, digest: Digest, body: Body) -> PulledBlob:
         try:

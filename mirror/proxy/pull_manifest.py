@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
@@ -13,7 +13,7 @@ from mirror.oci.reference import Reference, Tag
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
-from mirror.proxy.events import Observer, StaleServed, StoreTroubled
+from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
 from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
@@ -27,11 +27,15 @@ REVALIDATE_WITHIN = 5.0
 
 @dataclass(frozen=True, slots=True)
 class PulledManifest:
-    """A manifest ready to be sent; `age` in seconds since upstream vouched for the tag, None for a digest."""
+    """A manifest ready to be sent.
+
+    `age` is in seconds since upstream vouched for the tag, None for a digest; `trouble` is why a tag is stale.
+    """
 
     manifest: Manifest
     status: CacheStatus
     age: int | None = None
+    trouble: UpstreamUnavailable | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +75,10 @@ class PullManifest:
 
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not be read.
         """
-        if isinstance(reference, Digest):
-            return await self._by_digest(route, reference)
-        return await self._by_tag(route, reference)
+        async with answer_within():
+            if isinstance(reference, Digest):
+                return await self._by_digest(route, reference)
+            return await self._by_tag(route, reference)
 
     # By tag. ---------------------------------------------------------------------------------------------
 
@@ -103,8 +108,7 @@ class PullManifest:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             if stale is None:
                 raise
-            self._observer.notify(StaleServed(route.upstream, error))
-            return stale
+            return replace(stale, trouble=error)
         except Refused as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             await self._records.forget_tag(route, tag)
@@ -124,7 +128,7 @@ class PullManifest:
             found = await self._resolve(route, tag)
         record = TagRecord(found.manifest.digest, asked_at)
         await self._records.put_tag(route, tag, record)
-        return PulledManifest(found.manifest, found.status, record.age(self._clock()))
+        return replace(found, age=record.age(self._clock()))
 
     async def _resolve(self, route: Route, tag: Tag) -> PulledManifest:
         upstream = self._upstreams[route.upstream]
@@ -132,6 +136,7 @@ class PullManifest:
         if remote is None:
             return await self._taken(route, await upstream.get_manifest(route.repository, tag))
         await self._records.grant(route, remote.digest)
+        await self._failures.forget(Kind.MANIFEST, route, remote.digest)
         if manifest := await self._manifests.get(remote.digest):
             return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED))
         try:
@@ -184,4 +189,4 @@ class PullManifest:
 def _collapsed(pulled: PulledManifest) -> PulledManifest:
     if pulled.status.outcome is not Outcome.MISS:
         return pulled
-    return PulledManifest(pulled.manifest, CacheStatus(Outcome.COLLAPSED), pulled.age)
+    return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))

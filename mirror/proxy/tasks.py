@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from mirror.errors import MirrorError, ShuttingDown
@@ -35,11 +36,19 @@ class Tasks:
             self._observer.notify(TaskCrashed(task.get_name(), error))
 
     async def drain(self, seconds: float) -> None:
-        """Let the tasks finish for so long, then cancel what is left and see it off."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        # What ends may start something else, a flight a token request for instance.
-        while self._running and (rest := deadline - asyncio.get_running_loop().time()) > 0:
-            await asyncio.wait(self._running, timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+        """Let the tasks finish for so long, then cancel what is left."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.finished()
+        await self.cancel()
+
+    async def finished(self) -> None:
+        """Wait until no task is left, those that others start meanwhile included."""
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def cancel(self) -> None:
+        """Cancel all tasks and see them off."""
         while self._running:
             for task in self._running:
                 task.cancel()

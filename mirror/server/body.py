@@ -25,6 +25,9 @@ from mirror.server.ranges import Span
 WINDOW = 1024 * 1024
 """Bytes handed to the kernel at once, and read ahead at once."""
 
+CHUNK = 64 * 1024
+"""Bytes written at once where there is no length: so few that a slow client takes some of them in time."""
+
 STALL_SECONDS = 60.0
 """How long a client may take nothing before its connection is cut."""
 
@@ -32,7 +35,7 @@ STALL_SECONDS = 60.0
 async def send_span(exchange: Exchange, response: web.StreamResponse, body: Body, span: Span) -> None:
     """Send the head of `response`, which declares the length of `span`, and then these bytes of `body`."""
     with _whole_or_cut(exchange, response):
-        await response.prepare(exchange.request)
+        await _begin(exchange, response)
         with _own_socket(exchange.request) as target:
             await _flush_head(exchange.request)
             offset = span.start
@@ -48,16 +51,21 @@ async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body
     """Send a body whose length nobody told, in chunks; the last one only once the digest is verified."""
     with _whole_or_cut(exchange, response):
         response.enable_chunked_encoding()
-        await response.prepare(exchange.request)
+        await _begin(exchange, response)
         offset = 0
         while (end := await body.sendable(offset)) > offset:
-            stop = min(end, offset + WINDOW)
+            stop = min(end, offset + CHUNK)
             await body.load(offset, stop)
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(os.pread(body.fileno(), stop - offset, offset))
             exchange.note.sent += stop - offset
             offset = stop
         await response.write_eof()
+
+
+async def _begin(exchange: Exchange, response: web.StreamResponse) -> None:
+    await response.prepare(exchange.request)
+    exchange.note.status = response.status
 
 
 @contextmanager

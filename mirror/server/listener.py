@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
+import os
+import socket
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -13,6 +16,11 @@ from mirror.errors import ConfigError
 from mirror.oci.error_codes import ErrorCode, error_body
 
 _KEEPALIVE_SECONDS = 75.0
+CUT_SECONDS = 1.0
+"""How long a handler has to come to its end once it is cut."""
+
+_LINGER_SECONDS = 1.0
+# For the rest of a body nobody wants; closing at once could take the answer away with it.
 _MAX_LINE = 16 * 1024
 _MAX_HEADER = 32 * 1024
 
@@ -49,17 +57,47 @@ class BareServer(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
-def bare_runner(handler: BareHandler, drain_seconds: float) -> web.ServerRunner:
-    """Return a runner that gives every request to `handler`, and lets requests finish for so long at its end."""
+class Requests:
+    """The requests that are being answered, so that a stop can wait for them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._none = asyncio.Event()
+        self._none.set()
+
+    def counted(self, handler: BareHandler) -> BareHandler:
+        """Return `handler`, counted."""
+
+        async def handle(request: web.BaseRequest) -> web.StreamResponse:
+            self._count += 1
+            self._none.clear()
+            try:
+                return await handler(request)
+            finally:
+                self._count -= 1
+                if self._count == 0:
+                    self._none.set()
+
+        return handle
+
+    async def finished(self) -> None:
+        """Wait until none is left."""
+        await self._none.wait()
+
+
+def bare_runner(handler: BareHandler) -> web.ServerRunner:
+    """Return a runner that gives every request to `handler`, whose work ends when its client leaves."""
     server = BareServer(
         handler,
+        handler_cancellation=True,
         access_log=None,
         logger=logging.getLogger("mirror.server"),
         keepalive_timeout=_KEEPALIVE_SECONDS,
+        lingering_time=_LINGER_SECONDS,
         max_line_size=_MAX_LINE,
         max_field_size=_MAX_HEADER,
     )
-    return web.ServerRunner(server, shutdown_timeout=drain_seconds)
+    return web.ServerRunner(server, shutdown_timeout=CUT_SECONDS)
 
 
 class Listener:
@@ -78,7 +116,8 @@ class Listener:
         try:
             await site.start()
         except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else "cannot be listened on"
+            why = "no such name" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0).lower()
+            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {why}"
             raise ConfigError(self._key, f"{self.address} {reason}") from error
         self._port = self._runner.addresses[0][1]
 
@@ -88,6 +127,13 @@ class Listener:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{host}:{self._port}"
 
+    async def stop_accepting(self) -> None:
+        """Take no new connections, and close those that are idle."""
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+
     async def stop(self) -> None:
-        """Take no new connections, let the runner's requests finish, and close everything."""
+        """Cut what is left, and close everything."""
         await self._runner.cleanup()

@@ -21,6 +21,8 @@ class ManifestHandler:
         """Return the answer."""
         pulled = await self._pull.pull(route, reference)
         exchange.record(pulled.status)
+        if pulled.trouble is not None:
+            exchange.note.cause = f"served stale: {pulled.trouble}"
         return exchange.respond(pulled.manifest.data, _headers(pulled))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -37,6 +38,9 @@ def noted(handler: Handler, observer: Observer) -> Callable[[web.BaseRequest], A
         try:
             response = await handler(Exchange(request, note))
             note.status = response.status
+        except asyncio.CancelledError:
+            note.cause = "cut: the client went away, or the mirror is stopping"
+            raise
         finally:
             note.seconds = time.monotonic() - started
             observer.notify(note)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from mirror.errors import InvalidDigest
+from mirror.errors import InvalidDigest, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.store.files import Folder
 from mirror.store.index import Index
@@ -17,6 +18,7 @@ from mirror.store.reading import StoredBlob
 from mirror.store.threads import FileThreads
 
 ALGORITHMS = ("sha256", "sha512")
+_OURS = re.compile(r"sha(256|512)-[0-9a-f]+(\.[0-9]+)?")
 
 
 class Blobs:
@@ -44,7 +46,8 @@ class Blobs:
     def _open_folders(self) -> None:
         self._partial = Folder(self._path / "partial")
         for leftover in list(self._partial.entries()):
-            self._partial.remove(leftover.name)
+            if _OURS.fullmatch(leftover.name):
+                self._partial.remove(leftover.name)
         for algorithm in ALGORITHMS:
             self._folders[algorithm] = Folder(self._path / "blobs" / algorithm)
 
@@ -130,16 +133,25 @@ class Blobs:
 
     async def remove(self, digest: Digest) -> None:
         """Remove the file: first its row, then its name. Readers keep it open."""
+        entry = self._index.get(digest)
         self._index.remove(digest)
         self._removing += 1
         try:
             await self._threads.writing.run(self._folders[digest.algorithm].remove, digest.encoded)
+        except StoreFailed:
+            if entry is not None:
+                self._index.add(digest, entry.size, is_manifest=entry.is_manifest)
+            raise
         finally:
             self._removing -= 1
             self._removals += 1
 
-    def usable(self) -> bool:
-        """Tell whether the disk takes new files; blocks, so call it in a thread."""
+    def readable(self) -> bool:
+        """Tell whether blobs can be read; blocks, so call it in a thread."""
+        return all(folder.readable() for folder in self._folders.values())
+
+    def writable(self) -> bool:
+        """Tell whether the disk takes new files; blocks, so call it in a thread, once at a time."""
         return self._partial.writable()
 
     def close(self) -> None:

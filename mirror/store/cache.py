@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from pathlib import Path
 
 from mirror.errors import ConfigError, StoreFailed
+from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
 from mirror.store import layout
 from mirror.store.blobs import Blobs
@@ -40,11 +42,14 @@ class Cache:
         self.records = StoredRecords(self._record_rows)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
         self._eviction = Eviction(self.blobs, self._index, max_size, observer)
+        self._probing = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Open the folder and bring the indexes in line with its files; raises ConfigError if it cannot be used."""
         try:
+            if self._path.exists() and not self._path.is_dir():
+                raise ConfigError("cache.path", f"{self._path} is not a folder")
             self._folder = await self._threads.reading.run(Folder, self._path)
             if not await self._threads.reading.run(self._folder.lock):
                 raise ConfigError("cache.path", f"{self._path} is in use by another mirror")
@@ -58,9 +63,14 @@ class Cache:
         await self._eviction.make_room()
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
 
-    async def usable(self) -> bool:
+    async def readable(self) -> bool:
+        """Tell whether blobs can be read."""
+        return await self._threads.reading.run(self.blobs.readable)
+
+    async def writable(self) -> bool:
         """Tell whether the disk takes new files."""
-        return await self._threads.writing.run(self.blobs.usable)
+        async with self._probing:
+            return await self._threads.writing.run(self.blobs.writable)
 
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""
@@ -82,15 +92,21 @@ class Cache:
             await self.records.restore(rows)
         manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
         found = await self._threads.reading.run(lambda: list(self.blobs.files()))
-        await self._index.load(
+        damaged = await self._index.load(
             (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
         )
+        for digest in damaged:
+            await self.blobs.remove(digest)
+
+    def _is_kept(self, digest: Digest) -> bool:
+        return digest in self._index or self.blobs.is_leased(digest)
 
     async def _make_room(self) -> None:
         await self._eviction.make_room()
 
     async def _keep_up(self) -> None:
-        saved_at = time.monotonic()
+        await self._tend(save=True)
+        saved_at = -math.inf
         while True:
             await asyncio.sleep(_UPKEEP_SECONDS)
             due = self.records.changed and time.monotonic() - saved_at >= _SAVE_SECONDS
@@ -110,6 +126,7 @@ class Cache:
 
     async def _save(self) -> None:
         self.records.changed = False
+        await self.records.prune(self._is_kept)
         rows = await self.records.rows()
         if not rows and await self._threads.reading.run(self._folder.read, "index.json") is not None:
             # Nothing is known, or nothing could be read; either way the copy there is can only be better.

@@ -25,21 +25,23 @@ class Eviction:
         """Evict until the files fit, or only files that are being read are left."""
         async with self._one_at_a_time:
             while self._index.size > self._max_size and (victim := self._victim()):
-                await self._evict(*victim)
+                if not await self._evict(*victim):
+                    break
         self._observer.notify(
             CacheResized(self._index.size, self._index.manifests, len(self._index) - self._index.manifests)
         )
 
     def _victim(self) -> tuple[Digest, int] | None:
-        for digest, entry in self._index.oldest_first():
+        for digest, entry in self._index.first_to_go():
             if not self._blobs.is_leased(digest):
                 return digest, entry.size
         return None
 
-    async def _evict(self, digest: Digest, size: int) -> None:
+    async def _evict(self, digest: Digest, size: int) -> bool:
         try:
             await self._blobs.remove(digest)
         except StoreFailed as error:
             self._observer.notify(StoreTroubled("eviction", error))
-        else:
-            self._observer.notify(Evicted(digest, size))
+            return False
+        self._observer.notify(Evicted(digest, size))
+        return True

@@ -109,11 +109,24 @@ class Folder:
             return False
         return True
 
-    def writable(self) -> bool:
-        """Tell whether files can be created here, by creating one."""
+    def readable(self) -> bool:
+        """Tell whether the folder can be read, by reading from it."""
         try:
-            os.close(self.create(".probe"))
-            self.remove(".probe")
+            with os.scandir(self._fd) as found:
+                next(found, None)
+        except OSError:
+            return False
+        return True
+
+    def writable(self) -> bool:
+        """Tell whether the disk takes new files, by writing one; once at a time."""
+        try:
+            fd = self.create(".probe")
+            try:
+                write_all(fd, bytes(4096))
+            finally:
+                os.close(fd)
+                self.remove(".probe")
         except OSError:
             return False
         return True

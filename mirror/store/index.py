@@ -26,30 +26,43 @@ class IndexEntry:
 
 
 class Index:
-    """The committed files, least recently used first."""
+    """The committed files, least recently used first, blobs before manifests.
+
+    A manifest is small and costs a pull to fetch again, a blob is neither: blobs go first.
+    """
 
     def __init__(self, rows: Rows, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
-        self._entries: OrderedDict[Digest, IndexEntry] = OrderedDict()
+        self._blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
+        self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._changed: set[Digest] = set()
         self.size = 0
         """Bytes of all files together."""
-        self.manifests = 0
-        """How many of the files are manifests."""
 
-    async def load(self, files: Iterable[tuple[Digest, IndexEntry]]) -> None:
-        """Begin with `files` as found on disk; rows add what a file cannot tell, rows without a file go."""
-        known = await self._rows.items()
-        found = dict(files)
-        for digest, entry in found.items():
-            found[digest] = _remembered(known.get(str(digest)), entry)
+    @property
+    def manifests(self) -> int:
+        """How many of the files are manifests."""
+        return len(self._manifests)
+
+    async def load(self, files: Iterable[tuple[Digest, IndexEntry]]) -> list[Digest]:
+        """Begin with `files` as found on disk; rows add what a file cannot tell, rows without a file go.
+
+        Returns the files that are not as long as their row says. They are damaged and not in the index.
+        """
+        known = {digest: _parse(row) for digest, row in (await self._rows.items()).items()}
+        on_disk = dict(files)
+        found = {digest: known.get(str(digest)) or entry for digest, entry in on_disk.items()}
+        damaged = [digest for digest, entry in on_disk.items() if found[digest].size != entry.size]
+        for digest in damaged:
+            del found[digest]
         for digest, entry in sorted(found.items(), key=lambda item: item[1].used_at):
             self._put(digest, entry)
         self._changed.clear()
-        right = {str(digest): _row(entry) for digest, entry in found.items()}
+        right = {str(digest): entry for digest, entry in found.items()}
         await self._rows.write(dict.fromkeys(known.keys() - right.keys()))
-        await self._rows.write({digest: row for digest, row in right.items() if known.get(digest) != row})
+        await self._rows.write({digest: _row(entry) for digest, entry in right.items() if known.get(digest) != entry})
+        return damaged
 
     def add(self, digest: Digest, size: int, *, is_manifest: bool) -> None:
         """A file was committed."""
@@ -57,40 +70,41 @@ class Index:
 
     def touch(self, digest: Digest) -> None:
         """The file was used."""
-        if entry := self._entries.get(digest):
+        if entry := self.get(digest):
             self._put(digest, IndexEntry(entry.size, self._clock(), entry.is_manifest))
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
-        if entry := self._entries.pop(digest, None):
+        entry = self._blobs.pop(digest, None) or self._manifests.pop(digest, None)
+        if entry is not None:
             self.size -= entry.size
-            self.manifests -= entry.is_manifest
             self._changed.add(digest)
 
     def get(self, digest: Digest) -> IndexEntry | None:
         """Return the entry of a file."""
-        return self._entries.get(digest)
+        return self._blobs.get(digest) or self._manifests.get(digest)
 
-    def oldest_first(self) -> Iterator[tuple[Digest, IndexEntry]]:
-        """Yield all entries, least recently used first."""
-        yield from self._entries.items()
+    def first_to_go(self) -> Iterator[tuple[Digest, IndexEntry]]:
+        """Yield all entries, the one to evict first, first."""
+        yield from self._blobs.items()
+        yield from self._manifests.items()
 
     def __contains__(self, digest: Digest) -> bool:
-        return digest in self._entries
+        return digest in self._blobs or digest in self._manifests
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._blobs) + len(self._manifests)
 
     async def flush(self) -> None:
         """Write what changed since the last flush, in one transaction."""
         changed, self._changed = self._changed, set()
-        await self._rows.write({str(digest): _row(self._entries.get(digest)) for digest in changed})
+        await self._rows.write({str(digest): _row(self.get(digest)) for digest in changed})
 
     def _put(self, digest: Digest, entry: IndexEntry) -> None:
         self.remove(digest)
-        self._entries[digest] = entry
+        entries = self._manifests if entry.is_manifest else self._blobs
+        entries[digest] = entry
         self.size += entry.size
-        self.manifests += entry.is_manifest
         self._changed.add(digest)
 
 
@@ -98,11 +112,11 @@ def _row(entry: IndexEntry | None) -> str | None:
     return None if entry is None else json.dumps([entry.size, entry.used_at, entry.is_manifest])
 
 
-def _remembered(row: str | None, entry: IndexEntry) -> IndexEntry:
+def _parse(row: str) -> IndexEntry | None:
     try:
-        size, used_at, is_manifest = json.loads(row or "")
-        if size == entry.size and math.isfinite(used_at):
+        size, used_at, is_manifest = json.loads(row)
+        if type(size) is int and math.isfinite(used_at):
             return IndexEntry(size, float(used_at), bool(is_manifest))
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
-    return entry
+    return None

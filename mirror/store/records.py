@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 from cachetools import LRUCache
 
-from mirror.errors import RequestError
+from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
 from mirror.proxy.freshness import TagRecord
@@ -63,22 +64,44 @@ class StoredRecords:
         """Return a copy of all rows."""
         return await self._rows.items()
 
+    async def prune(self, is_kept: Callable[[Digest], bool]) -> None:
+        """Forget what is said of content that is not kept any more: it will be asked for again with it."""
+        gone = [key for key, value in (await self.rows()).items() if not _concerns(key, value, is_kept)]
+        for key in gone:
+            self._hot.pop(key, None)
+        await self._rows.write(dict.fromkeys(gone))
+
     async def restore(self, rows: dict[str, str]) -> None:
         """Take over rows that were saved elsewhere."""
         await self._rows.write(rows)
 
     async def _get(self, key: str) -> str:
         value = self._hot.get(key)
-        if value is None:
+        if value is not None:
+            return value
+        try:
             value = await self._rows.get(key) or _ABSENT
-            self._hot.setdefault(key, value)
-        return value
+        except StoreFailed:
+            # As good as none for now, but not remembered: the next look may find it.
+            return _ABSENT
+        return self._hot.setdefault(key, value)
 
     async def _put(self, key: str, value: str) -> None:
         # Memory first: whoever asks while the row is being written gets the new value.
         self._hot[key] = value
         self.changed = True
         await self._rows.write({key: value or None})
+
+
+def _concerns(key: str, value: str, is_kept: Callable[[Digest], bool]) -> bool:
+    kind, _, rest = key.partition(" ")
+    if kind == "tag":
+        record = parse_tag_record(value)
+        return record is not None and is_kept(record.digest)
+    try:
+        return is_kept(Digest.parse(rest.rpartition("@")[2]))
+    except RequestError:
+        return False
 
 
 def parse_tag_record(value: str) -> TagRecord | None:

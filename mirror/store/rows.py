@@ -69,6 +69,13 @@ class StringsOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no typ
         return value
 
 
+class _Unknown:
+    """What is read from a table that cannot be read."""
+
+
+_UNKNOWN = _Unknown()
+
+
 class Rows:
     """One table, with a thread of its own: SQLite has one writer a process here."""
 
@@ -76,6 +83,8 @@ class Rows:
         self._folder = folder
         self._observer = observer
         self._threads = Threads(f"rows-{folder.name}", 1)
+        # Reading a whole table takes a while; look-ups do not wait for it.
+        self._bulk = Threads(f"rows-{folder.name}-all", 1)
         self._table: Any = None
 
     async def open(self) -> None:
@@ -83,8 +92,10 @@ class Rows:
         await self._attempt("open", self._open, None)
 
     async def get(self, key: str) -> str | None:
-        """Return the value of a row, None if there is none."""
-        value: str | None = await self._on_table("read", lambda table: table.get(key), None)
+        """Return the value of a row, None if there is none; raises StoreFailed if that cannot be told."""
+        value: str | _Unknown | None = await self._on_table("read", lambda table: table.get(key), _UNKNOWN)
+        if isinstance(value, _Unknown):
+            raise StoreFailed("a row could not be read")
         return value
 
     async def write(self, changes: Mapping[str, str | None]) -> None:
@@ -95,7 +106,7 @@ class Rows:
     async def items(self) -> dict[str, str]:
         """Return all rows."""
         nothing: tuple[dict[str, str], int] = {}, 0
-        rows, foreign = await self._on_table("read", _all_rows, nothing)
+        rows, foreign = await self._on_table("read", _all_rows, nothing, self._bulk)
         if foreign:
             error = ValueError(f"{foreign} rows are not the mirror's")
             self._observer.notify(StoreTroubled(f"read of {self._folder.name}/", error))
@@ -103,17 +114,20 @@ class Rows:
 
     async def close(self) -> None:
         """Close the table; it cannot be opened again."""
-        await self._on_table("close", lambda table: table.close(), None)
+        for threads in (self._threads, self._bulk):
+            # diskcache has a connection for each thread.
+            await self._on_table("close", lambda table: table.close(), None, threads)
         self._threads.close()
+        self._bulk.close()
 
-    async def _on_table(self, doing: str, call: Callable[[Any], T], otherwise: T) -> T:
+    async def _on_table(self, doing: str, call: Callable[[Any], T], otherwise: T, threads: Threads | None = None) -> T:
         if self._table is None:
             return otherwise
-        return await self._attempt(doing, functools.partial(call, self._table), otherwise)
+        return await self._attempt(doing, functools.partial(call, self._table), otherwise, threads)
 
-    async def _attempt(self, doing: str, call: Callable[[], T], otherwise: T) -> T:
+    async def _attempt(self, doing: str, call: Callable[[], T], otherwise: T, threads: Threads | None = None) -> T:
         try:
-            return await self._threads.run(call)
+            return await (threads or self._threads).run(call)
         except (sqlite3.Error, diskcache.Timeout, StoreFailed, ValueError, KeyError) as error:
             self._observer.notify(StoreTroubled(f"{doing} of {self._folder.name}/", error))
             return otherwise

@@ -68,8 +68,6 @@ class Logs:
                 self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed)
             case events.DigestMismatched(upstream, digest):
                 self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
-            case events.StaleServed(upstream, error):
-                self._log.warning("serving stale", upstream=upstream, cause=_cause(error))
             case events.TokenRequested(upstream, outcome) if outcome != "granted":
                 self._log.warning("no token", upstream=upstream, outcome=outcome)
             case events.CredentialsWithheld(upstream, realm):
@@ -115,6 +113,9 @@ def _escaped(text: str) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """Return an error with what caused it, which the client was not told."""
+    """Return an error and the kind of what caused it, whose words may hold a signed URL or an upstream's bytes."""
     inner = error.__cause__
-    return str(error) if inner is None else f"{error} ({type(inner).__name__}: {str(inner)[:200]})"
+    if inner is None:
+        return str(error)
+    number = getattr(inner, "errno", None)
+    return f"{error} ({type(inner).__name__}{f', errno {number}' if number else ''})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from yarl import URL
 
-from mirror.errors import UpstreamInvalid, UpstreamUnavailable
+from mirror.errors import Denied, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld, Observer
 from mirror.upstream.challenge import Challenge
@@ -71,10 +71,10 @@ class Authenticator:
             return None
         try:
             return await self._answer(self._challenge, repository, refused=None)
-        except UpstreamUnavailable:
-            # The endpoint may name another token service by now; the next request goes and sees.
+        except (Denied, UpstreamUnavailable):
+            # The endpoint may name another token service by now, or want none: asked without a token, it will say.
             self._challenge = None
-            raise
+            return None
 
     async def respond(self, challenges: list[Challenge], repository: Repository, refused: str | None) -> str | None:
         """Return the header that answers a 401, None if nothing does; `refused` is the header that got it.
@@ -89,10 +89,10 @@ class Authenticator:
         return None if answer == refused else answer
 
     def _choose(self, challenges: list[Challenge]) -> Challenge | None:
-        by_scheme = {challenge.scheme: challenge for challenge in reversed(challenges)}
-        if bearer := by_scheme.get("bearer"):
-            return bearer
-        return by_scheme.get("basic") if self._policy.credential else None
+        bearers = [challenge for challenge in challenges if challenge.scheme == "bearer"]
+        basics = [challenge for challenge in challenges if challenge.scheme == "basic" and self._policy.credential]
+        usable = [challenge for challenge in bearers if parse_realm(challenge.realm)]
+        return next(iter([*usable, *basics, *bearers]), None)
 
     async def _answer(self, challenge: Challenge, repository: Repository, refused: str | None) -> str | None:
         credential = self._policy.credential
@@ -106,7 +106,7 @@ class Authenticator:
             self._policy.upstream,
             realm,
             challenge.service,
-            tuple((challenge.scope or repository.pull_scope).split()),
+            tuple(map(_pull_only, (challenge.scope or repository.pull_scope).split())),
             self._policy.private_network,
             account=credential.username if credential else "",
             authorization=credential.basic if credential else None,
@@ -115,17 +115,29 @@ class Authenticator:
         return f"Bearer {token}"
 
     def _realm(self, challenge: Challenge) -> URL:
-        try:
-            realm = URL(challenge.realm)
-            anonymous = realm.user is None and realm.password is None
-            usable = realm.scheme in ("http", "https") and bool(realm.host) and anonymous
-        except ValueError:
-            usable = False
-        if not usable:
+        realm = parse_realm(challenge.realm)
+        if realm is None:
             raise UpstreamInvalid("upstream demands a token and does not say from where")
         if self._policy.origin.scheme == "https" and realm.scheme == "http":
             raise UpstreamInvalid("upstream's token service is not on https")
         return realm
+
+
+def parse_realm(text: str) -> URL | None:
+    """Return the address of a token service, None if `text` is no address that could be one."""
+    try:
+        realm = URL(text)
+    except ValueError:
+        return None
+    anonymous = realm.user is None and realm.password is None
+    return realm if realm.scheme in ("http", "https") and realm.host and anonymous else None
+
+
+def _pull_only(scope: str) -> str:
+    """Return a scope as it is, but of a repository no more than the right to pull: pushing is not our business."""
+    kind, _, rest = scope.partition(":")
+    name, colon, _ = rest.rpartition(":")
+    return f"repository:{name}:pull" if kind == "repository" and colon else scope
 
 
 def _for_any_repository(challenge: Challenge) -> Challenge:

@@ -12,10 +12,14 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_ACCEPT, MAX_MANIFEST, manifest_type, without_parameters
 from mirror.oci.reference import Reference, Repository
 from mirror.proxy.cache_status import Kind
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
 from mirror.upstream.answers import RegistryRequest, declared_digest, read_capped
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.transfer import ResponseTransfer
+
+FAILOVER_WITHIN = 2.5
+"""Seconds an endpoint has to answer while there is another one to ask."""
 
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})
@@ -34,7 +38,10 @@ class RegistryClient:
         response = await self._request(_manifest("HEAD", repository, reference, _HEAD_ANSWERS))
         response.release()
         digest = declared_digest(response)
-        if response.status != 200 or digest is None:
+        if response.status == 405 and isinstance(reference, Digest):
+            # That it knows no HEAD is not a yes; whether it has the manifest here, and gives it, a GET must tell.
+            return (await self.get_manifest(repository, reference)).descriptor
+        if response.status == 405 or digest is None:
             return None
         if isinstance(reference, Digest) and digest.algorithm == reference.algorithm and digest != reference:
             raise UpstreamInvalid("upstream answers with another manifest than was asked for")
@@ -68,7 +75,8 @@ class RegistryClient:
         *first, last = self._endpoints
         for endpoint in first:
             try:
-                return await endpoint.request(request)
+                async with answer_within(FAILOVER_WITHIN):
+                    return await endpoint.request(request)
             except UpstreamUnavailable:
                 continue
         return await last.request(request)

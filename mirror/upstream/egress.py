@@ -79,9 +79,12 @@ class Egress:
         The caller releases it. Raises UpstreamUnreachable, UpstreamTimeout, or UpstreamInvalid for a redirect
         that may not be followed and for an encoded body.
         """
-        url = outgoing.url
+        url, authorization = outgoing.url, outgoing.authorization
         for _ in range(MAX_HOPS + 1):
-            response = await self._send(outgoing, url)
+            if origin_of(url) != origin_of(outgoing.url):
+                # For good: another host could lead back to where the credential works, by a path of its choice.
+                authorization = None
+            response = await self._send(outgoing, url, authorization)
             if response.status not in _REDIRECTS:
                 return _unencoded(response)
             location = response.headers.get("Location", "")
@@ -89,10 +92,10 @@ class Egress:
             url = redirected(url, location)
         raise UpstreamInvalid(f"upstream redirects more than {MAX_HOPS} times")
 
-    async def _send(self, outgoing: Outgoing, url: URL) -> aiohttp.ClientResponse:
+    async def _send(self, outgoing: Outgoing, url: URL, authorization: str | None) -> aiohttp.ClientResponse:
         headers = dict(outgoing.headers)
-        if outgoing.authorization is not None and origin_of(url) == origin_of(outgoing.url):
-            headers["Authorization"] = outgoing.authorization
+        if authorization is not None:
+            headers["Authorization"] = authorization
         session = self._sessions[outgoing.private_network]
         with translated(url):
             return await session.request(outgoing.method, url, headers=headers, allow_redirects=False)

@@ -11,6 +11,7 @@ from typing import Any
 from yarl import URL
 
 from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import Observer, TokenRequested
 from mirror.proxy.interfaces import ShortLivedCache
 from mirror.proxy.single_flight import SingleFlight
@@ -82,7 +83,8 @@ class TokenServices:
         if known is not None and known != refused:
             return known
         try:
-            token, lifetime = await self._ask(request)
+            async with answer_within():
+                token, lifetime = await self._ask(request)
         except MirrorError as error:
             outcome = "refused" if isinstance(error, Denied) else "failed"
             self._observer.notify(TokenRequested(request.upstream, outcome))
@@ -98,7 +100,7 @@ class TokenServices:
         match response.status:
             case 200:
                 return parse_token(data)
-            case 400 | 401 | 403 | 404:
+            case 401 | 403:
                 raise Denied("upstream's token service refuses a token for this repository")
             case 429:
                 raise UpstreamThrottled("upstream's token service limits requests", retry_after(response))

@@ -151,6 +151,22 @@ async def test_what_was_demanded_once_is_sent_unasked() -> None:
     assert gate.egress.outgoing[1].url.query["scope"] == "repository:other/app:pull"
 
 
+@pytest.mark.parametrize(
+    ("offered", "asked"),
+    [
+        ("repository:library/alpine:pull,push", "repository:library/alpine:pull"),
+        ("repository:library/alpine:*", "repository:library/alpine:pull"),
+        ("repository:registry.example:5000/app:pull,delete", "repository:registry.example:5000/app:pull"),
+        ("repository", "repository"),
+        ("registry:catalog:*", "registry:catalog:*"),
+    ],
+)
+async def test_of_a_repository_no_more_than_the_right_to_pull_is_asked(offered: str, asked: str) -> None:
+    gate = Gate()
+    await gate.respond(f'{OWN_REALM},scope="{offered}"')
+    assert [outgoing.url.query["scope"] for outgoing in gate.egress.outgoing] == [asked]
+
+
 async def test_a_scope_that_is_not_a_repository_is_passed_on() -> None:
     gate = Gate()
     await gate.respond(f'{OWN_REALM},scope="aws"')
