@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
@@ -75,10 +76,9 @@ class PullManifest:
 
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not be read.
         """
-        async with answer_within():
-            if isinstance(reference, Digest):
-                return await self._by_digest(route, reference)
-            return await self._by_tag(route, reference)
+        if isinstance(reference, Digest):
+            return await self._by_digest(route, reference)
+        return await self._by_tag(route, reference)
 
     # By tag. ---------------------------------------------------------------------------------------------
 
@@ -86,8 +86,7 @@ class PullManifest:
         record = await self._records.tag(route, tag)
         if record is not None and (fresh := await self._fresh(record)):
             return fresh
-        pulled, joined = await self._flights.run((route, tag), lambda: self._revalidate(route, tag))
-        return _collapsed(pulled) if joined else pulled
+        return await self._fly(route, tag, lambda: self._revalidate(route, tag))
 
     async def _fresh(self, record: TagRecord) -> PulledManifest | None:
         now = self._clock()
@@ -140,7 +139,7 @@ class PullManifest:
         if manifest := await self._manifests.get(remote.digest):
             return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED))
         try:
-            return await self._fetched(route, remote.digest)
+            return await self._fly(route, remote.digest, lambda: self._fetch(route, remote.digest))
         except Refused as error:
             raise UpstreamInvalid("upstream names a manifest and then refuses it") from error
 
@@ -149,17 +148,13 @@ class PullManifest:
     async def _by_digest(self, route: Route, digest: Digest) -> PulledManifest:
         if manifest := await self._manifests.get(digest):
             return await self._permitted(route, manifest)
-        return await self._fetched(route, digest)
+        return await self._fly(route, digest, lambda: self._fetch(route, digest))
 
     async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
         upstream = self._upstreams[route.upstream]
         ask = functools.partial(upstream.head_manifest, route.repository, manifest.digest)
         asked = await self._access.confirm(Kind.MANIFEST, route, manifest.digest, ask)
         return PulledManifest(manifest, confirmed_status(asked))
-
-    async def _fetched(self, route: Route, digest: Digest) -> PulledManifest:
-        pulled, joined = await self._flights.run((route, digest), lambda: self._fetch(route, digest))
-        return _collapsed(pulled) if joined else pulled
 
     async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
         if manifest := await self._manifests.get(digest):
@@ -175,6 +170,15 @@ class PullManifest:
 
     # Both. -----------------------------------------------------------------------------------------------
 
+    async def _fly(
+        self, route: Route, reference: Reference, look_up: Callable[[], Coroutine[Any, Any, PulledManifest]]
+    ) -> PulledManifest:
+        async with answer_within():
+            pulled, joined = await self._flights.run((route, reference), look_up)
+        if joined and pulled.status.outcome is Outcome.MISS:
+            return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
+        return pulled
+
     async def _taken(self, route: Route, manifest: Manifest) -> PulledManifest:
         """Keep what was fetched, if the disk takes it; the client is served all the same."""
         await self._records.grant(route, manifest.digest)
@@ -184,9 +188,3 @@ class PullManifest:
             self._observer.notify(StoreTroubled("commit of a manifest", error))
             return PulledManifest(manifest, CacheStatus(Outcome.MISS))
         return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored=True))
-
-
-def _collapsed(pulled: PulledManifest) -> PulledManifest:
-    if pulled.status.outcome is not Outcome.MISS:
-        return pulled
-    return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
