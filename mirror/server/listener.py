@@ -16,8 +16,8 @@ from mirror.errors import ConfigError
 from mirror.oci.error_codes import ErrorCode, error_body
 
 _KEEPALIVE_SECONDS = 75.0
-CUT_SECONDS = 1.0
-"""How long a handler has to come to its end once it is cut."""
+CUT_SECONDS = 0.1
+"""How long a handler has to come to its end, once before and once after it is cancelled."""
 
 _LINGER_SECONDS = 1.0
 # For the rest of a body nobody wants; closing at once could take the answer away with it.

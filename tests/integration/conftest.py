@@ -12,7 +12,7 @@ import pytest
 
 from mirror.app import Mirror
 from mirror.config import Config
-from mirror.proxy.deadline import answer_within
+from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
@@ -101,9 +101,12 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Upstreams have a moment to answer, not 20 s."""
-    for module in ("access", "pull_blob", "pull_manifest"):
-        monkeypatch.setattr(f"mirror.proxy.{module}.answer_within", lambda _=None: answer_within(0.2))
+    """Every deadline for an upstream is a fiftieth of what it is, so that none overtakes another."""
+    for module in ("access", "blob_size", "filler", "pull_blob", "pull_manifest"):
+        monkeypatch.setattr(
+            f"mirror.proxy.{module}.answer_within",
+            lambda seconds=ANSWER_WITHIN: answer_within(seconds / 50),
+        )
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]

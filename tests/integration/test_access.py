@@ -128,6 +128,56 @@ async def test_without_an_answer_nothing_is_served_from_disk(
     assert (await mirror.get(A))[1] == blob.data
 
 
+REFUSED_GETS = pytest.mark.parametrize(("answered", "expected"), [(403, 403), (404, 404), (401, 403), (500, 502)])
+
+
+@REFUSED_GETS
+async def test_a_registry_that_knows_no_head_has_not_said_yes(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror, answered: int, expected: int
+) -> None:
+    image = content.image(layers=1)
+    for repository in ("team/a", "team/b"):
+        registry.add_image(repository, None, image)
+    of_a, of_b = (f"/v2/{repository}/manifests/{image.digest}" for repository in ("team/a", "team/b"))
+    assert (await mirror.get(of_a))[1] == image.manifest.data
+    registry.always(of_b, status(405), method="HEAD")
+    registry.always(of_b, status(answered), method="GET")
+
+    for method in ("GET", "HEAD", "GET"):
+        response, body = await mirror.get(of_b, method)
+        assert response.status == expected
+        assert image.manifest.data[:50] not in body
+    assert journal.count("GET", of_b) == 1
+
+
+async def test_a_registry_that_knows_no_head_is_asked_by_get(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror
+) -> None:
+    image = content.image(layers=1)
+    for repository in ("team/a", "team/b"):
+        registry.add_image(repository, None, image)
+    of_a, of_b = (f"/v2/{repository}/manifests/{image.digest}" for repository in ("team/a", "team/b"))
+    assert (await mirror.get(of_a))[1] == image.manifest.data
+    registry.always(of_b, status(405), method="HEAD")
+    journal.clear()
+
+    for _ in range(2):
+        assert (await mirror.get(of_b))[1] == image.manifest.data
+    assert journal.paths() == [f"HEAD {of_b}", f"GET {of_b}"]
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_blob_of_a_registry_that_knows_no_head_is_not_served_from_disk(
+    registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob
+) -> None:
+    registry.always(B, status(405), method="HEAD")
+    registry.always(B, status(403), method="GET")
+
+    for status_, body in await ways_to_ask(mirror, B):
+        assert status_ >= 400
+        assert holds_nothing_of(blob, body)
+
+
 @pytest.mark.usefixtures("stored")
 async def test_with_the_registry_down_only_what_was_granted_is_served(
     registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob

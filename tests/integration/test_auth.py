@@ -297,9 +297,22 @@ async def test_a_token_service_that_moved_while_no_token_was_left_is_followed(
     async with FakeTokenService(journal, name="moved") as moved:
         registry.auth = TokenAuth(moved)
         path = f"/v2/owner/app/blobs/{other.layers[0].digest}"
-        # Whoever asks first may learn that the old place is gone; nobody after that.
-        await mirror.get(path)
         assert await pulled(mirror, path) == other.layers[0].data
+
+
+@pytest.mark.parametrize("answered", [400, 404, 403, 401])
+async def test_a_token_service_that_moved_and_left_an_error_in_its_place_is_followed(
+    mirror: RunningMirror, registry: FakeRegistry, token_service: FakeTokenService, answered: int
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    await pulled(mirror)
+    other = content.image(layers=1, seed="other")
+    registry.add_image("owner/app", "1.0", other)
+    registry.auth = TokenAuth(token_service, realm=f"{token_service.url}/v2/token")
+    token_service.always("/token", faults.status(answered))
+    # The token that cannot be had beforehand is nobody's trouble: the registry is asked, and names the new place.
+    assert await pulled(mirror, "/v2/owner/app/manifests/1.0") == other.manifest.data
+    assert await pulled(mirror, f"/v2/owner/app/blobs/{other.layers[0].digest}") == other.layers[0].data
 
 
 async def test_a_registry_that_opens_up_needs_no_token_service_any_more(
@@ -311,9 +324,7 @@ async def test_a_registry_that_opens_up_needs_no_token_service_any_more(
     await pulled(mirror)
     await token_service.stop()
     registry.auth = Anonymous()
-    path = f"/v2/owner/app/blobs/{other.layers[0].digest}"
-    await mirror.get(path)
-    assert await pulled(mirror, path) == other.layers[0].data
+    assert await pulled(mirror, f"/v2/owner/app/blobs/{other.layers[0].digest}") == other.layers[0].data
 
 
 # Token answers. ------------------------------------------------------------------------------------------
@@ -594,6 +605,38 @@ async def test_a_token_service_that_hangs_is_given_up(
     assert await refused(mirror) == (504, "UNAVAILABLE")
     token_service.resume()
     assert await pulled(mirror, BLOB) == LAYER.data
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_token_answer_that_drips_is_given_up_by_everybody(
+    mirror: RunningMirror, registry: FakeRegistry, token_service: FakeTokenService
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    token_service.fault("*", faults.slow(1, 0.15))
+    async with asyncio.timeout(5):
+        waiters = [refused(mirror, path) for path in (MANIFEST, BLOB, MANIFEST, BLOB)]
+        assert await asyncio.gather(*waiters) == [(504, "UNAVAILABLE")] * 4
+        # Nobody waits for that answer any longer: the next one asks anew, for the very same scope.
+        assert await pulled(mirror, BLOB) == LAYER.data
+    assert token_service.requests() == 2
+
+
+@pytest.mark.parametrize("answered", [400, 404, 500])
+async def test_a_token_service_in_trouble_leaves_a_cached_tag_alone(
+    start_mirror: StartMirror, registry: FakeRegistry, token_service: FakeTokenService, answered: int
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
+        await pulled(mirror)
+        registry.revoke_tokens()
+        token_service.always("*", faults.status(answered))
+        for _ in range(2):
+            response, body = await mirror.get(MANIFEST)
+            assert (response.status, body) == (200, IMAGE.manifest.data)
+            assert "fwd=stale" in response.headers["Cache-Status"]
+        # Nor is it forgotten when the registry is gone as well.
+        await registry.stop()
+        assert await pulled(mirror) == IMAGE.manifest.data
 
 
 async def test_what_is_cached_needs_no_token_service(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 
 import pytest
 
+from mirror.store.files import Folder
 from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.faults import both, chunked, stop_at, wrong_bytes
@@ -96,7 +98,7 @@ async def test_one_large_blob_takes_the_place_of_many(
         await assert_metrics_tell_what_is_there(mirror, cache_folder)
 
 
-async def test_manifests_count_and_go_as_well(
+async def test_manifests_count_and_stay_as_long_as_there_are_blobs(
     registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
 ) -> None:
     image = content.image(layers=1, size=MIB)
@@ -107,10 +109,70 @@ async def test_manifests_count_and_go_as_well(
         await until(lambda: cache_folder.digests() == {image.digest}, "the manifest is committed")
         await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=1)
         await pull(mirror, *blobs)
-        assert cache_folder.digests() == {blob.digest for blob in blobs}
-        await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=0)
-        response, body = await mirror.get("/v2/library/alpine/manifests/1")
-        assert (response.status, body) == (200, image.manifest.data)
+        # Four blobs alone would fit; the manifest is the oldest, and costs one of them its place.
+        assert cache_folder.digests() == {image.digest, *(blob.digest for blob in blobs[1:])}
+        await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=1)
+
+
+async def test_manifests_go_as_well_where_nothing_else_is_left(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    # Each of these is larger than half a MiB: two of them fit, and no more.
+    images = [content.image(layers=5000, size=0, seed=number) for number in range(4)]
+    for number, image in enumerate(images):
+        registry.add_image("library/alpine", f"{number}", image)
+        assert MIB * 2 // 3 > image.manifest.size > MIB // 2
+    async with start_mirror(cache={"max_size": "1500KiB"}) as mirror:
+        for number, image in enumerate(images):
+            assert (await mirror.get(f"/v2/library/alpine/manifests/{number}"))[1] == image.manifest.data
+            await until(lambda: cache_folder.size() <= 1500 * 1024, "the limit holds")
+        assert cache_folder.digests() == {image.digest for image in images[2:]}
+        await assert_metrics_tell_what_is_there(mirror, cache_folder, manifests=2)
+        response, body = await mirror.get("/v2/library/alpine/manifests/0")
+        assert (response.status, body) == (200, images[0].manifest.data)
+
+
+@pytest.mark.parametrize("shape", ["image", "index"])
+async def test_a_hit_on_a_tag_is_a_use_of_all_its_layers(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder, shape: str
+) -> None:
+    image = content.image(layers=2, size=MIB // 2, seed="hot")
+    tagged = image if shape == "image" else content.index(image)
+    registry.add_image("library/alpine", "1", tagged)
+    others = put_many(registry, 6)
+    tag = "/v2/library/alpine/manifests/1"
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        await mirror.get(tag)
+        await mirror.get(f"/v2/library/alpine/manifests/{image.digest}")
+        await pull(mirror, *image.blobs)
+        for other in others:
+            # As clients do that have the layers already: nothing is asked for but the tag.
+            assert (await mirror.get(tag))[1] == tagged.manifest.data
+            await pull(mirror, other)
+        assert {image.digest, tagged.digest, *(blob.digest for blob in image.blobs)} <= cache_folder.digests()
+        assert cache_folder.size() <= 4 * MIB
+        journal.clear()
+        await pull(mirror, *image.blobs)
+        assert not journal.entries
+
+
+async def test_a_hit_on_a_tag_is_a_use_of_all_its_layers_after_a_restart_too(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    image = content.image(layers=1, size=MIB, seed="hot")
+    tagged = content.index(image)
+    registry.add_image("library/alpine", "1", tagged)
+    others = put_many(registry, 6)
+    tag = "/v2/library/alpine/manifests/1"
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        await mirror.get(tag)
+        await mirror.get(f"/v2/library/alpine/manifests/{image.digest}")
+        await pull(mirror, *image.blobs)
+    async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
+        for other in others:
+            assert (await mirror.get(tag))[1] == tagged.manifest.data
+            await pull(mirror, other)
+        assert {blob.digest for blob in image.blobs} <= cache_folder.digests()
 
 
 async def test_what_is_being_read_stays_until_it_has_been_read(
@@ -223,6 +285,38 @@ async def test_a_mirror_with_a_smaller_limit_begins_by_making_room(
         # What was used last is known from the run before.
         assert cache_folder.digests() == {blobs[0].digest, blobs[3].digest}
         await assert_metrics_tell_what_is_there(mirror, cache_folder)
+
+
+async def test_what_cannot_be_evicted_stays_in_the_books(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = put_many(registry, 4)
+    tries = 0
+    remove = Folder.remove
+
+    def fail(folder: Folder, name: str) -> None:
+        nonlocal tries
+        if any(name in blob.digest for blob in blobs):
+            tries += 1
+            raise OSError(errno.EIO, "the disk takes no changes")
+        remove(folder, name)
+
+    async with start_mirror(cache={"max_size": "2MiB"}) as mirror:
+        monkeypatch.setattr(Folder, "remove", fail)
+        await pull(mirror, *blobs)
+        # One try whenever there is a reason to look, not one after the other for ever.
+        await until(lambda: tries >= 2, "removal is tried")
+        await asyncio.sleep(0.2)
+        assert tries <= 6
+        assert cache_folder.size() == 4 * MIB
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+        assert await mirror.metric(EVICTIONS) == 0
+
+        monkeypatch.setattr(Folder, "remove", remove)
+        await pull(mirror, put(registry, MIB, "one more"))
+        await until(lambda: cache_folder.size() <= 2 * MIB, "the limit holds again")
+        await assert_metrics_tell_what_is_there(mirror, cache_folder)
+        assert await mirror.metric(EVICTIONS) == 3
 
 
 async def test_many_at_once_in_a_cache_for_few(

@@ -162,6 +162,43 @@ async def test_a_query_is_in_no_message_and_no_log(
     assert "sig=" not in body.decode() + str(response.headers) + "".join(capfd.readouterr())
 
 
+BROKEN: dict[str, Fault] = {
+    "no status": faults.raw(b"HTTP/1.1 abc\r\n\r\n"),
+    "no HTTP": faults.raw(b"garbage not http\r\n\r\n"),
+    "nothing": faults.dropped,
+    "an overlong header": faults.header("X-Long", "x" * 100_000),
+}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_a_signed_address_is_in_no_log_whatever_breaks_behind_it(
+    registry: FakeRegistry, token_service: FakeTokenService, cdn: FakeCDN, tmp_path: Path, form: str
+) -> None:
+    config = configuration(
+        registry, token_service, tmp_path, log={"format": form, "level": "debug"}, freshness={"tag_ttl": "0s"}
+    )
+    async with serving(config, tmp_path) as mirror:
+        assert (await mirror.get(MANIFEST))[0].status == 200
+        location = f"{cdn.url}/canary-path?X-Amz-Signature=canary-query"
+        registry.redirect_manifests(cdn, Redirect(location=location))
+        registry.redirect_blobs(cdn, Redirect(location=location))
+        for number, broken in enumerate(BROKEN.values()):
+            cdn.heal()
+            cdn.always("*", broken)
+            for path in (MANIFEST, f"{DIGEST[:-1]}{number}", BLOB):
+                _, body = await mirror.get(path)
+                assert b"canary" not in body
+        await cdn.stop()
+        # Remembered failures tell no more than the first one did.
+        await mirror.get(MANIFEST)
+        await mirror.get(BLOB)
+        mirror.terminate()
+        assert await mirror.exit_code() == 0
+        written = "\n".join([*mirror.log, *mirror.stderr])
+    assert "served stale: " in written
+    assert "canary" not in written
+
+
 # How many. -----------------------------------------------------------------------------------------------
 
 
@@ -446,6 +483,30 @@ async def test_authorization_goes_to_the_first_origin_only(
     )
     response.release()
     assert [(entry.host, entry.authorization) for entry in journal.entries] == [("registry", "basic")]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+async def test_authorization_is_lost_for_good_once_another_origin_was_visited(
+    mirror: RunningMirror,
+    registry: FakeRegistry,
+    token_service: FakeTokenService,
+    cdn: FakeCDN,
+    journal: Journal,
+    method: str,
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    registry.redirect_blobs(cdn, Redirect(location=f"{cdn.url}/bounce"))
+    cdn.always("*", lambda _: Answer(307, (("Location", f"{registry.url}{MANIFEST}"),)))
+
+    response, body = await mirror.get(BLOB, method)
+
+    assert response.status >= 400
+    assert IMAGE.manifest.data not in body
+    # The one request that came back to the registry brought nothing with it.
+    assert [(one.path, one.authorization) for one in journal.select(host="registry", path=MANIFEST)] == [
+        (MANIFEST, "none")
+    ]
+    assert journal.count(host="cdn", authorization="none") == journal.count(host="cdn") == 1
 
 
 # TLS. ----------------------------------------------------------------------------------------------------
