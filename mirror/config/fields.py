@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -68,7 +69,7 @@ class CacheConfig(_Section):
     @field_validator("path", mode="before")
     @classmethod
     def _is_named(cls, value: object) -> object:
-        if value in ("", ".", "/"):
+        if value == "" or (isinstance(value, str) and os.path.normpath(value) in (".", "/", "//")):
             raise ValueError("a folder of the mirror's own is expected")
         return value
 

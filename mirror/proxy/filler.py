@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 from mirror.errors import (
     DigestMismatch,
@@ -93,7 +94,9 @@ class Filler:
         return body is not None
 
     async def _agree(self, fill: Fill) -> Transfer:
-        await self._failures.recall(Kind.BLOB, fill.route, fill.digest)
+        with suppress(UpstreamUnavailable):
+            # A no is believed; that a HEAD had no answer says nothing of a GET.
+            await self._failures.recall(Kind.BLOB, fill.route, fill.digest)
         try:
             async with answer_within():
                 return await self._upstreams[fill.route.upstream].get_blob(fill.route.repository, fill.digest)

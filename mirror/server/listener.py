@@ -32,6 +32,13 @@ class _Connection(RequestHandler):
 
     __slots__ = ()
 
+    def close(self) -> None:
+        """Answer what is being asked and then close; at once if nothing is, which aiohttp leaves open and deaf."""
+        idle = self._waiter is not None
+        super().close()
+        if idle and self.transport is not None:
+            self.transport.close()
+
     def handle_error(
         self,
         request: web.BaseRequest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from mirror.errors import ConfigError, StoreFailed
@@ -96,7 +97,9 @@ class Cache:
             (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
         )
         for digest in damaged:
-            await self.blobs.remove(digest)
+            with suppress(StoreFailed):
+                # Whoever asks for it will not get it either way: it is not as long as its row says.
+                await self.blobs.remove(digest)
 
     def _is_kept(self, digest: Digest) -> bool:
         return digest in self._index or self.blobs.is_leased(digest)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from mirror.errors import StoreFailed
 from mirror.oci.children import children_of
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
@@ -20,6 +22,7 @@ from mirror.store.threads import Threads
 _HOT_BYTES = 64 * 1024 * 1024
 _OVERHEAD = 1024
 _CHILD = 256
+_MOST_HELD = 10_000
 # What an entry, and each digest it refers to, cost in memory beside the bytes, generously.
 
 
@@ -49,37 +52,50 @@ class StoredManifests:
     async def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest if its file, its right bytes and its media type are there."""
         hot = self._hot.get(digest)
-        if hot is not None and digest in self._index:
-            self._renew(hot)
-            return hot.manifest
+        if hot is None or digest not in self._index:
+            hot = await self._read(digest)
+            if hot is None:
+                return None
+            await self._warm(hot)
+        self._renew(hot)
+        return hot.manifest
+
+    def _renew(self, hot: _Hot) -> None:
+        """Note that everything the image holds was used: clients skip what they have, so hits on it say little."""
+        seen = {hot.manifest.digest}
+        levels: list[list[Digest]] = [[hot.manifest.digest]]
+        parents = [hot]
+        while parents:
+            children = dict.fromkeys(child for parent in parents for child in parent.children)
+            level = [child for child in children if child not in seen]
+            seen.update(level)
+            levels.append(level)
+            parents = [inner for child in level if (inner := self._hot.get(child))]
+        for level in reversed(levels):
+            for digest in level:
+                self._index.touch(digest)
+
+    async def _warm(self, hot: _Hot) -> None:
+        """Bring the manifests of an index into memory, so that a hit on it renews their layers too."""
+        pending = list(hot.children)
+        for child in pending:
+            entry = self._index.get(child)
+            if entry is None or not entry.is_manifest or child in self._hot or len(pending) > _MOST_HELD:
+                continue
+            with suppress(StoreFailed):
+                if inner := await self._read(child):
+                    pending += inner.children
+
+    async def _read(self, digest: Digest) -> _Hot | None:
         blob = await self._blobs.open(digest)
         if blob is None:
             return None
         try:
-            manifest = await self._load(digest, blob)
+            return await self._load(digest, blob)
         finally:
             blob.close()
-        if manifest is not None:
-            await self._warm(self._hot[digest].children)
-            self._renew(self._hot[digest])
-        return manifest
 
-    def _renew(self, hot: _Hot) -> None:
-        """Note that everything the image holds was used: clients skip what they have, so hits on it say little."""
-        for child in hot.children:
-            if inner := self._hot.get(child):
-                self._renew(inner)
-            self._index.touch(child)
-        self._index.touch(hot.manifest.digest)
-
-    async def _warm(self, children: tuple[Digest, ...]) -> None:
-        """Bring the manifests of an index into memory, so that a hit on it renews their layers too."""
-        for child in children:
-            entry = self._index.get(child)
-            if entry is not None and entry.is_manifest:
-                await self.get(child)
-
-    async def _load(self, digest: Digest, blob: StoredBlob) -> Manifest | None:
+    async def _load(self, digest: Digest, blob: StoredBlob) -> _Hot | None:
         media_type = await self._records.media_type(digest)
         if media_type is None or blob.size > MAX_MANIFEST:
             return None
@@ -87,12 +103,12 @@ class StoredManifests:
         if not digest.verifies(data):
             await self._blobs.remove(digest)
             return None
-        manifest = Manifest(digest, media_type, data)
-        self._keep_hot(manifest)
-        return manifest
+        return self._keep_hot(Manifest(digest, media_type, data))
 
-    def _keep_hot(self, manifest: Manifest) -> None:
-        self._hot[manifest.digest] = _Hot(manifest, children_of(manifest.data))
+    def _keep_hot(self, manifest: Manifest) -> _Hot:
+        hot = _Hot(manifest, children_of(manifest.data))
+        self._hot[manifest.digest] = hot
+        return hot
 
     async def put(self, manifest: Manifest) -> None:
         """Keep the manifest, unless the whole cache is smaller than it is."""

@@ -66,7 +66,9 @@ class StoredRecords:
 
     async def prune(self, is_kept: Callable[[Digest], bool]) -> None:
         """Forget what is said of content that is not kept any more: it will be asked for again with it."""
-        gone = [key for key, value in (await self.rows()).items() if not _concerns(key, value, is_kept)]
+        rows = await self.rows()
+        # What was written meanwhile is in memory; nothing can be between this and the removal.
+        gone = [key for key, value in rows.items() if not _concerns(key, self._hot.get(key) or value, is_kept)]
         for key in gone:
             self._hot.pop(key, None)
         await self._rows.write(dict.fromkeys(gone))

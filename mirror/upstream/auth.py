@@ -127,10 +127,10 @@ def parse_realm(text: str) -> URL | None:
     """Return the address of a token service, None if `text` is no address that could be one."""
     try:
         realm = URL(text)
+        anonymous = realm.user is None and realm.password is None
+        return realm if realm.scheme in ("http", "https") and realm.host and anonymous else None
     except ValueError:
         return None
-    anonymous = realm.user is None and realm.password is None
-    return realm if realm.scheme in ("http", "https") and realm.host and anonymous else None
 
 
 def _pull_only(scope: str) -> str:

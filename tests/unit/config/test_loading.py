@@ -135,7 +135,6 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("cache: {path: [hunter2]}", "cache.path"),
         ("cache: hunter2", "cache"),
         ("cache: [hunter2]", "cache"),
-        ("cache: null", "cache"),
         ("cache: {1: 2}", "cache"),
         ("drain_timeout: 30", "drain_timeout"),
         ("drain_timeout: -5s", "drain_timeout"),
@@ -156,7 +155,15 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("upstreams: {}", "default_upstream"),
         ("upstreams: {ghcr.io: {}}", "default_upstream"),
         ("upstreams: [docker.io]", "upstreams"),
-        ("upstreams: {docker.io: null}", "upstreams.docker.io"),
+        ("upstreams: null", "default_upstream"),
+        ("upstreams: {ghcr.io: null}", "default_upstream"),
+        ("drain_timeout: null", "drain_timeout"),
+        ("default_upstream: null", "default_upstream"),
+        ("cache: {path: ''}", "cache.path"),
+        ("cache: {path: .}", "cache.path"),
+        ("cache: {path: /}", "cache.path"),
+        ("cache: {path: null}", "cache.path"),
+        ("cache: {max_size: null}", "cache.max_size"),
         ("upstreams: {docker.io: https://hunter2.example}", "upstreams.docker.io"),
         ("upstreams: {docker.io: {}, 'not a host!': {}}", "upstreams"),
         ("upstreams: {docker.io: {endpoints: [ftp://a.example]}}", "upstreams.docker.io.endpoints.0"),
@@ -197,6 +204,54 @@ def test_a_whole_configuration(load_text: Load) -> None:
 )
 def test_what_is_wrong_is_said_in_one_line(load_text: Load, text: str, key: str) -> None:
     assert refusal(load_text, text).key.startswith(key)
+
+
+@pytest.mark.parametrize("path", ["./", "./.", "//", "/./", "///"])
+def test_however_it_is_written_the_cache_is_a_folder_of_its_own(load_text: Load, path: str) -> None:
+    assert refusal(load_text, f"cache: {{path: {path}}}").key == "cache.path"
+
+
+def test_what_is_named_and_left_empty_has_its_defaults(load_text: Load) -> None:
+    config = load_text("admin:\ncache:\nfreshness:\nlog:\nupstreams:\n  docker.io:\n  ghcr.io:\n")
+    built_in = load(None)
+    for section in ("listen", "admin", "cache", "freshness", "log"):
+        assert getattr(config, section) == getattr(built_in, section)
+    assert config.upstreams["docker.io"] == built_in.upstreams["docker.io"]
+    assert config.upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nope: 1", "nope: unknown key"),
+        ("cache: {nope: 1}", "cache.nope: unknown key"),
+        ("cache: 5", "cache: fields are expected below this"),
+        ("log: [debug]", "log: fields are expected below this"),
+        ("upstreams: {docker.io: 5}", "upstreams.docker.io: fields are expected below this"),
+        ("upstreams: [docker.io]", "upstreams: names are expected below this, each with its fields"),
+        ("cache: {path: 5}", "cache.path: a path is expected"),
+        ("cache: {path: .}", "cache.path: a folder of the mirror's own is expected"),
+        (
+            "upstreams: {docker.io: {credentials: {username: x}, serve_private: everyone}}",
+            "upstreams.docker.io.credentials.password_file: is needed",
+        ),
+        (
+            "upstreams: {ghcr.io: {}}",
+            "default_upstream: docker.io is not among the upstreams, which replace the built-in ones:"
+            " name it there too, or another one here",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(load_text: Load, text: str, message: str) -> None:
+    assert str(refusal(load_text, text)) == message
+
+
+def test_an_unknown_key_is_told_before_what_it_may_have_been_meant_for(load_text: Load) -> None:
+    credentials = {"username": "x", "passwordfile": "y"}
+    text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
+    error = refusal(load_text, text)
+    assert str(error) == "upstreams.docker.io.credentials.passwordfile: unknown key (and 1 more)"
+    assert refusal(load_text, "listen: x\ncache: {max_size: 5}\nzzz: 1").key == "zzz"
 
 
 def test_how_many_more_problems_there_are(load_text: Load) -> None:
@@ -377,6 +432,29 @@ def test_what_is_wrong_in_the_environment_is_said_in_one_line(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert refusal(load_text, "").key == key
+
+
+@pytest.mark.parametrize("value", ["hunter2", "{", "ghcr.io", ""])
+def test_what_is_not_json_in_the_environment_is_named(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("MIRROR_UPSTREAMS", value)
+    error = refusal(load_text, "")
+    assert error.key == ""
+    assert str(error).startswith("MIRROR_UPSTREAMS is not JSON")
+
+
+@pytest.mark.parametrize("name", ["MIRROR_NOPE__PATH", "MIRROR_CACHES__PATH", "MIRROR_UPSTREAM__X", "MIRROR___X"])
+def test_a_section_that_does_not_exist_is_refused_in_the_environment(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    assert name in str(refusal(load_text, ""))
+
+
+def test_an_upstream_may_be_added_empty_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIRROR_UPSTREAMS", '{"ghcr.io": null}')
+    assert load(None).upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
 
 
 def test_what_kubernetes_adds_to_the_environment_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,6 +75,10 @@ def test_what_is_forwarded_can_be_stored(outcome: Outcome) -> None:
         (CacheStatus(Outcome.MISS, stored=True), "mirror; fwd=miss; stored"),
         (CacheStatus(Outcome.COLLAPSED), "mirror; fwd=miss; collapsed"),
         (CacheStatus(Outcome.STALE, detail="upstream-unavailable"), "mirror; fwd=stale; detail=upstream-unavailable"),
+        (CacheStatus(Outcome.NEGATIVE), "mirror; fwd=miss; fwd-status=404"),
+        (CacheStatus(Outcome.DENIED, detail="denied"), "mirror; fwd=miss; detail=denied"),
+        (CacheStatus(Outcome.NEGATIVE, remembered=True), "mirror; hit"),
+        (CacheStatus(Outcome.ERROR, detail="upstream-failed", remembered=True), "mirror; detail=upstream-failed"),
         (CacheStatus(Outcome.ERROR), "mirror"),
     ],
 )
@@ -82,10 +86,15 @@ def test_what_clients_were_promised(status: CacheStatus, header: str) -> None:
     assert str(status) == header
 
 
-@pytest.mark.parametrize("outcome", Outcome)
-def test_a_remembered_failure_is_answered_by_the_cache(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [Outcome.NEGATIVE, Outcome.DENIED])
+def test_a_remembered_refusal_is_answered_by_the_cache(outcome: Outcome) -> None:
     parameters = check(str(CacheStatus(outcome, remembered=True)))
-    assert parameters["hit"] is True
+    assert parameters == {"hit": True}
+
+
+@pytest.mark.parametrize("outcome", set(Outcome) - {Outcome.NEGATIVE, Outcome.DENIED})
+def test_nothing_else_becomes_a_hit_by_being_remembered(outcome: Outcome) -> None:
+    assert str(CacheStatus(outcome, remembered=True)) == str(CacheStatus(outcome))
 
 
 def test_the_checker_can_fail() -> None:

@@ -98,6 +98,21 @@ async def test_a_memory_does_not_renew_itself() -> None:
     assert await memory.recalled() is None
 
 
+async def test_what_upstream_says_otherwise_is_forgotten() -> None:
+    memory = Memory()
+    for kind, route, reference in (
+        (Kind.MANIFEST, HUB, LATEST),
+        (Kind.BLOB, HUB, LATEST),
+        (Kind.MANIFEST, OTHER, LATEST),
+    ):
+        await memory.failures.remember(kind, route, reference, errors.ManifestUnknown("no"))
+    await memory.failures.forget(Kind.MANIFEST, HUB, LATEST)
+    await memory.failures.forget(Kind.MANIFEST, HUB, Tag("never-failed"))
+    assert await memory.recalled() is None
+    assert await memory.recalled(Kind.BLOB) is not None
+    assert await memory.recalled(route=OTHER) is not None
+
+
 async def test_one_look_up_says_nothing_about_another() -> None:
     memory = Memory()
     await memory.failures.remember(Kind.MANIFEST, HUB, LATEST, errors.Denied("no"))

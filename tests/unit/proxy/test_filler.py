@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from datetime import timedelta
 
 import pytest
 
 from mirror import errors
 from mirror.errors import BodyCut, DigestMismatch, MirrorError, ShuttingDown, StoreFailed, UpstreamInvalid
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import DigestMismatched, FillFinished, FillStarted, StoreTroubled, TaskCrashed
+from mirror.proxy.failures import Failures
 from mirror.proxy.fill import SMALL
 from mirror.proxy.filler import SIZE_WITHIN, Filler
 from mirror.proxy.interfaces import Body
@@ -19,12 +22,14 @@ from tests.unit.proxy.doubles import (
     HUB,
     OTHER,
     Held,
+    MemoryCache,
     MemoryRecords,
     MemoryStore,
     Never,
     Piece,
     ScriptedTransfer,
     ScriptedUpstream,
+    SettableClock,
     read_to_end,
 )
 from tests.unit.recorder import Recorder
@@ -44,7 +49,10 @@ class Works:
         self.records = MemoryRecords()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
-        self.filler = Filler({"docker.io": self.upstream}, self.store, self.records, self.tasks, self.observer)
+        self.clock = SettableClock()
+        self.failures = Failures(MemoryCache(self.clock), timedelta(seconds=30))
+        upstreams = {"docker.io": self.upstream}
+        self.filler = Filler(upstreams, self.store, self.records, self.failures, self.tasks, self.observer)
 
     async def open(self) -> Body:
         """Return a body of the fill, joined or started, or of the stored blob if that was quicker."""
@@ -282,6 +290,46 @@ async def test_after_a_failure_the_next_one_starts_anew() -> None:
     await settle()
     assert await works.read() == DATA
     await works.end()
+
+
+@pytest.mark.parametrize("error", [errors.BlobUnknown("no"), errors.Denied("no")])
+@in_virtual_time
+async def test_a_refusal_is_remembered(error: MirrorError) -> None:
+    works = Works()
+    works.upstream.blobs += [error, ScriptedTransfer.whole(DATA)]
+    for remembered in (False, True, True):
+        with pytest.raises(type(error)) as raised:
+            await works.read()
+        assert raised.value.remembered is remembered
+        await settle()
+        works.check_nothing_is_left()
+    assert len(works.upstream.asked) == 1
+    works.clock.now += 31
+    assert await works.read() == DATA
+    await works.end()
+
+
+@in_virtual_time
+async def test_a_refusal_to_one_repository_is_not_remembered_against_another() -> None:
+    works = Works()
+    works.upstream.blobs += [errors.Denied("no"), ScriptedTransfer.whole(DATA)]
+    with pytest.raises(errors.Denied):
+        await works.read()
+    await settle()
+    fill, _ = works.filler.join_or_start(OTHER, DIGEST)
+    body = await fill.open()
+    assert body is not None
+    assert await read_to_end(body) == DATA
+    body.close()
+    await works.end()
+
+
+@in_virtual_time
+async def test_a_refusal_does_not_hide_what_is_stored() -> None:
+    works = Works()
+    await works.failures.remember(Kind.BLOB, HUB, DIGEST, errors.BlobUnknown("no"))
+    works.store.committed[DIGEST] = DATA
+    assert await works.read() == DATA
 
 
 @in_virtual_time

@@ -12,6 +12,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Repository
 from mirror.proxy.access import Access
+from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.failures import Failures
@@ -29,6 +30,7 @@ from tests.unit.proxy.doubles import (
     MemoryRecords,
     MemoryStore,
     Never,
+    Piece,
     ScriptedTransfer,
     ScriptedUpstream,
     SettableClock,
@@ -49,11 +51,13 @@ class Mirror:
         self.store = MemoryStore(max_size)
         self.records = MemoryRecords()
         self.tasks = Tasks(Recorder())
-        failures = Failures(MemoryCache(SettableClock()), timedelta(seconds=30))
-        self.access = Access(self.records, failures, self.tasks)
+        self.clock = SettableClock()
+        self.failures = Failures(MemoryCache(self.clock), timedelta(seconds=30))
+        self.access = Access(self.records, self.failures, self.tasks)
         upstreams = {"docker.io": self.upstream}
-        self.filler = Filler(upstreams, self.store, self.records, self.tasks, Recorder())
-        self.pull = PullBlob(upstreams, self.store, self.records, self.access, self.filler)
+        self.filler = Filler(upstreams, self.store, self.records, self.failures, self.tasks, Recorder())
+        self.sizes = BlobSize(upstreams, self.records, self.failures, self.tasks)
+        self.pull = PullBlob(upstreams, self.store, self.access, self.filler, self.sizes)
 
     @classmethod
     def with_stored_blob(cls, *granted: Route) -> Mirror:
@@ -232,10 +236,73 @@ async def test_a_blob_that_vanishes_every_time_is_given_up() -> None:
             self.committed[digest] = DATA
             return await super().open(digest)
 
-    filler = Filler({"docker.io": mirror.upstream}, Committed(), mirror.records, mirror.tasks, Recorder())
-    pull = PullBlob({"docker.io": mirror.upstream}, Vanishing(), mirror.records, mirror.access, filler)
+    upstreams = {"docker.io": mirror.upstream}
+    filler = Filler(upstreams, Committed(), mirror.records, mirror.failures, mirror.tasks, Recorder())
+    pull = PullBlob(upstreams, Vanishing(), mirror.access, filler, mirror.sizes)
     with pytest.raises(errors.StoreFailed):
         await pull.pull(HUB, DIGEST)
+
+
+@pytest.mark.parametrize("error", [errors.BlobUnknown("no"), errors.Denied("no")])
+@in_virtual_time
+async def test_a_refusal_is_remembered_for_a_while_by_get_and_by_head(error: MirrorError) -> None:
+    mirror = Mirror()
+    mirror.upstream.blobs += [error, ScriptedTransfer.whole(DATA)]
+    with pytest.raises(type(error)) as raised:
+        await mirror.get()
+    assert not raised.value.remembered
+    for pull in (mirror.get(), mirror.pull.head(HUB, DIGEST), mirror.get()):
+        with pytest.raises(type(error)) as raised:
+            await pull
+        assert raised.value.remembered
+    assert len(mirror.upstream.asked) == 1
+    mirror.clock.now += 31
+    assert await mirror.get() == (DATA, Outcome.MISS)
+    await mirror.end()
+
+
+@in_virtual_time
+async def test_a_refused_head_saves_the_get_that_follows_it() -> None:
+    mirror = Mirror()
+    mirror.upstream.head_blobs.append(errors.BlobUnknown("no"))
+    with pytest.raises(errors.BlobUnknown):
+        await mirror.pull.head(HUB, DIGEST)
+    with pytest.raises(errors.BlobUnknown) as raised:
+        await mirror.get()
+    assert raised.value.remembered
+    assert mirror.upstream.asked == [f"HEAD library/alpine blob {DIGEST}"]
+    await mirror.end()
+
+
+@pytest.mark.parametrize("pieces", [[], [DATA[:1000]], [DATA[:1000], errors.UpstreamTimeout("stalled")]])
+@in_virtual_time
+async def test_who_comes_back_for_a_blob_that_was_cut_is_served_at_once(pieces: list[Piece]) -> None:
+    mirror = Mirror(ScriptedTransfer(pieces, len(DATA)), ScriptedTransfer.whole(DATA))
+    with pytest.raises((errors.BodyCut, errors.UpstreamUnavailable)):
+        await mirror.get()
+    await settle()
+    assert await mirror.get() == (DATA, Outcome.MISS)
+    await mirror.end()
+
+
+@in_virtual_time
+async def test_whatever_it_waits_for_a_client_has_an_answer_in_time() -> None:
+    # The fill of another repository, then the right to join it, then a fill of its own: not 20 s for each.
+    mirror = Mirror()
+    gate = asyncio.Event()
+    mirror.upstream.blobs += [Held(gate, errors.BlobUnknown("no")), Never()]
+    mirror.upstream.head_blobs.append(len(DATA))
+    first = asyncio.create_task(mirror.get(HUB))
+    await settle()
+    second = asyncio.create_task(mirror.get(OTHER))
+    await asyncio.sleep(ANSWER_WITHIN - 1)
+    gate.set()
+    with pytest.raises(errors.BlobUnknown):
+        await first
+    with pytest.raises(errors.UpstreamTimeout):
+        await second
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    await mirror.end()
 
 
 # HEAD. -----------------------------------------------------------------------------------------------------
@@ -304,6 +371,49 @@ async def test_head_ends_in_time() -> None:
     with pytest.raises(errors.UpstreamTimeout):
         await mirror.pull.head(HUB, DIGEST)
     assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+
+
+@in_virtual_time
+async def test_head_of_a_blob_whose_fill_upstream_does_not_agree_to_ends_in_time() -> None:
+    mirror = Mirror()
+    mirror.upstream.blobs.append(Never())
+    reading = asyncio.create_task(mirror.get())
+    await asyncio.sleep(5)
+    with pytest.raises(errors.UpstreamTimeout):
+        await mirror.pull.head(HUB, DIGEST)
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    with pytest.raises(errors.UpstreamTimeout):
+        await reading
+    await mirror.end()
+
+
+@in_virtual_time
+async def test_head_of_a_fill_that_is_slow_in_every_step_ends_in_time() -> None:
+    mirror = Mirror()
+    gate = asyncio.Event()
+    mirror.upstream.blobs.append(Held(gate, ScriptedTransfer([DATA], None)))
+    mirror.upstream.head_blobs.append(Never())
+    reading = asyncio.create_task(mirror.pull.pull(HUB, DIGEST))
+    await settle()
+    asking = asyncio.create_task(mirror.pull.head(HUB, DIGEST))
+    await asyncio.sleep(ANSWER_WITHIN - 1)
+    gate.set()
+    for waiting in (asking, reading):
+        with pytest.raises(errors.UpstreamTimeout):
+            await waiting
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    await mirror.end()
+
+
+@in_virtual_time
+async def test_head_of_a_stored_blob_that_may_not_be_confirmed_ends_in_time_and_closes_the_file() -> None:
+    mirror = Mirror.with_stored_blob(HUB)
+    mirror.upstream.head_blobs.append(Never())
+    for pull in (mirror.pull.head(OTHER, DIGEST), mirror.get(OTHER)):
+        with pytest.raises(errors.UpstreamTimeout):
+            await pull
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    assert mirror.store.open_files == 0
 
 
 # Cancellation. ---------------------------------------------------------------------------------------------

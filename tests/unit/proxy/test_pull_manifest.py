@@ -14,7 +14,7 @@ from mirror.oci.reference import Tag
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.events import StaleServed, StoreTroubled
+from mirror.proxy.events import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy, TagRecord
 from mirror.proxy.pull_manifest import REVALIDATE_WITHIN, Memory, PulledManifest, PullManifest
@@ -52,11 +52,15 @@ class Mirror:
     """Pulling manifests, with everything around it in memory; it has the old one for a tag of the given age."""
 
     def __init__(
-        self, age: float | None = None, negative_ttl: float = 30, records: MemoryRecords | None = None
+        self,
+        age: float | None = None,
+        negative_ttl: float = 30,
+        records: MemoryRecords | None = None,
+        manifests: MemoryManifests | None = None,
     ) -> None:
         self.clock = SettableClock()
         self.upstream = ScriptedUpstream()
-        self.manifests = MemoryManifests()
+        self.manifests = manifests or MemoryManifests()
         self.records = records or MemoryRecords()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
@@ -106,6 +110,7 @@ async def test_a_fresh_tag_asks_nobody() -> None:
     mirror = Mirror(FRESH)
     pulled = await mirror.pull()
     assert (pulled.manifest, pulled.status.outcome, pulled.age) == (OLD, Outcome.HIT, FRESH)
+    assert pulled.trouble is None
     assert mirror.asked == []
 
 
@@ -221,7 +226,37 @@ async def test_a_no_to_a_manifest_that_was_just_named_proves_nothing() -> None:
     mirror.upstream.manifests.append(errors.ManifestUnknown("not replicated yet"))
     pulled = await mirror.pull()
     assert (pulled.manifest, pulled.status.outcome) == (OLD, Outcome.STALE)
+    assert isinstance(pulled.trouble, errors.UpstreamInvalid)
     assert mirror.record is not None
+
+
+@pytest.mark.parametrize("age", [None, STALE, EXPIRED])
+@pytest.mark.parametrize("error", [*REFUSED, *UNAVAILABLE])
+@in_virtual_time
+async def test_a_tag_that_names_a_digest_overrules_a_remembered_failure_of_it(
+    age: float | None, error: MirrorError
+) -> None:
+    mirror = Mirror(age)
+    mirror.upstream.manifests += [error, NEW]
+    with pytest.raises(type(error)):
+        await mirror.pull(NEW.digest)
+    mirror.upstream.head_manifests.append(NEW.descriptor)
+    pulled = await mirror.pull()
+    assert (pulled.manifest, pulled.status.outcome) == (NEW, Outcome.MISS)
+    assert mirror.record == TagRecord(NEW.digest, mirror.clock.now)
+
+
+@in_virtual_time
+async def test_a_tag_of_one_repository_overrules_nothing_in_another() -> None:
+    mirror = Mirror()
+    mirror.upstream.manifests += [errors.ManifestUnknown("404"), NEW]
+    with pytest.raises(errors.ManifestUnknown):
+        await mirror.pull(NEW.digest, OTHER)
+    mirror.upstream.head_manifests.append(NEW.descriptor)
+    assert (await mirror.pull()).manifest == NEW
+    with pytest.raises(errors.ManifestUnknown) as raised:
+        await mirror.pull(NEW.digest, OTHER)
+    assert raised.value.remembered
 
 
 # By tag: upstream cannot be asked. -------------------------------------------------------------------------
@@ -237,8 +272,7 @@ async def test_a_stale_tag_is_served_and_says_so(age: float, error: MirrorError)
     pulled = await mirror.pull()
     assert (pulled.manifest, pulled.status.outcome, pulled.age) == (OLD, Outcome.STALE, max(0, age))
     assert mirror.record == before
-    [served] = mirror.observer.of(StaleServed)
-    assert served.error is error
+    assert pulled.trouble is error
 
 
 @pytest.mark.parametrize("error", UNAVAILABLE)
@@ -246,8 +280,10 @@ async def test_a_stale_tag_is_served_and_says_so(age: float, error: MirrorError)
 async def test_upstream_is_left_in_peace_for_a_moment(error: MirrorError) -> None:
     mirror = Mirror(STALE)
     mirror.upstream.head_manifests += [error, OLD.descriptor]
-    for _ in range(3):
-        assert (await mirror.pull()).status.outcome is Outcome.STALE
+    for remembered in (False, True, True):
+        pulled = await mirror.pull()
+        assert pulled.status.outcome is Outcome.STALE
+        assert (type(pulled.trouble), pulled.trouble and pulled.trouble.remembered) == (type(error), remembered)
     assert mirror.asked == ["HEAD latest"]
     mirror.clock.now += 6
     assert (await mirror.pull()).status.outcome is Outcome.REVALIDATED
@@ -261,7 +297,7 @@ async def test_with_nothing_to_fall_back_on_it_is_an_error(age: float | None, er
     mirror.upstream.head_manifests.append(error)
     with pytest.raises(type(error)):
         await mirror.pull()
-    assert not mirror.observer.of(StaleServed)
+    assert not mirror.observer.events
 
 
 @in_virtual_time
@@ -452,3 +488,23 @@ async def test_clients_of_one_digest_share_a_fetch() -> None:
     outcomes = [pulled.status.outcome for pulled in await asyncio.gather(*pulling)]
     assert sorted(outcomes) == sorted([Outcome.MISS, *[Outcome.COLLAPSED] * 9])
     assert len(mirror.upstream.asked) == 1
+
+
+class StuckManifests(MemoryManifests):
+    """A disk that takes its time with every new manifest."""
+
+    async def put(self, manifest: Manifest) -> None:
+        await asyncio.sleep(3600)
+
+
+@pytest.mark.parametrize("reference", [LATEST, NEW.digest])
+@in_virtual_time
+async def test_whatever_a_flight_waits_for_its_clients_have_an_answer_in_time(reference: Tag | Digest) -> None:
+    mirror = Mirror(manifests=StuckManifests())
+    mirror.upstream.head_manifests.append(NEW.descriptor)
+    mirror.upstream.manifests.append(NEW)
+    pulling = [asyncio.create_task(mirror.pull(reference)) for _ in range(3)]
+    for result in await asyncio.gather(*pulling, return_exceptions=True):
+        assert isinstance(result, errors.UpstreamTimeout)
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    await mirror.tasks.cancel()

@@ -153,6 +153,65 @@ async def test_draining_waits_for_what_a_task_started_last() -> None:
 
 
 @in_virtual_time
+async def test_waiting_for_the_end_includes_what_tasks_start_meanwhile_and_cancels_nothing() -> None:
+    tasks = Tasks(Recorder())
+    started: list[asyncio.Task[str]] = []
+
+    async def work() -> None:
+        await asyncio.sleep(5)
+        started.append(tasks.spawn(asyncio.sleep(500, "second"), "second"))
+
+    await tasks.finished()
+    assert asyncio.get_running_loop().time() == 0
+    tasks.spawn(work(), "first")
+    await tasks.finished()
+    assert started[0].result() == "second"
+    assert asyncio.get_running_loop().time() == pytest.approx(505)
+
+
+@in_virtual_time
+async def test_whoever_stops_waiting_for_the_end_leaves_the_tasks_running() -> None:
+    tasks = Tasks(Recorder())
+    task = tasks.spawn(asyncio.sleep(5, "result"), "work")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await tasks.finished()
+    assert await outcome_of(task) == "result"
+
+
+@in_virtual_time
+async def test_cancelling_sees_off_every_task() -> None:
+    tasks = Tasks(Recorder())
+    work = Stubborn()
+    stubborn, idle = tasks.spawn(work(), "stubborn"), tasks.spawn(asyncio.sleep(1000), "idle")
+    await settle()
+    await tasks.cancel()
+    assert stubborn.cancelled()
+    assert idle.cancelled()
+    assert work.ended
+    assert asyncio.get_running_loop().time() == pytest.approx(3)
+    await tasks.cancel()
+
+
+@in_virtual_time
+async def test_cancelling_cancels_what_a_task_starts_as_its_last_act() -> None:
+    tasks = Tasks(Recorder())
+    started: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            started.append(tasks.spawn(asyncio.sleep(1000), "last act"))
+
+    tasks.spawn(work(), "work")
+    await settle()
+    await tasks.cancel()
+    assert started[0].cancelled()
+    assert asyncio.get_running_loop().time() == 0
+
+
+@in_virtual_time
 async def test_draining_reports_a_crash() -> None:
     observer = Recorder()
     tasks = Tasks(observer)

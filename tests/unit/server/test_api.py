@@ -5,7 +5,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.errors import RequestError, UnknownRegistry
+from mirror.errors import RequestError, UnknownRegistry, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
@@ -56,8 +56,8 @@ def test_no_query_does_worse_than_be_refused(query: str) -> None:
 class Api:
     """The public listener's handler, with everything behind it in memory."""
 
-    def __init__(self) -> None:
-        self.manifests = test_pull_manifest.Mirror(test_pull_manifest.FRESH)
+    def __init__(self, age: float = test_pull_manifest.FRESH) -> None:
+        self.manifests = test_pull_manifest.Mirror(age)
         self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
@@ -100,6 +100,23 @@ async def test_a_manifest_with_all_its_headers() -> None:
     assert headers["OCI-Namespace"] == "docker.io"
     assert headers["Cache-Status"] == "mirror; hit"
     assert (exchange.note.upstream, exchange.note.kind) == ("docker.io", "manifest")
+
+
+async def test_a_stale_manifest_says_so_to_the_client_and_to_the_operator() -> None:
+    api = Api(test_pull_manifest.STALE)
+    api.manifests.upstream.head_manifests.append(UpstreamFailed("upstream answered 502"))
+    exchange, status, headers = await api.ask("/v2/alpine/manifests/latest")
+    assert status == 200
+    assert headers["Cache-Status"] == "mirror; fwd=stale; detail=upstream-unavailable"
+    assert headers["Warning"].startswith("299 - ")
+    assert exchange.note.outcome is Outcome.STALE
+    assert exchange.note.cause == "served stale: upstream answered 502"
+
+
+async def test_a_manifest_that_is_not_stale_has_no_cause() -> None:
+    exchange, _, headers = await Api().ask("/v2/alpine/manifests/latest")
+    assert exchange.note.cause is None
+    assert "Warning" not in headers
 
 
 async def test_the_namespace_is_not_echoed_to_who_did_not_give_it() -> None:

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from mirror.errors import StoreFailed
+from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
+from mirror.oci.media_types import OCI_MANIFEST
+from mirror.store.blobs import ALGORITHMS
 from tests.unit.store.cabinet import Cabinet
 
 DATA = b"some content"
@@ -89,7 +94,7 @@ async def test_reading_renews(cabinet: Cabinet) -> None:
     body = await cabinet.blobs.open(first)
     assert body is not None
     body.close()
-    assert [digest for digest, _ in cabinet.index.oldest_first()] == [second, first]
+    assert [digest for digest, _ in cabinet.index.first_to_go()] == [second, first]
 
 
 @pytest.mark.parametrize("name", ["short", "." + "0" * 64, "A" * 64, "0" * 64 + ".new", "\udcff"])
@@ -101,14 +106,71 @@ async def test_what_is_no_blob_is_passed_over(cabinet: Cabinet, name: str) -> No
 
 async def test_leftovers_are_swept_at_the_start(tmp_path: Path) -> None:
     (tmp_path / "partial").mkdir()
-    (tmp_path / "partial" / f"sha256-{DIGEST.encoded}").write_bytes(b"half")
-    (tmp_path / "partial" / "anything").write_bytes(b"x")
+    for algorithm in ALGORITHMS:
+        name = f"{algorithm}-{Digest.of(DATA, algorithm).encoded}"
+        for leftover in (name, f"{name}.1", f"{name}.42"):
+            (tmp_path / "partial" / leftover).write_bytes(b"half")
     async with Cabinet(tmp_path) as cabinet:
         assert cabinet.partial_files == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "anything",
+        "notes.txt",
+        DIGEST.encoded,
+        f"sha256:{DIGEST.encoded}",
+        f"md5-{DIGEST.encoded}",
+        f"sha256-{DIGEST.encoded}.bak",
+        f"sha256-{DIGEST.encoded}.",
+        f"sha256-{DIGEST.encoded}\n",
+        f"my-sha256-{DIGEST.encoded}",
+    ],
+)
+async def test_only_what_is_named_as_we_name_it_is_swept(tmp_path: Path, name: str) -> None:
+    (tmp_path / "partial").mkdir()
+    (tmp_path / "partial" / name).write_bytes(b"somebody's")
+    async with Cabinet(tmp_path) as cabinet:
+        assert cabinet.partial_files == [name]
+
+
+async def test_what_the_disk_will_not_remove_still_counts(cabinet: Cabinet) -> None:
+    await cabinet.manifests.put(Manifest(DIGEST, OCI_MANIFEST, DATA))
+    cabinet.file(DIGEST).unlink()
+    cabinet.file(DIGEST).mkdir()
+    with pytest.raises(StoreFailed):
+        await cabinet.blobs.remove(DIGEST)
+    entry = cabinet.index.get(DIGEST)
+    assert entry is not None
+    assert (entry.size, entry.is_manifest) == (len(DATA), True)
+    cabinet.file(DIGEST).rmdir()
+    await cabinet.blobs.remove(DIGEST)
+    assert (cabinet.index.size, len(cabinet.index)) == (0, 0)
+
+
+async def test_what_the_index_never_knew_is_not_put_into_it_by_a_failed_removal(cabinet: Cabinet) -> None:
+    cabinet.file(DIGEST).mkdir()
+    with pytest.raises(StoreFailed):
+        await cabinet.blobs.remove(DIGEST)
+    assert DIGEST not in cabinet.index
+
+
+async def test_whether_the_disk_can_be_used(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cabinet.blobs.readable()
+    assert cabinet.blobs.writable()
+    (cabinet.path / "partial" / ".probe").mkdir()
+    assert cabinet.blobs.readable()
+    assert not cabinet.blobs.writable()
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "scandir", broken)
+    assert not cabinet.blobs.readable()
 
 
 async def test_what_fits_is_admitted(tmp_path: Path) -> None:
     async with Cabinet(tmp_path, max_size=100) as cabinet:
         assert cabinet.blobs.admits(100)
         assert not cabinet.blobs.admits(101)
-        assert cabinet.blobs.usable()

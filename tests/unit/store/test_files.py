@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -181,6 +182,18 @@ def test_writable_leaves_no_trace(folder: Folder, tmp_path: Path) -> None:
     assert list((tmp_path / "here").iterdir()) == []
     (tmp_path / "here" / ".probe").mkdir()
     assert not folder.writable()
+
+
+def test_a_folder_that_cannot_be_listed_is_not_readable(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folder.readable()
+    folder.replace("file", b"content")
+    assert folder.readable()
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "scandir", broken)
+    assert not folder.readable()
 
 
 def test_a_sealed_file_is_read_only(folder: Folder) -> None:

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Tag
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.routing import Route
 from mirror.store.records import StoredRecords, parse_tag_record
 from mirror.store.rows import Rows
 from tests.unit.oci.strategies import digests
@@ -105,6 +107,105 @@ async def test_a_table_that_fails_is_still_a_memory(tmp_path: Path) -> None:
     await records.grant(HUB, DIGEST)
     assert await records.granted(HUB, DIGEST)
     assert await records.tag(HUB, LATEST) is None
+
+
+class Moody(Rows):
+    """A table that cannot be read now and then."""
+
+    failing = False
+
+    async def get(self, key: str) -> str | None:
+        if self.failing:
+            raise StoreFailed("a row could not be read")
+        return await super().get(key)
+
+
+async def test_a_row_that_could_not_be_read_is_looked_for_again(tmp_path: Path) -> None:
+    table = Moody(tmp_path / "records", Recorder())
+    await table.open()
+    before = StoredRecords(table)
+    await before.put_tag(HUB, LATEST, RECORD)
+    await before.grant(HUB, DIGEST)
+    await before.put_media_type(DIGEST, OCI_MANIFEST)
+    records = StoredRecords(table)
+    table.failing = True
+    assert await records.tag(HUB, LATEST) is None
+    assert not await records.granted(HUB, DIGEST)
+    assert await records.media_type(DIGEST) is None
+    table.failing = False
+    assert await records.tag(HUB, LATEST) == RECORD
+    assert await records.granted(HUB, DIGEST)
+    assert await records.media_type(DIGEST) == OCI_MANIFEST
+    await table.close()
+
+
+GONE = Digest.of(b"gone")
+
+
+async def test_what_concerns_nothing_that_is_kept_is_forgotten(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    for digest in (DIGEST, GONE):
+        tag = Tag(digest.encoded)
+        await records.put_tag(HUB, tag, TagRecord(digest, 5.0))
+        await records.put_media_type(digest, OCI_MANIFEST)
+        await records.grant(HUB, digest)
+        await records.grant(Route("localhost:5000", OTHER.repository), digest)
+    await records.prune(lambda digest: digest == DIGEST)
+    for memory in (records, StoredRecords(rows)):
+        assert await memory.tag(HUB, Tag(DIGEST.encoded)) == TagRecord(DIGEST, 5.0)
+        assert await memory.media_type(DIGEST) == OCI_MANIFEST
+        assert await memory.granted(HUB, DIGEST)
+        assert await memory.granted(Route("localhost:5000", OTHER.repository), DIGEST)
+        assert await memory.tag(HUB, Tag(GONE.encoded)) is None
+        assert await memory.media_type(GONE) is None
+        assert not await memory.granted(HUB, GONE)
+    assert not [key for key in await rows.items() if GONE.encoded in key]
+
+
+async def test_pruning_keeps_what_is_kept_and_is_no_change(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    await records.put_tag(HUB, LATEST, RECORD)
+    await records.grant(HUB, DIGEST)
+    before = await rows.items()
+    records.changed = False
+    await records.prune(lambda digest: True)
+    assert await rows.items() == before
+    assert not records.changed
+
+
+@pytest.mark.parametrize("key", ["", "tag", "grant x", "type ", "type nonsense", "grant a/b@sha256:short", "else x"])
+async def test_rows_of_garbage_are_forgotten(rows: Rows, key: str) -> None:
+    await rows.write({key: "x", "tag docker.io/a:b": "[]"})
+    records = StoredRecords(rows)
+    await records.grant(HUB, DIGEST)
+    await records.prune(lambda digest: True)
+    assert (await rows.items()).keys() == {f"grant {HUB}@{DIGEST}"}
+
+
+class Meanwhile(Rows):
+    """A table in which something else happens while it is read from end to end."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, Recorder())
+        self.meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def items(self) -> dict[str, str]:
+        found = await super().items()
+        if self.meanwhile is not None:
+            await self.meanwhile()
+        return found
+
+
+async def test_what_is_written_while_pruning_looks_is_not_forgotten(tmp_path: Path) -> None:
+    table = Meanwhile(tmp_path / "records")
+    await table.open()
+    records = StoredRecords(table)
+    await records.put_tag(HUB, LATEST, TagRecord(GONE, 5.0))
+    table.meanwhile = lambda: records.put_tag(HUB, LATEST, RECORD)
+    await records.prune(lambda digest: digest == DIGEST)
+    for memory in (records, StoredRecords(table)):
+        assert await memory.tag(HUB, LATEST) == RECORD
+    await table.close()
 
 
 @given(digests, st.floats(allow_nan=False, allow_infinity=False))

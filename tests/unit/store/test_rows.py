@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import diskcache
 import pytest
 
+from mirror.errors import StoreFailed
 from mirror.proxy.events import StoreTroubled
+from mirror.store import rows as rows_module
 from mirror.store.rows import Rows, StringsOnly
 from tests.unit.recorder import Recorder
 from tests.unit.store.tables import PICKLE_MODE, insert, poison
@@ -88,7 +94,8 @@ async def test_a_poisoned_row_is_never_unpickled(table: Table, tmp_path: Path) -
     trace = tmp_path / "exploded"
     await table.rows.write({"good": "row"})
     poison(table.folder, "poisoned", trace)
-    assert await table.rows.get("poisoned") is None
+    with pytest.raises(StoreFailed):
+        await table.rows.get("poisoned")
     assert table.troubles == ["read of table/"]
     assert await table.rows.get("good") == "row"
     await table.rows.items()
@@ -159,9 +166,10 @@ async def test_a_file_in_place_of_the_table_does_no_harm(tmp_path: Path) -> None
     await table.rows.close()
 
 
-async def test_a_table_that_was_never_opened_is_empty(tmp_path: Path) -> None:
+async def test_of_a_table_that_was_never_opened_nothing_can_be_told(tmp_path: Path) -> None:
     table = Table(tmp_path / "table")
-    assert await table.rows.get("key") is None
+    with pytest.raises(StoreFailed):
+        await table.rows.get("key")
     assert await table.rows.items() == {}
     await table.rows.write({"key": "value"})
     await table.rows.close()
@@ -171,7 +179,43 @@ async def test_a_table_whose_file_is_destroyed_while_open_is_reported(table: Tab
     await table.rows.write({"key": "value"})
     for path in table.folder.iterdir():
         path.write_bytes(b"\xff" * 4096)
-    assert await table.rows.get("key") in (None, "value")
+    with suppress(StoreFailed):
+        assert await table.rows.get("key") in (None, "value")
+
+
+async def test_a_row_that_cannot_be_read_is_not_one_that_is_absent(table: Table) -> None:
+    await table.rows.write({"key": "value"})
+    connection = sqlite3.connect(table.folder / "cache.db")
+    connection.execute("ALTER TABLE Cache RENAME TO Elsewhere")
+    with pytest.raises(StoreFailed):
+        await table.rows.get("key")
+    assert table.troubles == ["read of table/"]
+    assert await table.rows.items() == {}
+    connection.execute("ALTER TABLE Elsewhere RENAME TO Cache")
+    connection.close()
+    assert await table.rows.get("key") == "value"
+    assert await table.rows.get("other") is None
+
+
+async def test_reading_a_whole_table_does_not_delay_a_look_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    await table.rows.write({"key": "value"})
+    begun, gate = threading.Event(), threading.Event()
+    all_rows = rows_module._all_rows
+
+    def slow(opened: object) -> tuple[dict[str, str], int]:
+        begun.set()
+        gate.wait(60)
+        return all_rows(opened)
+
+    monkeypatch.setattr(rows_module, "_all_rows", slow)
+    reading = asyncio.create_task(table.rows.items())
+    await asyncio.to_thread(begun.wait, 60)
+    try:
+        assert await asyncio.wait_for(table.rows.get("key"), 30) == "value"
+        assert not reading.done()
+    finally:
+        gate.set()
+    assert await reading == {"key": "value"}
 
 
 @pytest.mark.parametrize("mode", [PICKLE_MODE, 2, 3, 0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
-from mirror.errors import StoreFailed, UpstreamFailed
+from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
@@ -25,7 +25,6 @@ def one_of_each() -> list[events.Event]:
         events.FillStarted("docker.io", DIGEST),
         events.FillFinished("docker.io", DIGEST, 1000, True),
         events.DigestMismatched("docker.io", DIGEST),
-        events.StaleServed("docker.io", UpstreamFailed("502")),
         events.Evicted(DIGEST, 1000),
         events.CacheResized(5000, 2, 3),
         events.StoreTroubled("commit of a blob", StoreFailed("disk full")),

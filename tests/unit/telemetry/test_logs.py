@@ -18,6 +18,7 @@ from tests.unit.recorder import Recorder
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
 
 NASTY = 'a "quoted" word, an = sign,\na second line\r\nforged=1 \\ \t \x1b[31mred \u2028 \x85 end'
+SIGNED = "https://cdn.example/blob?X-Amz-Signature=hunter2"
 Lines = Callable[[], list[str]]
 
 
@@ -67,7 +68,6 @@ def test_one_line_an_event(lines: Lines, form: str, event: events.Event) -> None
         request(path=NASTY, user_agent=NASTY, cause=NASTY, client=NASTY, method=NASTY),
         events.CredentialsWithheld("docker.io", NASTY),
         events.StoreTroubled(NASTY, StoreFailed(NASTY)),
-        events.StaleServed("docker.io", UpstreamFailed(NASTY)),
         events.FillFinished("docker.io", DIGEST, 5, False, UpstreamFailed(NASTY)),
         events.TaskCrashed(NASTY, ZeroDivisionError(NASTY)),
     ],
@@ -137,7 +137,7 @@ def test_the_level_decides(lines: Lines, level: str, expected: int) -> None:
     set_up(level, "text")
     logs = Logs()
     logs.notify(request())
-    logs.notify(events.StaleServed("docker.io", UpstreamFailed("502")))
+    logs.notify(events.TokenRequested("docker.io", "failed"))
     logs.notify(events.DigestMismatched("docker.io", DIGEST))
     assert len(lines()) == expected
 
@@ -169,13 +169,28 @@ def test_lines_about_the_mirror_itself(lines: Lines) -> None:
     assert json.loads(line)["public"] == "0.0.0.0:5000"
 
 
-def test_the_cause_behind_an_error_is_told_to_the_operator(lines: Lines) -> None:
-    set_up("info", "json")
-    error = StoreFailed("the disk refused")
-    error.__cause__ = OSError(28, "No space left on device")
+@pytest.mark.parametrize(
+    ("inner", "cause"),
+    [
+        (None, "it went wrong"),
+        (OSError(28, SIGNED), "it went wrong (OSError, errno 28)"),
+        (ConnectionResetError(SIGNED), "it went wrong (ConnectionResetError)"),
+        (ValueError(SIGNED), "it went wrong (ValueError)"),
+        (KeyError(SIGNED), "it went wrong (KeyError)"),
+    ],
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_of_what_is_behind_an_error_the_operator_is_told_the_kind_and_no_word(
+    lines: Lines, form: str, inner: Exception | None, cause: str
+) -> None:
+    set_up("info", form)
+    error = UpstreamFailed("it went wrong")
+    error.__cause__ = inner
     Logs().notify(events.StoreTroubled("commit of a blob", error))
-    [line] = lines()
-    assert json.loads(line)["cause"] == "the disk refused (OSError: [Errno 28] No space left on device)"
+    Logs().notify(events.FillFinished("docker.io", DIGEST, 5, False, error))
+    for line in lines():
+        assert (json.loads(line)["cause"] == cause) if form == "json" else (f'cause="{cause}"' in line)
+        assert "hunter2" not in line
 
 
 def test_a_granted_token_is_no_news(lines: Lines) -> None:

@@ -8,11 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from mirror.errors import MirrorError, UpstreamInvalid
+from mirror.errors import (
+    Denied,
+    MirrorError,
+    UpstreamInvalid,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+    UpstreamUnreachable,
+)
 from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.auth import Authenticator, AuthPolicy, Credential
+from mirror.upstream.auth import Authenticator, AuthPolicy, Credential, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.tokens import TokenServices
@@ -73,16 +80,61 @@ def test_basic_is_user_and_password(username: str, password: str) -> None:
     assert base64.b64decode(encoded) == pair
 
 
+@pytest.mark.parametrize(
+    ("text", "realm"),
+    [
+        ("https://auth.example/token", URL("https://auth.example/token")),
+        ("http://127.0.0.1:5000/token?x=1", URL("http://127.0.0.1:5000/token?x=1")),
+        ("", None),
+        ("auth.example/token", None),
+        ("//auth.example/token", None),
+        ("ftp://auth.example/token", None),
+        ("https://", None),
+        ("https://me@auth.example/token", None),
+        ("https://me:hunter2@auth.example/token", None),
+        ("https://auth.example:port/", None),
+        ("https://auth.example:99999/", None),
+        ("https://[::1/", None),
+    ],
+)
+def test_where_a_token_service_can_be(text: str, realm: URL | None) -> None:
+    assert parse_realm(text) == realm
+
+
+@pytest.mark.parametrize("host", ["xn--a", "xn--", "xn--999999999.x"])
+def test_a_name_that_cannot_be_decoded_is_no_bug_of_ours(host: str) -> None:
+    realm = parse_realm(f"https://{host}/token")
+    assert realm is None or realm.raw_host == host
+
+
+@given(
+    st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["", "https://", "http://", "//", "https:"]),
+        st.text(max_size=20) | st.text("xn-a09.:@[]%/\udcff\u00e9", max_size=25),
+        st.sampled_from(["", "/token", ":80/", "?x"]),
+    )
+)
+def test_no_realm_does_worse_than_be_none(text: str) -> None:
+    realm = parse_realm(text)
+    if realm is not None:
+        assert realm.scheme in ("http", "https")
+        assert realm.user is None
+
+
 class GivingTokens(Egress):
-    """An egress that leads to token services which give a token to everybody."""
+    """An egress that leads to token services which give a token to everybody, while there is no trouble."""
 
     def __init__(self) -> None:
         super().__init__("test")
         self.outgoing: list[Outgoing] = []
+        self.trouble: Exception | int | None = None
 
     async def open(self, outgoing: Outgoing) -> aiohttp.ClientResponse:
         self.outgoing.append(outgoing)
-        return answer(200, b'{"token": "token-%d"}' % len(self.outgoing))
+        if isinstance(self.trouble, Exception):
+            raise self.trouble
+        return answer(self.trouble or 200, b'{"token": "token-%d"}' % len(self.outgoing))
 
 
 class Gate:
@@ -124,6 +176,53 @@ async def test_a_foreign_token_service_is_asked_without_them() -> None:
 async def test_bearer_comes_before_basic() -> None:
     gate = Gate(credential=CREDENTIAL)
     assert await gate.respond(f'Basic realm="x", {OWN_REALM}') == "Bearer token-1"
+
+
+@pytest.mark.parametrize("realm", ["", "/token", "ftp://registry.example/", "https://me@registry.example/"])
+async def test_a_bearer_that_leads_nowhere_gives_way_to_basic(realm: str) -> None:
+    offered = f'Bearer realm="{realm}", Basic realm="x"'
+    assert await Gate(credential=CREDENTIAL).respond(offered) == CREDENTIAL.basic
+    with pytest.raises(UpstreamInvalid):
+        await Gate().respond(offered)
+
+
+async def test_a_bearer_that_leads_nowhere_gives_way_to_another() -> None:
+    assert await Gate().respond('Bearer realm="nowhere"', OWN_REALM) == "Bearer token-1"
+
+
+async def test_of_two_bearers_the_first_is_answered() -> None:
+    gate = Gate()
+    await gate.respond(OWN_REALM, FOREIGN_REALM)
+    assert [outgoing.url.host for outgoing in gate.egress.outgoing] == ["registry.example"]
+
+
+TROUBLES = [401, 403, 400, 404, 429, 500, UpstreamUnreachable("no connection"), UpstreamTimeout("silent")]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_without_a_token_the_registry_is_asked_all_the_same(trouble: Exception | int) -> None:
+    gate = Gate()
+    await gate.respond(OWN_REALM)
+    gate.egress.trouble = trouble
+    other = Repository("other/app")
+    assert await gate.authenticator.authorization(other) is None
+    # And what it demanded is forgotten: it may demand something else by now, or nothing.
+    asked = len(gate.egress.outgoing)
+    assert await gate.authenticator.authorization(other) is None
+    assert len(gate.egress.outgoing) == asked
+    gate.egress.trouble = None
+    await gate.respond(OWN_REALM)
+    assert await gate.authenticator.authorization(ALPINE) == "Bearer token-1"
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_demand_that_cannot_be_met_is_said_so(trouble: Exception | int) -> None:
+    gate = Gate()
+    gate.egress.trouble = trouble
+    with pytest.raises((Denied, UpstreamUnavailable)):
+        await gate.respond(OWN_REALM)
+    assert await gate.authenticator.authorization(ALPINE) is None
+    assert len(gate.egress.outgoing) == 1
 
 
 async def test_basic_needs_a_credential() -> None:

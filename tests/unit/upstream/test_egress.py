@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from mirror.errors import MirrorError, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
-from mirror.upstream.egress import Outgoing, redirected, translated
+from mirror.upstream.egress import MAX_HOPS, Egress, Outgoing, redirected, translated
+from tests.unit.upstream.answers import answer
 
 HERE = URL("https://registry.example:5000/v2/a/blobs/x?query=1#part")
 
@@ -123,3 +126,55 @@ def test_our_own_errors_pass() -> None:
 def test_an_outgoing_request_does_not_show_its_authorization() -> None:
     outgoing = Outgoing("GET", URL("https://registry.example/"), False, authorization="Bearer hunter2")
     assert "hunter2" not in repr(outgoing)
+
+
+class Journey(Egress):
+    """An egress without a network: whatever is asked, the next stop is where the script says."""
+
+    def __init__(self, *locations: str) -> None:
+        super().__init__("test")
+        self._locations = list(locations)
+        self._sessions[False] = cast(aiohttp.ClientSession, self)
+        self.visited: list[tuple[str, str | None]] = []
+
+    async def request(self, method: str, url: URL, *, headers: Mapping[str, str], **_: Any) -> aiohttp.ClientResponse:
+        """Answer as a session does."""
+        self.visited.append((str(url), headers.get("Authorization")))
+        if not self._locations:
+            return answer(200, url=url)
+        return answer(307, headers={"Location": self._locations.pop(0)}, url=url)
+
+    async def travel(self) -> list[tuple[str, str | None]]:
+        """Return where a request with a credential came, and whether with it."""
+        await self.open(Outgoing("GET", URL("https://a.example/v2/"), False, authorization="Bearer hunter2"))
+        return self.visited
+
+
+async def test_a_credential_stays_with_its_origin() -> None:
+    assert await Journey("/elsewhere", "https://b.example/x").travel() == [
+        ("https://a.example/v2/", "Bearer hunter2"),
+        ("https://a.example/elsewhere", "Bearer hunter2"),
+        ("https://b.example/x", None),
+    ]
+
+
+@pytest.mark.parametrize("way", ["https://b.example/x", "https://a.example:8443/x", "https://sub.a.example/x"])
+async def test_a_credential_that_was_left_behind_is_not_picked_up_again(way: str) -> None:
+    # Another host must not choose what the credential is used for.
+    assert await Journey(way, "https://a.example/v2/private/blobs/x", "/further").travel() == [
+        ("https://a.example/v2/", "Bearer hunter2"),
+        (way, None),
+        ("https://a.example/v2/private/blobs/x", None),
+        ("https://a.example/further", None),
+    ]
+
+
+@pytest.mark.parametrize(("hops", "ends"), [(MAX_HOPS, True), (MAX_HOPS + 1, False)])
+async def test_how_many_redirects_are_followed(hops: int, ends: bool) -> None:
+    journey = Journey(*["/again"] * hops)
+    if ends:
+        await journey.travel()
+    else:
+        with pytest.raises(UpstreamInvalid):
+            await journey.travel()
+    assert len(journey.visited) == MAX_HOPS + 1

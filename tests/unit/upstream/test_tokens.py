@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
+from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled, UpstreamTimeout
+from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import TokenRequested
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.egress import Egress, Outgoing
@@ -259,10 +260,11 @@ async def test_credentials_are_sent_to_the_realm() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "outcome"),
     [
-        (400, Denied, "refused"),
+        (400, UpstreamFailed, "failed"),
         (401, Denied, "refused"),
         (403, Denied, "refused"),
-        (404, Denied, "refused"),
+        (404, UpstreamFailed, "failed"),
+        (418, UpstreamFailed, "failed"),
         (429, UpstreamThrottled, "failed"),
         (500, UpstreamFailed, "failed"),
         (503, UpstreamFailed, "failed"),
@@ -278,6 +280,19 @@ async def test_what_a_service_answers_instead(status: int, kind: type[MirrorErro
     assert desk.outcomes == [outcome]
     if isinstance(raised.value, UpstreamThrottled):
         assert raised.value.retry_after == 7
+
+
+@in_virtual_time
+async def test_a_service_that_says_nothing_is_given_up_in_time() -> None:
+    desk = Desk()
+    desk.service.gate = asyncio.Event()
+    waiting = [asyncio.create_task(desk.tokens.token(REQUEST, None)) for _ in range(3)]
+    for result in await asyncio.gather(*waiting, return_exceptions=True):
+        assert isinstance(result, UpstreamTimeout)
+    assert asyncio.get_running_loop().time() == pytest.approx(ANSWER_WITHIN)
+    assert desk.outcomes == ["failed"]
+    desk.service.gate.set()
+    assert await desk.tokens.token(REQUEST, None) == "token-2"
 
 
 @in_virtual_time

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import aiohttp
+import pytest
+
+from mirror import errors
+from mirror.errors import MirrorError
+from mirror.oci.descriptor import Descriptor
+from mirror.oci.digest import Digest
+from mirror.oci.media_types import OCI_MANIFEST
+from mirror.oci.reference import Reference, Repository, Tag
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.answers import RegistryRequest, check
+from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.client import FAILOVER_WITHIN, RegistryClient
+from mirror.upstream.egress import Egress
+from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.tokens import TokenServices
+from tests.unit.proxy.doubles import MemoryCache, SettableClock
+from tests.unit.recorder import Recorder
+from tests.unit.upstream.answers import ASKED, answer
+from tests.unit.virtual_time import in_virtual_time
+
+ALPINE = Repository("library/alpine")
+LATEST = Tag("latest")
+DATA = b'{"schemaVersion": 2}'
+DIGEST = Digest.of(DATA)
+Answer = Callable[[], aiohttp.ClientResponse]
+
+
+def manifest(status: int = 200, body: bytes = DATA, digest: Digest | None = DIGEST) -> aiohttp.ClientResponse:
+    """An answer about the manifest."""
+    headers = {"Content-Type": OCI_MANIFEST, "Content-Length": str(len(body))}
+    if digest is not None:
+        headers["Docker-Content-Digest"] = str(digest)
+    return answer(status, body, headers)
+
+
+class ScriptedEndpoint(Endpoint):
+    """An endpoint that answers what it was told to, after so many seconds."""
+
+    def __init__(self, *answers: aiohttp.ClientResponse | MirrorError, seconds: float = 0) -> None:
+        observer = Recorder()
+        egress = Egress("test")
+        tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
+        super().__init__(ASKED, AuthPolicy("x", ASKED), egress, tokens, observer)
+        self._answers = list(answers)
+        self._seconds = seconds
+        self.asked: list[str] = []
+
+    async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
+        """Answer the next request."""
+        self.asked.append(request.method)
+        await asyncio.sleep(self._seconds)
+        response = self._answers.pop(0)
+        if isinstance(response, MirrorError):
+            raise response
+        check(response, self.origin, request)
+        return response
+
+
+def client(*endpoints: ScriptedEndpoint) -> RegistryClient:
+    return RegistryClient("x", endpoints, Recorder())
+
+
+# HEAD of a manifest. ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reference", [LATEST, DIGEST])
+@in_virtual_time
+async def test_a_head_tells_what_a_reference_points_to(reference: Reference) -> None:
+    endpoint = ScriptedEndpoint(manifest())
+    found = await client(endpoint).head_manifest(ALPINE, reference)
+    assert found == Descriptor(OCI_MANIFEST, DIGEST, len(DATA))
+    assert endpoint.asked == ["HEAD"]
+
+
+@in_virtual_time
+async def test_where_head_is_not_known_a_tag_is_left_to_a_get() -> None:
+    endpoint = ScriptedEndpoint(manifest(405))
+    assert await client(endpoint).head_manifest(ALPINE, LATEST) is None
+    assert endpoint.asked == ["HEAD"]
+
+
+@in_virtual_time
+async def test_where_head_is_not_known_a_get_tells_whether_a_digest_is_there() -> None:
+    endpoint = ScriptedEndpoint(manifest(405, digest=None), manifest())
+    found = await client(endpoint).head_manifest(ALPINE, DIGEST)
+    assert found is not None
+    assert found.digest == DIGEST
+    assert endpoint.asked == ["HEAD", "GET"]
+
+
+@pytest.mark.parametrize("declared", [None, DIGEST])
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (lambda: manifest(404), errors.ManifestUnknown),
+        (lambda: manifest(401), errors.Denied),
+        (lambda: manifest(403), errors.Denied),
+        (lambda: manifest(405), errors.UpstreamInvalid),
+        (lambda: manifest(429), errors.UpstreamThrottled),
+        (lambda: manifest(502), errors.UpstreamFailed),
+        (lambda: manifest(200, b"something else"), errors.DigestMismatch),
+    ],
+)
+@in_virtual_time
+async def test_that_head_is_not_known_is_no_yes(
+    declared: Digest | None, response: Answer, error: type[MirrorError]
+) -> None:
+    endpoint = ScriptedEndpoint(manifest(405, digest=declared), response())
+    with pytest.raises(error):
+        await client(endpoint).head_manifest(ALPINE, DIGEST)
+    assert endpoint.asked == ["HEAD", "GET"]
+
+
+@in_virtual_time
+async def test_a_head_about_another_manifest_is_no_yes() -> None:
+    with pytest.raises(errors.UpstreamInvalid):
+        await client(ScriptedEndpoint(manifest(digest=Digest.of(b"other")))).head_manifest(ALPINE, DIGEST)
+
+
+# Several endpoints. ----------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_silent_endpoint_gives_way_to_the_next() -> None:
+    silent, good = ScriptedEndpoint(manifest(), seconds=3600), ScriptedEndpoint(manifest())
+    assert await client(silent, silent, good).head_manifest(ALPINE, LATEST) is not None
+    assert asyncio.get_running_loop().time() == pytest.approx(2 * FAILOVER_WITHIN)
+
+
+@in_virtual_time
+async def test_an_endpoint_that_answers_in_time_is_the_only_one_asked() -> None:
+    first, second = ScriptedEndpoint(manifest(), seconds=FAILOVER_WITHIN - 0.1), ScriptedEndpoint()
+    assert await client(first, second).head_manifest(ALPINE, LATEST) is not None
+    assert second.asked == []
+
+
+@in_virtual_time
+async def test_the_last_endpoint_has_all_the_time_there_is() -> None:
+    first = ScriptedEndpoint(errors.UpstreamUnreachable("no connection"))
+    last = ScriptedEndpoint(manifest(), seconds=FAILOVER_WITHIN * 4)
+    assert await client(first, last).head_manifest(ALPINE, LATEST) is not None
+    assert await client(ScriptedEndpoint(manifest(), seconds=15)).head_manifest(ALPINE, LATEST) is not None
+
+
+@pytest.mark.parametrize("status", [404, 401, 403])
+@in_virtual_time
+async def test_a_no_is_final(status: int) -> None:
+    first, second = ScriptedEndpoint(manifest(status)), ScriptedEndpoint(manifest())
+    with pytest.raises(errors.Refused):
+        await client(first, second).head_manifest(ALPINE, LATEST)
+    assert second.asked == []
