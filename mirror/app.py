@@ -47,6 +47,7 @@ class Mirror:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._draining = False
+        self._hurried = False
         self._patience: asyncio.Timeout | None = None
         self._requests = Requests()
         self.logs = Logs()
@@ -82,15 +83,18 @@ class Mirror:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
         self._draining = True
         await self.public.stop_accepting()
+        seconds = 0.0 if self._hurried else self._config.drain_timeout.total_seconds()
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._config.drain_timeout.total_seconds()) as self._patience:
+            async with asyncio.timeout(seconds) as self._patience:
                 await self._requests.finished()
                 await self._tasks.finished()
+        self._patience = None
         await self.public.stop()
         await self._tasks.cancel()
 
     def hurry(self) -> None:
         """Stop waiting: whoever asked for a stop asked again."""
+        self._hurried = True
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
 

@@ -161,7 +161,7 @@ class Config(BaseSettings):
     @classmethod
     def _nothing_is_the_default(cls, content: dict[str, Any]) -> dict[str, Any]:
         """What is named and left empty, `ghcr.io:` for one, has its defaults."""
-        filled = {key: {} if value is None else value for key, value in content.items()}
+        filled = {key: value for key, value in content.items() if value is not None}
         if isinstance(upstreams := filled.get("upstreams"), dict):
             filled["upstreams"] = {name: {} if value is None else value for name, value in upstreams.items()}
         return filled

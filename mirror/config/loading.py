@@ -45,7 +45,8 @@ def _validated(content: dict[str, Any]) -> Config:
         if name.startswith("MIRROR_") and "__" in name and section not in Config.model_fields:
             raise ConfigError("", f"{name}: there is no field {section}")
     # Given here and not left to the default, so that the environment is merged with it like with a file.
-    content.setdefault("upstreams", {DOCKER_HUB: {}})
+    if content.get("upstreams") is None:
+        content["upstreams"] = {DOCKER_HUB: {}}
     try:
         config = Config(**content)
     except SettingsError as error:

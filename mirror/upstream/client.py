@@ -18,8 +18,8 @@ from mirror.upstream.answers import RegistryRequest, declared_digest, read_cappe
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.transfer import ResponseTransfer
 
-FAILOVER_WITHIN = 2.5
-"""Seconds an endpoint has to answer while there is another one to ask."""
+FAILOVER_WITHIN = 2.0
+"""Seconds an endpoint has to answer while there is another one to ask; a tag that moved takes two questions."""
 
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})

@@ -102,9 +102,10 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every deadline for an upstream is a fiftieth of what it is, so that none overtakes another."""
-    for module in ("access", "blob_size", "filler", "pull_blob", "pull_manifest"):
+    waiting = ("proxy.access", "proxy.blob_size", "proxy.filler", "proxy.pull_blob", "proxy.pull_manifest")
+    for module in (*waiting, "upstream.client", "upstream.tokens"):
         monkeypatch.setattr(
-            f"mirror.proxy.{module}.answer_within",
+            f"mirror.{module}.answer_within",
             lambda seconds=ANSWER_WITHIN: answer_within(seconds / 50),
         )
 

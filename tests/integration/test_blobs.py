@@ -13,7 +13,7 @@ from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
-from tests.integration.conftest import RunningMirror
+from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
 from tests.integration.raw_http import Cut, raw_client, request
 from tests.integration.waiting import until, until_metric
@@ -305,6 +305,58 @@ async def test_head_of_a_blob_that_upstream_does_not_give(
     response, body = await mirror.get(path_of(blob), "HEAD")
 
     assert (response.status, body) == (expected, b"")
+    assert journal.paths() == [f"HEAD {path_of(blob)}"]
+
+
+@pytest.mark.parametrize("first", ["GET", "HEAD"])
+@pytest.mark.parametrize(("answered", "expected"), [(404, 404), (403, 403)])
+async def test_a_blob_that_is_not_to_be_had_is_asked_for_once(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror, first: str, answered: int, expected: int
+) -> None:
+    blob = put(registry, 5000)
+    registry.always(path_of(blob), status(answered))
+    methods = [first, *["GET", "HEAD"] * 4, "GET"]
+
+    answers = [await mirror.get(path_of(blob), method) for method in methods]
+
+    assert [response.status for response, _ in answers] == [expected] * 10
+    assert journal.paths() == [f"{first} {path_of(blob)}"]
+    assert "fwd=miss" in answers[0][0].headers["Cache-Status"]
+    assert {response.headers["Cache-Status"].split("; ")[1] for response, _ in answers[1:]} == {"hit"}
+    # Another repository is another question.
+    registry.put_blob("team/b", blob)
+    assert (await mirror.get(path_of(blob, "team/b")))[1] == blob.data
+
+
+async def test_a_blob_that_appears_is_seen_after_the_negative_ttl(
+    registry: FakeRegistry, start_mirror: StartMirror
+) -> None:
+    blob = content.blob(5000)
+    registry.absent(path_of(blob))
+    async with start_mirror(freshness={"negative_ttl": "0s"}) as mirror:
+        for method in ("GET", "HEAD"):
+            assert (await mirror.get(path_of(blob), method))[0].status == 404
+        registry.put_blob(REPOSITORY, blob)
+        assert (await mirror.get(path_of(blob), "HEAD"))[0].status == 200
+        assert (await mirror.get(path_of(blob)))[1] == blob.data
+
+
+async def test_cold_heads_that_come_together_share_one_request(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror
+) -> None:
+    blob = put(registry, 5000)
+    gate = Gate()
+    registry.always(path_of(blob), hold(gate), method="HEAD")
+    clients = [asyncio.create_task(mirror.get(path_of(blob), "HEAD")) for _ in range(20)]
+    await gate.reached()
+    # A client that leaves, be it the one who caused the request, takes nothing from the others.
+    clients[0].cancel()
+    await asyncio.wait([clients[0]])
+    await asyncio.sleep(0.1)
+    gate.open()
+    answers = await asyncio.gather(*clients[1:])
+
+    assert {(response.status, response.headers["Content-Length"]) for response, _ in answers} == {(200, "5000")}
     assert journal.paths() == [f"HEAD {path_of(blob)}"]
 
 

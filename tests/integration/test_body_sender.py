@@ -151,6 +151,72 @@ async def test_clients_that_reset_while_a_blob_grows_leave_nothing_behind(
     assert (await mirror.get(path))[1] == blob.data
 
 
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_clients_that_leave_while_upstream_stands_still_are_let_go(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror, path: str, blob: FakeBlob, framing: str
+) -> None:
+    gate = Gate()
+    if framing == "chunks":
+        registry.always(path, chunked, stop_at(2 * MIB, gate), method="GET")
+        registry.always(path, chunked, method="HEAD")
+    else:
+        registry.always(path, stop_at(2 * MIB, gate))
+    await warm_up(registry, mirror)
+
+    async with raw_client(mirror) as stays:
+        await stays.ask(path)
+        assert (await stays.head()).status == 200
+        await gate.reached()
+        before, tasks = open_descriptors(), len(asyncio.all_tasks())
+        for how in ("reset", "close"):
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(raw_client(mirror)) for _ in range(10)]
+                for client in clients:
+                    await client.ask(path)
+                    assert (await client.head()).status == 200
+                    assert len(await client.exactly(MIB)) == MIB
+                if how == "reset":
+                    for client in clients:
+                        client.reset()
+            # No byte comes from upstream meanwhile.
+            await until(lambda: open_descriptors() <= before, f"all descriptors are closed after {how}")
+            await until(lambda: len(asyncio.all_tasks()) <= tasks, f"all tasks have ended after {how}")
+        gate.open()
+        if framing == "length":
+            assert await stays.exactly(SIZE) == blob.data
+        else:
+            assert await stays.chunked() == blob.data
+    assert journal.count("GET", path) == 1
+    assert (await mirror.get(path))[1] == blob.data
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_clients_that_leave_before_upstream_answers_are_let_go(
+    registry: FakeRegistry, journal: Journal, mirror: RunningMirror, path: str, blob: FakeBlob, method: str
+) -> None:
+    gate = Gate()
+    registry.always(path, hold(gate), method=method)
+    await warm_up(registry, mirror)
+    stays = asyncio.create_task(mirror.get(path, method))
+    await gate.reached()
+    before, tasks = open_descriptors(), len(asyncio.all_tasks())
+    with capture_logs() as logs:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                client = await stack.enter_async_context(raw_client(mirror))
+                await client.ask(path, method)
+            await until(lambda: len(asyncio.all_tasks()) >= tasks + 10, "they are being answered")
+        await until(lambda: open_descriptors() <= before, "all descriptors are closed")
+        await until(lambda: len(asyncio.all_tasks()) <= tasks, "all tasks have ended")
+    left = [line for line in logs if line["event"] == "request"]
+    assert len(left) == 10
+    assert all(line["cause"].startswith("cut: ") for line in left)
+    gate.open()
+    response, body = await stays
+    assert (response.status, body) == (200, blob.data if method == "GET" else b"")
+    assert journal.count(method, path) == 1
+
+
 async def test_a_mirror_that_stops_waits_for_no_stalled_client(
     start_mirror: StartMirror, path: str, blob: FakeBlob
 ) -> None:

@@ -118,7 +118,7 @@ async def test_manifests_go_as_well_where_nothing_else_is_left(
     registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
 ) -> None:
     # Each of these is larger than half a MiB: two of them fit, and no more.
-    images = [content.image(layers=5000, size=0, seed=number) for number in range(4)]
+    images = [content.image(layers=3000, size=0, seed=number) for number in range(4)]
     for number, image in enumerate(images):
         registry.add_image("library/alpine", f"{number}", image)
         assert MIB * 2 // 3 > image.manifest.size > MIB // 2

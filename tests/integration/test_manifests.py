@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 
+from mirror.proxy.pull_manifest import REVALIDATE_WITHIN
+from mirror.upstream.client import FAILOVER_WITHIN
 from tests.fakes import content, faults
 from tests.fakes.auth import TokenAuth
 from tests.fakes.gate import Gate
@@ -501,6 +504,47 @@ async def test_a_tag_goes_stale_when_the_upstream_hangs(start_mirror: StartMirro
         registry.resume()
 
 
+@pytest.fixture
+async def two_endpoints(
+    start_mirror: StartMirror,
+    registry: FakeRegistry,
+    other_registry: FakeRegistry,
+    token_service: FakeTokenService,
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[RunningMirror]:
+    """An upstream whose first endpoint hangs; the second one is well. Deadlines are a fifth of what they are."""
+    monkeypatch.setattr("mirror.upstream.client.FAILOVER_WITHIN", FAILOVER_WITHIN / 5)
+    monkeypatch.setattr("mirror.proxy.pull_manifest.REVALIDATE_WITHIN", REVALIDATE_WITHIN / 5)
+    other_registry.add_image("owner/app", "1.0", OLD)
+    upstream = docker_io(registry, token_service)
+    upstream["endpoints"] = [registry.url, other_registry.url]
+    async with start_mirror(freshness=NO_TTL, upstreams={"docker.io": upstream}) as mirror:
+        registry.hang()
+        yield mirror
+        registry.resume()
+
+
+async def test_an_endpoint_that_hangs_does_not_hide_the_next_one(
+    two_endpoints: RunningMirror, other_registry: FakeRegistry
+) -> None:
+    # Cold, nothing is at hand; then there is a stale tag at hand, and less patience.
+    assert await pulled(two_endpoints) == ("mirror; fwd=miss; stored", OLD.manifest.data)
+    assert await pulled(two_endpoints) == ("mirror; fwd=stale; fwd-status=200", OLD.manifest.data)
+    other_registry.put_blob("owner/app", OLD.layers[0])
+    for method in ("HEAD", "GET"):
+        response, _ = await two_endpoints.get(f"/v2/owner/app/blobs/{OLD.layers[0].digest}", method)
+        assert response.status == 200
+
+
+async def test_an_endpoint_that_hangs_does_not_hide_that_a_tag_moved(
+    two_endpoints: RunningMirror, registry: FakeRegistry, other_registry: FakeRegistry
+) -> None:
+    await pulled(two_endpoints)
+    for one in (registry, other_registry):
+        one.move_tag("owner/app", "1.0", NEW)
+    assert (await pulled(two_endpoints))[1] == NEW.manifest.data
+
+
 async def test_a_tag_goes_stale_when_what_it_moved_to_cannot_be_fetched(
     start_mirror: StartMirror, registry: FakeRegistry
 ) -> None:
@@ -667,6 +711,18 @@ async def test_a_failed_look_up_says_nothing_about_anything_else(mirror: Running
     assert (await pulled(mirror))[1] == OLD.manifest.data
     assert (await pulled(mirror, at("3.0")))[1] == NEW.manifest.data
     assert (await pulled(mirror, at(OLD.digest)))[1] == OLD.manifest.data
+
+
+async def test_a_digest_that_was_not_there_a_moment_ago_does_not_spoil_the_tag(
+    mirror: RunningMirror, registry: FakeRegistry
+) -> None:
+    registry.absent(at(NEW.digest))
+    for method in ("HEAD", "GET"):
+        assert await refused(mirror, at(NEW.digest), method) == 404
+    registry.add_image("owner/app", "2.0", NEW)
+    # Upstream itself names it now.
+    assert (await pulled(mirror, at("2.0")))[1] == NEW.manifest.data
+    assert (await pulled(mirror, at(NEW.digest)))[1] == NEW.manifest.data
 
 
 async def test_a_tag_that_appears_is_seen_after_the_negative_ttl(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import re
 import shlex
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from structlog.testing import capture_logs
 
 from mirror import __version__
 from mirror.__main__ import main
-from mirror.config import load
+from mirror.config import Config, load
 from mirror.errors import ConfigError
 from tests.fakes import content, faults
 from tests.fakes.gate import Gate
@@ -29,6 +33,7 @@ from tests.integration.asking import ask, check_cache_status, send
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.command import Serving, configuration, run, serving, write
 from tests.integration.conftest import RunningMirror, StartMirror
+from tests.integration.raw_http import raw_client
 from tests.integration.waiting import until_metric
 
 IMAGE = content.image(layers=1)
@@ -65,6 +70,11 @@ async def test_health_does_not_depend_on_upstreams(
     status, body = await page(mirror, "/readyz")
     assert (status, json.loads(body)) == (200, {"status": "ready", "degraded": []})
     assert not journal.entries
+
+
+async def test_probes_do_not_get_into_each_others_way(mirror: RunningMirror) -> None:
+    answers = await asyncio.gather(*(page(mirror, "/readyz") for _ in range(50)))
+    assert [(status, json.loads(text)["degraded"]) for status, text in answers] == [(200, [])] * 50
 
 
 async def test_the_admin_listener_serves_no_images_and_changes_nothing(mirror: RunningMirror) -> None:
@@ -256,14 +266,20 @@ async def test_cache_status_tells_how_an_answer_came_about(
         assert await told(f"/v2/owner/copy/blobs/{LAYER.digest}") == confirmed
         assert await told("/v2/owner/gone/manifests/1.0") == "fwd=miss; fwd-status=404; detail=manifest-unknown"
         assert await told("/v2/owner/gone/manifests/1.0") == "hit; detail=manifest-unknown"
-        assert await told("/v2/owner/private/manifests/1.0") == "fwd=miss; fwd-status=403; detail=denied"
+        # What upstream really said to this, 401 or 403 and by whom, is not told.
+        assert await told("/v2/owner/private/manifests/1.0") == "fwd=miss; detail=denied"
+        assert await told("/v2/owner/private/manifests/1.0") == "hit; detail=denied"
+        assert await told("/v2/owner/gone/blobs/" + LAYER.digest) == "fwd=miss; fwd-status=404; detail=blob-unknown"
+        assert await told("/v2/owner/gone/blobs/" + LAYER.digest) == "hit; detail=blob-unknown"
         for path in ("/v2/", "/healthz", "/nothing", "/v2/INVALID/manifests/1.0", "/v2/a/manifests/1?ns=quay.io"):
             assert "fwd" not in await told(path)
             assert "hit" not in await told(path)
         assert "fwd" not in await told(TAG, "DELETE")
         assert (await send(mirror, b"nonsense\r\n\r\n")).head.headers["cache-status"] == "mirror"
         await registry.stop()
-        assert "hit" not in await told("/v2/owner/app/manifests/other")
+        # Nothing is cached of what could not be asked, remembered or not.
+        for _ in range(2):
+            assert await told("/v2/owner/app/manifests/other") == "detail=upstream-unreachable"
     await registry.start()
     async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
         assert await told(TAG) == "fwd=stale; fwd-status=200"
@@ -272,6 +288,26 @@ async def test_cache_status_tells_how_an_answer_came_about(
 
 
 # The log. ------------------------------------------------------------------------------------------------
+
+
+async def test_why_a_tag_is_stale_is_in_the_line_of_the_request(
+    start_mirror: StartMirror, registry: FakeRegistry
+) -> None:
+    async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
+        await mirror.get(TAG)
+        registry.always(TAG, faults.status(500))
+        with capture_logs() as logs:
+            # The first one was told by upstream, the second one remembers.
+            for _ in range(2):
+                assert (await mirror.get(TAG))[0].status == 200
+            registry.heal()
+            assert (await mirror.get(BLOB))[0].status == 200
+    first, second, other = (line for line in logs if line["event"] == "request")
+    assert (first["outcome"], first["status"]) == ("stale", 200)
+    assert first["cause"] == "served stale: upstream answered 500"
+    assert second["outcome"] == "stale"
+    assert "cause" not in other
+    assert {line["event"] for line in logs} <= {"request", "filled"}
 
 
 async def some_requests(mirror: Serving) -> list[tuple[str, str, int]]:
@@ -450,6 +486,102 @@ async def test_a_stop_waits_no_longer_than_it_should(
     assert LARGE.digest not in cache_folder.digests()
 
 
+@asynccontextmanager
+async def stalled(
+    registry: FakeRegistry, token_service: FakeTokenService, folder: Path, drain_timeout: str, form: str = "json"
+) -> AsyncIterator[Serving]:
+    """A mirror with a client that takes nothing of a large body, though it keeps its connection."""
+    huge = content.blob(16 * 1024 * 1024, "huge")
+    registry.put_blob("owner/app", huge)
+    config = configuration(registry, token_service, folder, drain_timeout=drain_timeout, log={"format": form})
+    async with serving(config, folder) as mirror, raw_client(mirror.address("public"), receive_buffer=4096) as client:
+        await client.ask(f"/v2/owner/app/blobs/{huge.digest}")
+        assert (await client.head()).status == 200
+        await mirror.logged(lambda line: "filled" in line)
+        yield mirror
+        assert len(await client.rest()) < huge.size
+
+
+async def seconds_to_end(mirror: Serving) -> float:
+    """How long the mirror still runs; it must end in order."""
+    began = time.monotonic()
+    assert await mirror.exit_code() == 0
+    assert not mirror.stderr
+    return time.monotonic() - began
+
+
+def assert_cut_is_told(mirror: Serving) -> None:
+    """The line of a request that was cut has the status that its client got, and says what happened."""
+    (line,) = (line for line in mirror.log if is_request(line) and "/blobs/" in line)
+    record = fields(line)
+    assert int(record["status"]) == 200
+    assert record["cause"].startswith("cut: ")
+    assert 0 < int(record["bytes"]) < 16 * 1024 * 1024
+    assert [fields(line)["event"] for line in mirror.log][-1] == "stopped"
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_a_stop_cuts_who_reads_nothing_when_the_time_is_over(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path, form: str
+) -> None:
+    drain_timeout = 3.0 if form == "json" else 0.5
+    async with stalled(registry, token_service, tmp_path, f"{drain_timeout * 1000:.0f}ms", form) as mirror:
+        mirror.terminate()
+        took = await seconds_to_end(mirror)
+    assert drain_timeout - 0.2 < took < drain_timeout + 2.5
+    assert_cut_is_told(mirror)
+
+
+async def test_a_stop_without_drain_timeout_cuts_at_once(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path
+) -> None:
+    async with stalled(registry, token_service, tmp_path, "0s") as mirror:
+        mirror.terminate()
+        assert await seconds_to_end(mirror) < 2.5
+    assert_cut_is_told(mirror)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_cuts_at_once(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path, second: signal.Signals
+) -> None:
+    async with stalled(registry, token_service, tmp_path, "1h") as mirror:
+        mirror.terminate()
+        await mirror.logged(lambda line: "stopping" in line)
+        await refuses_connections(mirror)
+        await asyncio.sleep(0.3)
+        assert mirror.process.returncode is None
+        mirror.terminate(second)
+        mirror.terminate(second)
+        assert await seconds_to_end(mirror) < 2.5
+    assert_cut_is_told(mirror)
+
+
+async def test_a_second_signal_does_no_harm_whenever_it_comes(start_mirror: StartMirror) -> None:
+    async with start_mirror() as running:
+        running.mirror.hurry()
+        assert (await running.get(TAG))[0].status == 200
+    # Requests have ended and files are being closed.
+    running.mirror.hurry()
+
+
+async def test_a_fill_has_what_a_client_left_of_the_time(
+    start_mirror: StartMirror, registry: FakeRegistry, cache_folder: CacheFolder
+) -> None:
+    gate = Gate()
+    registry.fault(LARGE_BLOB, faults.stop_at(LARGE.size // 2, gate))
+    async with start_mirror(drain_timeout="20s") as mirror:
+        async with raw_client(mirror) as client:
+            await client.ask(LARGE_BLOB)
+            await client.head()
+        await gate.reached()
+        asyncio.get_running_loop().call_later(0.5, gate.open)
+        began = time.monotonic()
+    # Nobody reads it any more, and it is finished all the same; nothing else is waited for.
+    assert LARGE.digest in cache_folder.digests()
+    assert 0.4 < time.monotonic() - began < 5
+
+
 # Refusing to start. --------------------------------------------------------------------------------------
 
 
@@ -605,7 +737,9 @@ BAD_ENVIRONMENTS = [
     ("MIRROR_CACHE__MAX_SIZE", "5", "cache.max_size: "),
     ("MIRROR_CACHE__MAX_SISE", "5GiB", "cache.max_sise: "),
     ("MIRROR_LOG__LEVEL", "CANARY", "log.level: "),
-    ("MIRROR_UPSTREAMS", '{"docker.io": {"CANARY"', "environment: "),
+    ("MIRROR_UPSTREAMS", '{"docker.io": {"CANARY"', "MIRROR_UPSTREAMS is not JSON, for example "),
+    ("MIRROR_CACH__MAX_SIZE", "CANARY", "MIRROR_CACH__MAX_SIZE: there is no field cach"),
+    ("MIRROR_cach__MAX_SIZE", "CANARY", "MIRROR_cach__MAX_SIZE: there is no field cach"),
     ("MIRROR_UPSTREAMS", '{"docker.io": {"endpoints": "https://ci:CANARY@x"}}', "upstreams.docker.io.endpoints"),
 ]
 
@@ -659,6 +793,64 @@ def test_a_configuration_that_cannot_be_read(command: Command, tmp_path: Path) -
         assert "cannot be read" in is_one_line(*command("serve", "--config", name))
     (tmp_path / "huge.yaml").write_text("#" * (2 * 1024 * 1024))
     assert "huge.yaml" in is_one_line(*command("serve", "--config", "huge.yaml"))
+
+
+def test_a_configuration_that_may_not_be_read(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(write("listen: 127.0.0.1:0", tmp_path))
+    file.chmod(0)
+    # Root may read everything; this is what everybody else is told.
+    monkeypatch.setattr("os.access", lambda *_: False)
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    line = is_one_line(*command("serve", "--config", "mirror.yaml"))
+    assert line == "mirror.yaml cannot be read: Permission denied"
+
+
+@pytest.mark.parametrize("data", [b"listen: \xff\xfe", b"\0\x01\x02"])
+def test_a_configuration_that_is_not_text(command: Command, tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "mirror.yaml").write_bytes(data)
+    assert is_one_line(*command("serve", "--config", "mirror.yaml")).startswith("mirror.yaml")
+
+
+def test_an_upstream_that_is_only_named_has_its_defaults(tmp_path: Path) -> None:
+    named = load(Path(write("upstreams:\n  docker.io:\n  ghcr.io:\n", tmp_path)))
+    empty = load(Path(write({"upstreams": {"docker.io": {}, "ghcr.io": {}}}, tmp_path)))
+    assert named == empty
+    assert [url.host for url in named.upstreams["ghcr.io"].endpoints] == ["ghcr.io"]
+
+
+def test_a_section_that_is_only_named_has_its_defaults(tmp_path: Path) -> None:
+    assert load(Path(write("cache:\nfreshness:\nlog:\n", tmp_path))) == load(Path(write("{}", tmp_path)))
+
+
+PLAIN = {
+    "cache: {max_sise: 1GiB}": "cache.max_sise: unknown key",
+    "upstreams: {quay.io: {credentials: {user: x}}}": "upstreams.quay.io.credentials.user: unknown key (and 2 more)",
+    "cache: 5": "cache: fields are expected below this",
+    "upstreams: [docker.io]": "upstreams: names are expected below this, each with its fields",
+    "cache: {path: 5}": "cache.path: a path is expected",
+    "cache: {path: /}": "cache.path: a folder of the mirror's own is expected",
+    "upstreams: {ghcr.io: {}}": "default_upstream: docker.io is not among the upstreams, which replace the built-in"
+    " ones: name it there too, or another one here",
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), PLAIN.items(), ids=PLAIN.keys())
+def test_what_is_wrong_is_said_in_plain_words(command: Command, tmp_path: Path, text: str, expected: str) -> None:
+    write(text, tmp_path)
+    assert is_one_line(*command("serve", "--config", "mirror.yaml")) == expected
+
+
+def test_the_configuration_for_a_local_registry_has_a_cache_of_its_own() -> None:
+    # Its library/alpine is not Docker Hub's, whose name it bears.
+    root = Path(__file__).parents[2]
+    local, usual = load(root / "deploy/local-registry.yaml"), load(root / "config.yaml")
+    assert local.cache.path.resolve() not in {usual.cache.path.resolve(), Config().cache.path.resolve()}
 
 
 def test_config_yaml_in_the_working_folder_is_the_default(command: Command, tmp_path: Path) -> None:

@@ -17,7 +17,13 @@ from structlog.testing import capture_logs
 from mirror.app import Mirror
 from mirror.config import Config
 from mirror.errors import ConfigError
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository, Tag
+from mirror.proxy.freshness import TagRecord
+from mirror.proxy.routing import DOCKER_HUB, Route
+from mirror.store.cache import _SAVE_SECONDS, _UPKEEP_SECONDS
 from mirror.store.files import Folder
+from mirror.store.rows import Rows
 from tests.fakes import content
 from tests.fakes.content import FakeBlob, FakeImage, FakeIndex
 from tests.fakes.faults import hold, stop_at
@@ -130,6 +136,122 @@ async def test_index_json_at_shutdown(
         "mirror.grants/docker.io/library/alpine": digests_of(index),
         "mirror.grants/docker.io/team/app": {index.images[0].digest},
     }
+
+
+def tags_listed(folder: CacheFolder) -> set[str]:
+    """The names in index.json, without registry and repository; none if there is no such file yet."""
+    if not (folder.path / "index.json").exists():
+        return set()
+    names = (one.get("annotations", {}).get(REF_NAME, "") for one in folder.index()["manifests"])
+    return {name.rpartition(":")[2] for name in names} - {""}
+
+
+async def test_index_json_is_there_soon_after_the_start_and_after_a_change(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (_UPKEEP_SECONDS, _SAVE_SECONDS) == (5, 60)
+    for tag in ("1", "2", "3"):
+        registry.add_image(REPOSITORY, tag, content.image(seed=tag))
+    async with start_mirror() as mirror:
+        await until((cache_folder.path / "index.json").exists, "it is written at the start")
+        await mirror.get(manifest_path("1"))
+    monkeypatch.setattr("mirror.store.cache._UPKEEP_SECONDS", 0.5)
+    (cache_folder.path / "index.json").unlink()
+    async with start_mirror() as mirror:
+        # What was known before is in it without anybody's asking.
+        await until(lambda: tags_listed(cache_folder) == {"1"}, "it is written at the start")
+        await mirror.get(manifest_path("2"))
+        await until(lambda: tags_listed(cache_folder) == {"1", "2"}, "the first change is written at once")
+        await mirror.get(manifest_path("3"))
+        await asyncio.sleep(0.7)
+        assert tags_listed(cache_folder) == {"1", "2"}
+        monkeypatch.setattr("mirror.store.cache._SAVE_SECONDS", 0.1)
+        await until(lambda: tags_listed(cache_folder) == {"1", "2", "3"}, "the next change is written in its turn")
+        written = (cache_folder.path / "index.json").stat().st_ino
+        await asyncio.sleep(0.7)
+        assert (cache_folder.path / "index.json").stat().st_ino == written
+
+
+async def test_what_is_known_of_content_that_is_gone_is_forgotten(
+    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    blobs = [content.blob(MIB, number) for number in range(4)]
+    for blob in blobs:
+        registry.put_blob(REPOSITORY, blob)
+    async with start_mirror(cache={"max_size": "2MiB"}) as mirror:
+        for blob in blobs:
+            await mirror.get(blob_path(blob.digest))
+            await until_metric(mirror, "mirror_fills_in_flight", 0)
+        # A grant for a blob that never was on disk.
+        await mirror.get(blob_path(blobs[0].digest), "HEAD")
+        kept = {blob.digest for blob in blobs[2:]}
+        await until(lambda: cache_folder.digests() == kept, "the limit holds")
+    assert set(cache_folder.index()["annotations"][f"mirror.grants/docker.io/{REPOSITORY}"].split()) == kept
+
+    journal.clear()
+    async with start_mirror() as mirror:
+        for blob in blobs:
+            assert (await mirror.get(blob_path(blob.digest)))[1] == blob.data
+    # What was kept is granted as before, what is gone is fetched anew.
+    assert journal.paths() == [f"GET {blob_path(blob.digest)}" for blob in blobs[:2]]
+
+
+def _tag_of(image: FakeImage) -> tuple[Route, Tag, TagRecord]:
+    route = Route(DOCKER_HUB, Repository(REPOSITORY))
+    return route, Tag("1"), TagRecord(Digest.parse(image.digest), 1.0)
+
+
+async def test_what_is_learned_while_old_knowledge_is_sorted_out_is_kept(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = content.image(layers=1, seed="old"), content.image(layers=1, seed="new")
+    registry.add_image(REPOSITORY, "1", old)
+    registry.add_image(REPOSITORY, "kept", content.image(layers=1, seed="kept"))
+    async with start_mirror() as mirror:
+        assert (await mirror.get(manifest_path("1")))[1] == old.manifest.data
+        await mirror.get(manifest_path("kept"))
+    cache_folder.file(old.digest).unlink()
+    registry.move_tag(REPOSITORY, "1", new)
+    read, looked, go_on = Rows.items, asyncio.Event(), asyncio.Event()
+
+    async def read_slowly(rows: Rows) -> dict[str, str]:
+        found = await read(rows)
+        if any(key.startswith("tag ") for key in found):
+            looked.set()
+            await go_on.wait()
+        return found
+
+    async with start_mirror() as mirror:
+        cache = mirror.mirror._cache
+        await until(lambda: tags_listed(cache_folder) == {"kept"}, "the tag of what is gone is forgotten")
+        await cache.records.put_tag(*_tag_of(old))
+        monkeypatch.setattr(Rows, "items", read_slowly)
+        saving = asyncio.create_task(cache._tend(save=True))
+        await looked.wait()
+        assert (await mirror.get(manifest_path("1")))[1] == new.manifest.data
+        go_on.set()
+        await saving
+        await registry.stop()
+        response, body = await mirror.get(manifest_path("1"))
+        assert (response.status, body) == (200, new.manifest.data)
+
+
+async def test_a_fill_keeps_its_grant_while_old_knowledge_is_sorted_out(
+    registry: FakeRegistry, start_mirror: StartMirror
+) -> None:
+    blob = content.blob(3 * MIB)
+    registry.put_blob(REPOSITORY, blob)
+    gate = Gate()
+    registry.fault(blob_path(blob.digest), stop_at(MIB, gate), method="GET")
+    async with start_mirror() as mirror:
+        reader = asyncio.create_task(mirror.get(blob_path(blob.digest)))
+        await gate.reached()
+        await mirror.mirror._cache._tend(save=True)
+        gate.open()
+        assert (await reader)[1] == blob.data
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+        await registry.stop()
+        assert (await mirror.get(blob_path(blob.digest)))[1] == blob.data
 
 
 async def test_an_empty_cache_is_a_layout_too(start_mirror: StartMirror, cache_folder: CacheFolder) -> None:
@@ -378,7 +500,10 @@ async def test_foreign_files_are_neither_served_nor_harmed(
     partials = cache_folder.path / "partial"
     (partials / "foreign").symlink_to(secret)
     (partials / linked.digest.replace(":", "-")).symlink_to(secret)
-    (partials / "stale").write_bytes(b"left behind")
+    (partials / "of somebody else").write_bytes(b"foreign")
+    left_behind = [f"sha256-{'ab' * 32}", f"sha256-{'ab' * 32}.7", f"sha512-{'ab' * 64}"]
+    for name in left_behind:
+        (partials / name).write_bytes(b"left behind")
 
     async with start_mirror() as mirror:
         await pull(mirror, index)
@@ -392,7 +517,8 @@ async def test_foreign_files_are_neither_served_nor_harmed(
     assert secret.read_bytes() == b"not for clients" * 100
     assert not cache_folder.file(linked.digest).is_symlink()
     assert {path.name for path in folder.iterdir()} >= {*foreign, "loop"}
-    assert not (partials / "stale").exists()
+    assert {"foreign", "of somebody else"} <= set(cache_folder.partials())
+    assert not {*left_behind} & set(cache_folder.partials())
 
 
 async def test_a_folder_of_the_cache_that_is_a_link_is_refused(
@@ -467,6 +593,39 @@ async def test_a_blob_that_was_removed_by_hand_is_fetched_again(
         await pull(mirror, index)
     assert journal.paths() == [f"GET {blob_path(blob.digest)}"]
     assert cache_folder.digests() == digests_of(index)
+
+
+@pytest.mark.parametrize("how", ["truncated", "emptied", "longer"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_a_blob_that_was_damaged_between_two_runs_is_fetched_again(
+    registry: FakeRegistry,
+    journal: Journal,
+    start_mirror: StartMirror,
+    cache_folder: CacheFolder,
+    how: str,
+    method: str,
+) -> None:
+    blob = content.blob(3 * MIB)
+    registry.put_blob(REPOSITORY, blob)
+    async with start_mirror() as mirror:
+        assert (await mirror.get(blob_path(blob.digest)))[1] == blob.data
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+    file = cache_folder.file(blob.digest)
+    file.chmod(0o644)
+    os.truncate(file, {"truncated": MIB, "emptied": 0, "longer": 4 * MIB}[how])
+    journal.clear()
+
+    async with start_mirror() as mirror:
+        assert await mirror.metric("mirror_cache_bytes") == 0
+        response, body = await mirror.get(blob_path(blob.digest), method)
+        assert (response.status, response.headers["Content-Length"]) == (200, str(blob.size))
+        assert response.headers["Cache-Status"].startswith("mirror; fwd=miss")
+        assert body == (blob.data if method == "GET" else b"")
+        assert (await mirror.get(blob_path(blob.digest)))[1] == blob.data
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+        assert await mirror.metric("mirror_cache_bytes") == blob.size
+    assert journal.count("GET", blob_path(blob.digest)) == 1
+    assert cache_folder.file(blob.digest).read_bytes() == blob.data
 
 
 async def test_a_blob_that_was_removed_by_hand_is_no_hit_for_a_head(

@@ -145,7 +145,6 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("listen: 5000", "listen"),
         ("listen: hunter2", "listen"),
         ("listen: {host: hunter2}", "listen"),
-        ("listen: null", "listen"),
         ("admin: {listen: 'localhost:99999'}", "admin.listen"),
         ("log: {level: loud}", "log.level"),
         ("log: {format: xml}", "log.format"),
@@ -155,10 +154,7 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("upstreams: {}", "default_upstream"),
         ("upstreams: {ghcr.io: {}}", "default_upstream"),
         ("upstreams: [docker.io]", "upstreams"),
-        ("upstreams: null", "default_upstream"),
         ("upstreams: {ghcr.io: null}", "default_upstream"),
-        ("drain_timeout: null", "drain_timeout"),
-        ("default_upstream: null", "default_upstream"),
         ("cache: {path: ''}", "cache.path"),
         ("cache: {path: .}", "cache.path"),
         ("cache: {path: /}", "cache.path"),
@@ -365,6 +361,11 @@ def test_a_user_name_that_basic_authentication_can_carry(
     credentials = {"username": username, "password_file": str(password_file)}
     text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
     assert refusal(load_text, text).key == "upstreams.docker.io.credentials.username"
+
+
+@pytest.mark.parametrize("field", ["listen", "drain_timeout", "cache", "default_upstream", "upstreams", "log"])
+def test_a_field_that_is_named_and_left_empty_has_its_default(load_text: Load, field: str) -> None:
+    assert load_text(f"{field}:") == Config()
 
 
 # The environment. ------------------------------------------------------------------------------------------
