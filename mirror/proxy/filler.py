@@ -131,6 +131,8 @@ class Filler:
             transfer.close()
             await self._keep(fill, partial, progress)
         except BaseException as error:
+            # First of all: whoever is cut may be back at once, and is to find a new fill.
+            self._land(fill)
             fill.fail(error if isinstance(error, MirrorError) else ShuttingDown("the fill was interrupted"))
             if not isinstance(error, MirrorError):
                 raise
