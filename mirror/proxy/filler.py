@@ -73,7 +73,6 @@ class Filler:
                 return
             transfer = await self._agree(fill)
             try:
-                await self._records.grant(fill.route, fill.digest)
                 await self._write(fill, transfer, await self._size(fill, transfer))
             finally:
                 transfer.close()
@@ -125,6 +124,8 @@ class Filler:
     async def _complete(self, fill: Fill, transfer: Transfer, partial: PartialFile, progress: Progress) -> None:
         self._observer.notify(FillStarted(fill.route.upstream, fill.digest))
         try:
+            # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.
+            await self._records.grant(fill.route, fill.digest)
             await self._copy(transfer, partial, progress)
             self._verify(fill, partial)
             progress.enter(FillState.VERIFIED)

@@ -181,10 +181,11 @@ class PullManifest:
 
     async def _taken(self, route: Route, manifest: Manifest) -> PulledManifest:
         """Keep what was fetched, if the disk takes it; the client is served all the same."""
-        await self._records.grant(route, manifest.digest)
+        stored = True
         try:
             await self._manifests.put(manifest)
         except StoreFailed as error:
             self._observer.notify(StoreTroubled("commit of a manifest", error))
-            return PulledManifest(manifest, CacheStatus(Outcome.MISS))
-        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored=True))
+            stored = False
+        await self._records.grant(route, manifest.digest)
+        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored))
