@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from mirror.errors import MirrorError, ShuttingDown
@@ -34,13 +33,6 @@ class Tasks:
         error = task.exception()
         if error is not None and not isinstance(error, MirrorError):
             self._observer.notify(TaskCrashed(task.get_name(), error))
-
-    async def drain(self, seconds: float) -> None:
-        """Let the tasks finish for so long, then cancel what is left."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.finished()
-        await self.cancel()
 
     async def finished(self) -> None:
         """Wait until no task is left, those that others start meanwhile included."""

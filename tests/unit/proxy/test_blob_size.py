@@ -24,6 +24,7 @@ from tests.unit.proxy.doubles import (
     SettableClock,
     Step,
 )
+from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
 
@@ -137,4 +138,4 @@ async def test_a_client_may_leave_at_any_await(turns: int) -> None:
     victim.cancel()
     assert await other == 5
     assert scale.records.grants == {(HUB, DIGEST)}
-    await scale.tasks.drain(0)
+    await drain(scale.tasks, 0)

@@ -32,6 +32,7 @@ from tests.unit.proxy.doubles import (
     SettableClock,
     read_to_end,
 )
+from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import Stuck, in_virtual_time, run, settle, steps
 
@@ -71,7 +72,7 @@ class Works:
 
     async def end(self) -> FillFinished:
         """Wait for the end of the only fill, check that nothing is left of it, and return its last event."""
-        await self.tasks.drain(60)
+        await drain(self.tasks, 60)
         [finished] = self.observer.of(FillFinished)
         assert len(self.observer.of(FillStarted)) == 1
         self.check_nothing_is_left()
@@ -264,7 +265,7 @@ async def test_upstreams_no_reaches_every_waiter(error: MirrorError) -> None:
     await settle()
     gate.set()
     assert await asyncio.gather(*reading, return_exceptions=True) == [error] * 5
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     works.check_nothing_is_left()
     assert not works.records.grants
     assert not works.observer.of(FillStarted)
@@ -338,7 +339,7 @@ async def test_a_blob_that_was_committed_meanwhile_is_not_fetched() -> None:
     works.store.committed[DIGEST] = DATA
     fill, _ = works.filler.join_or_start(HUB, DIGEST)
     assert await fill.open() is None
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     works.check_nothing_is_left()
     assert not works.upstream.asked
 
@@ -353,7 +354,7 @@ async def test_a_disk_that_takes_no_file_is_said_so() -> None:
     works.store.failing.add("begin")
     with pytest.raises(StoreFailed):
         await works.read()
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     works.check_nothing_is_left()
     assert transfer.closed
 
@@ -453,7 +454,7 @@ async def interrupt(turns: int) -> None:
     works = Works(transfer)
     reader = asyncio.create_task(works.read())
     await steps(turns)
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     [result] = await asyncio.gather(reader, return_exceptions=True)
     assert result == DATA or isinstance(result, BodyCut | ShuttingDown)
     assert works.store.committed.get(DIGEST, DATA) == DATA
@@ -476,7 +477,7 @@ def test_a_fill_that_shutdown_interrupts_at_any_await_leaves_nothing_behind() ->
 async def test_readers_of_a_fill_that_is_cancelled_before_it_began_do_not_wait_for_ever() -> None:
     works = Works()
     fill, _ = works.filler.join_or_start(HUB, DIGEST)
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     with pytest.raises(ShuttingDown):
         await asyncio.wait_for(fill.open(), 3600)
     works.check_nothing_is_left()
@@ -487,7 +488,7 @@ async def test_readers_of_an_interrupted_fill_are_told_why() -> None:
     works = Works(ScriptedTransfer([DATA[:HALF], Never()], len(DATA)))
     reading = [asyncio.create_task(works.read()) for _ in range(3)]
     await settle()
-    await works.tasks.drain(5)
+    await drain(works.tasks, 5)
     for result in await asyncio.gather(*reading, return_exceptions=True):
         assert isinstance(result, BodyCut)
     assert isinstance((await works.end()).error, ShuttingDown)
@@ -498,7 +499,7 @@ async def test_shutdown_during_the_wait_for_a_slow_reader_closes_the_file() -> N
     works = Works(ScriptedTransfer.whole(DATA))
     body = await works.open()
     await settle()
-    await works.tasks.drain(0)
+    await drain(works.tasks, 0)
     assert await read_to_end(body) == DATA
     body.close()
     assert works.store.open_files == 0

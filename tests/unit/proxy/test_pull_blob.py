@@ -36,6 +36,7 @@ from tests.unit.proxy.doubles import (
     SettableClock,
     read_to_end,
 )
+from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
 
@@ -77,7 +78,7 @@ class Mirror:
 
     async def end(self) -> None:
         """Wait for what is under way, and check that no file is left open."""
-        await self.tasks.drain(60)
+        await drain(self.tasks, 60)
         assert self.store.open_files == 0
 
 

@@ -8,6 +8,7 @@ from mirror.errors import ManifestUnknown, ShuttingDown
 from mirror.proxy.events import TaskCrashed
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
+from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
 
@@ -115,7 +116,7 @@ async def test_the_flight_goes_on_when_everybody_is_cancelled() -> None:
     work.gate.set()
     assert await late == ("result", True)
     assert work.begun == 1
-    await tasks.drain(1)
+    await drain(tasks, 1)
 
 
 @in_virtual_time
@@ -160,6 +161,6 @@ async def test_a_flight_that_shutdown_cancels_is_an_error_and_not_a_cancellation
     single, tasks, _ = flights()
     callers = [asyncio.create_task(single.run("key", Work())) for _ in range(3)]
     await settle()
-    await tasks.drain(30)
+    await drain(tasks, 30)
     for result in await asyncio.gather(*callers, return_exceptions=True):
         assert isinstance(result, ShuttingDown)

@@ -7,6 +7,7 @@ import pytest
 from mirror.errors import BlobUnknown, ShuttingDown, StoreFailed
 from mirror.proxy.events import TaskCrashed
 from mirror.proxy.tasks import Tasks, outcome_of
+from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle
 
@@ -113,7 +114,7 @@ async def test_an_error_after_the_last_waiter_left_is_not_lost_and_not_loud() ->
 
 @in_virtual_time
 async def test_draining_nothing_takes_no_time() -> None:
-    await Tasks(Recorder()).drain(30)
+    await drain(Tasks(Recorder()), 30)
     assert asyncio.get_running_loop().time() == 0
 
 
@@ -121,7 +122,7 @@ async def test_draining_nothing_takes_no_time() -> None:
 async def test_draining_lets_tasks_finish() -> None:
     tasks = Tasks(Recorder())
     short, longer = tasks.spawn(asyncio.sleep(1, "short"), "a"), tasks.spawn(asyncio.sleep(20, "longer"), "b")
-    await tasks.drain(30)
+    await drain(tasks, 30)
     assert (short.result(), longer.result()) == ("short", "longer")
     assert asyncio.get_running_loop().time() == pytest.approx(20)
 
@@ -131,7 +132,7 @@ async def test_draining_cancels_what_does_not_finish_and_sees_it_off() -> None:
     tasks = Tasks(Recorder())
     work = Stubborn()
     task = tasks.spawn(work(), "work")
-    await tasks.drain(30)
+    await drain(tasks, 30)
     assert task.cancelled()
     assert work.ended
     assert asyncio.get_running_loop().time() == pytest.approx(33)
@@ -147,7 +148,7 @@ async def test_draining_waits_for_what_a_task_started_last() -> None:
         started.append(tasks.spawn(asyncio.sleep(5, "second"), "second"))
 
     tasks.spawn(work(), "first")
-    await tasks.drain(30)
+    await drain(tasks, 30)
     assert not started[0].cancelled()
     assert asyncio.get_running_loop().time() == pytest.approx(10)
 
@@ -223,5 +224,5 @@ async def test_draining_reports_a_crash() -> None:
             raise ZeroDivisionError
 
     tasks.spawn(work(), "work")
-    await tasks.drain(1)
+    await drain(tasks, 1)
     assert len(observer.of(TaskCrashed)) == 1
