@@ -16,6 +16,7 @@ from mirror.admin.health import Readiness
 from mirror.config import Config, UpstreamConfig
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
+from mirror.proxy.download import Means
 from mirror.proxy.events import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
@@ -29,8 +30,10 @@ from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
+from mirror.server.open_files import accept_failures_told, raise_limit
 from mirror.store.cache import Cache
 from mirror.store.memory import BoundedMemory
+from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics import Metrics
 from mirror.telemetry.observers import Observers
@@ -54,7 +57,8 @@ class Mirror:
         self.metrics = Metrics(config.upstreams, __version__, config.cache.max_size)
         self._observer = Observers(self.metrics, self.logs)
         self._tasks = Tasks(self._observer)
-        self._cache = Cache(config.cache.path, config.cache.max_size, self._observer)
+        limits = Limits(config.cache.max_size, config.cache.min_free)
+        self._cache = Cache(config.cache.path, limits, self._observer)
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}")
@@ -113,7 +117,7 @@ class Mirror:
         upstreams = self._upstreams()
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
-        filler = Filler(upstreams, cache.blobs, cache.records, failures, self._tasks, self._observer)
+        filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
@@ -123,7 +127,7 @@ class Mirror:
             BlobHandler(PullBlob(upstreams, cache.blobs, access, filler, sizes)),
         )
         handler = public_handler(api.handle, self._observer)
-        runner = bare_runner(self._requests.counted(handler))
+        runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", config.listen.host, config.listen.port, runner)
 
     def _admin_listener(self) -> Listener:
@@ -159,6 +163,7 @@ def _client(
 async def serve(config: Config) -> None:
     """Run the mirror until SIGTERM or SIGINT; raises ConfigError if it cannot start."""
     set_up(config.log.level, config.log.format)
+    raise_limit()
     mirror = Mirror(config)
     stop = asyncio.Event()
 
@@ -168,6 +173,7 @@ async def serve(config: Config) -> None:
         stop.set()
 
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(accept_failures_told(mirror.logs))
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, asked_to_stop)
     async with mirror.running():

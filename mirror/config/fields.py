@@ -65,6 +65,7 @@ class CacheConfig(_Section):
     path: Path = Path("./cache")
 
     max_size: Size = Field(default="50GiB")  # type: ignore[assignment]  # validated like what a user writes
+    min_free: Size = Field(default="1GiB")  # type: ignore[assignment]
 
     @field_validator("path", mode="before")
     @classmethod

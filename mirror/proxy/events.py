@@ -34,6 +34,29 @@ class RequestFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsCounted:
+    """A client's connection came or went: so many are `open` now, of at most `limit`."""
+
+    open: int
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRefused:
+    """A client's connection was closed before a request came of it; reason is `full`, `slow_head` or `malformed`."""
+
+    reason: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFailed:
+    """The system gave no file handle for a connection that is waiting; it is tried again."""
+
+    error: OSError
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamAnswered:
     """An upstream answered a request with `status`, or with None: not at all. `seconds` to its headers."""
 
@@ -73,6 +96,16 @@ class FillStarted:
 
     upstream: str
     digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class FillResumed:
+    """A fill goes back to its upstream after `size` bytes, because of `error`."""
+
+    upstream: str
+    digest: Digest
+    size: int
+    error: Exception
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +163,15 @@ class TaskCrashed:
 
 Event = (
     RequestFinished
+    | ConnectionsCounted
+    | ConnectionRefused
+    | AcceptFailed
     | UpstreamAnswered
     | UpstreamReceived
     | TokenRequested
     | CredentialsWithheld
     | FillStarted
+    | FillResumed
     | FillFinished
     | DigestMismatched
     | Evicted

@@ -1,17 +1,18 @@
 """A fill as its readers see it: how far it has come, and a body that follows the growing file.
 
 Every client is only a reader of that file, the one that caused the fill included, so a client can neither slow
-a fill nor end it.
+a fill nor end it. What the disk does not take passes through memory; there the slowest reader sets the pace.
 """
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from typing import Protocol
 
-from mirror.errors import BodyCut, MirrorError
+from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.interfaces import Body, OpenFile, PartialFile
+from mirror.proxy.interfaces import Body, OpenFile, Passage
 from mirror.proxy.progress import FillState, Progress
 from mirror.proxy.routing import Route
 
@@ -20,6 +21,19 @@ SMALL = 1024 * 1024
 
 SMALL_PATIENCE = 5.0
 """Seconds a client waits for a small blob to be verified before it is streamed like a large one."""
+
+WINDOW = 4 * 1024 * 1024
+"""Bytes that a passage keeps in memory for readers that are behind."""
+
+LAGGING_SECONDS = 5.0
+"""How long the readers of a passage wait for one that is behind before it is cut."""
+
+
+class Source(Protocol):
+    """What a fill is read from, whoever writes it."""
+
+    def reader(self) -> OpenFile:
+        """Return the file open for reading."""
 
 
 class Fill:
@@ -30,18 +44,36 @@ class Fill:
         self.digest = digest
         self.error: MirrorError | None = None
         self.progress: Progress | None = None
-        self._partial: PartialFile | None = None
+        self.passage: Passage | None = None
+        self._source: Source | None = None
         self._agreed = asyncio.Event()
-        self._readers = 0
-        self._unread = asyncio.Event()
-        self._unread.set()
+        self._readers: set[FillReader] = set()
+        self._interested = 0
+        self._uninteresting = asyncio.Event()
+        self._uninteresting.set()
+        self._moved = asyncio.Event()
+        self.is_repeated = False
+        """True once it began anew."""
+        self.is_published = False
+        """True once a reader may have had bytes: from then on they must not change."""
 
     # For readers. ----------------------------------------------------------------------------------------
+
+    @property
+    def is_joinable(self) -> bool:
+        """Tell whether a new reader would still find the first byte."""
+        return self.passage is None or self.passage.floor <= self.passage.start
+
+    @property
+    def is_kept(self) -> bool:
+        """Tell whether the bytes are on their way to the disk."""
+        return self.passage is None
 
     async def open(self) -> Body | None:
         """Return a body that follows this fill, as soon as upstream has agreed to it.
 
-        None if the blob turned out to be in the store already. Raises what upstream said instead, or StoreFailed.
+        None if there is nothing to read here: the blob is in the store already, or its first bytes have passed.
+        Raises what upstream said instead, or StoreFailed.
         """
         self.acquire()
         try:
@@ -54,15 +86,24 @@ class Fill:
         return body
 
     async def _open(self) -> FillReader | None:
-        size = await self.size()
-        if self.progress is None or self._partial is None:
-            return None
-        if size is not None and size <= SMALL:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self.progress.settled(), SMALL_PATIENCE)
-        if self.error is not None:
-            raise self.error
-        return FillReader(self, self.progress, self._partial.reader())
+        while True:
+            size = await self.size()
+            progress = self.progress
+            if progress is None:
+                return None
+            if size is not None and size <= SMALL:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(progress.settled(), SMALL_PATIENCE)
+            if self.error is not None:
+                raise self.error
+            if not self.is_joinable:
+                return None
+            if self.progress is progress:
+                break
+        reader = FillReader(self, progress, self._source.reader() if self._source else None)
+        self._readers.add(reader)
+        self.is_published = True
+        return reader
 
     async def size(self) -> int | None:
         """Return the length of the blob once upstream has agreed to the fill, None if it is not known.
@@ -76,21 +117,36 @@ class Fill:
 
     def acquire(self) -> None:
         """A reader comes: the file stays open until it leaves."""
-        self._readers += 1
-        self._unread.clear()
+        self._interested += 1
+        self._uninteresting.clear()
 
     def release(self) -> None:
         """A reader leaves."""
-        self._readers -= 1
-        if self._readers == 0:
-            self._unread.set()
+        self._interested -= 1
+        if self._interested == 0:
+            self._uninteresting.set()
+        self.moved()
+
+    def leave(self, reader: FillReader) -> None:
+        """A reader that was opened leaves."""
+        self._readers.discard(reader)
+        self.release()
+
+    def moved(self) -> None:
+        """A reader went on, or is gone."""
+        self._moved.set()
 
     # For the writer. -------------------------------------------------------------------------------------
 
-    def begin(self, partial: PartialFile, total: int | None) -> Progress:
-        """Upstream agreed: readers may follow `partial`, which will have `total` bytes."""
-        self._partial = partial
-        self.progress = Progress(total)
+    def begin(self, source: Source | None, total: int | None, prefix: int = 0) -> Progress:
+        """Upstream agreed: readers may follow `source`, which has `prefix` of `total` bytes; None for a passage.
+
+        Whoever takes over a fill that has begun goes on with it.
+        """
+        self._source = source
+        if self.progress is None:
+            self.progress = Progress(total)
+        self.progress.reach(prefix)
         self._agreed.set()
         return self.progress
 
@@ -107,19 +163,66 @@ class Fill:
             self.progress.enter(FillState.FAILED)
         self._agreed.set()
 
+    def withdraw(self) -> bool:
+        """Take back what nobody has read yet, so that it can begin anew, once; False if it is too late for that."""
+        if self.is_published or self.is_repeated:
+            return False
+        self.is_repeated = True
+        self._agreed.clear()
+        if self.progress is not None:
+            self.progress.enter(FillState.FAILED)
+        self.progress, self._source, self.passage = None, None, None
+        return True
+
     async def unread(self) -> None:
         """Wait until nobody reads."""
-        await self._unread.wait()
+        await self._uninteresting.wait()
+
+    # For the writer of a passage. ------------------------------------------------------------------------
+
+    async def make_way(self) -> None:
+        """Wait until the readers of the passage are near its end, and let go of what all of them have.
+
+        One that keeps the others waiting is cut. Raises StoreFailed once nobody is left.
+        """
+        assert self.passage is not None  # noqa: S101  # its writer calls
+        while self._slowest() < self.passage.size - WINDOW:
+            self._moved.clear()
+            try:
+                await asyncio.wait_for(self._moved.wait(), LAGGING_SECONDS)
+            except TimeoutError:
+                self._cut_laggards()
+        if self._interested == 0:
+            raise StoreFailed("it cannot be kept, and nobody reads it any more")
+        self.passage.forget(self._slowest())
+
+    def _slowest(self) -> int:
+        assert self.passage is not None  # noqa: S101
+        if self._interested > len(self._readers):
+            return self.passage.floor
+        return min((reader.offset for reader in self._readers), default=self.passage.size)
+
+    def _cut_laggards(self) -> None:
+        assert self.passage is not None  # noqa: S101
+        half_way = self.passage.size - WINDOW // 2
+        if any(reader.offset >= half_way for reader in self._readers):
+            for reader in list(self._readers):
+                if reader.offset < half_way:
+                    reader.drop()
 
 
 class FillReader:
     """A body that grows as its fill does (see interfaces.Body)."""
 
-    def __init__(self, fill: Fill, progress: Progress, file: OpenFile) -> None:
+    def __init__(self, fill: Fill, progress: Progress, file: OpenFile | None) -> None:
         self._fill = fill
         self._progress = progress
+        self._on_disk = file
         self._file = file
+        self._is_cut = False
         self._closed = False
+        self.offset = 0
+        """What is before it has been read."""
 
     @property
     def size(self) -> int | None:
@@ -128,22 +231,50 @@ class FillReader:
 
     async def sendable(self, offset: int) -> int:
         """Wait for bytes behind `offset`; raises BodyCut when the fill fails."""
+        self.offset = offset
+        self._fill.moved()
         try:
-            return await self._progress.beyond(offset)
+            end = await self._progress.beyond(offset)
         except BodyCut:
             raise BodyCut(str(self._fill.error)) from self._fill.error
+        return self._locate(offset, end)
+
+    def _locate(self, offset: int, end: int) -> int:
+        """Turn to the file that has the bytes at `offset`, and return where its share of them ends."""
+        if self._is_cut:
+            raise BodyCut("the client was too slow for a blob that cannot be kept")
+        passage = self._fill.passage
+        if passage is None or end <= offset:
+            return end
+        if offset < passage.start:
+            self._file = self._on_disk
+            return min(end, passage.start)
+        self._file, share = passage.at(offset)
+        return min(end, share)
 
     def fileno(self) -> int:
-        """Return the descriptor of the file."""
-        return self._file.fileno()
+        """Return the descriptor of the file that has the bytes last promised, -1 for a reader that was cut."""
+        return -1 if self._file is None else self._file.fileno()
 
     async def load(self, start: int, stop: int) -> None:
         """Read the range ahead."""
-        await self._file.load(start, stop)
+        if self._file is not None:
+            await self._file.load(start, stop)
+
+    async def doubt(self) -> None:
+        """Nothing to do: what is not committed is served to nobody else."""
+
+    def drop(self) -> None:
+        """Cut this reader, wherever it is in its body: the others go on without it."""
+        self._is_cut = True
+        self._file = None
+        self._fill.leave(self)
 
     def close(self) -> None:
         """Let go of the file and of the fill."""
         if not self._closed:
             self._closed = True
-            self._file.close()
-            self._fill.release()
+            if self._on_disk is not None:
+                self._on_disk.close()
+            if not self._is_cut:
+                self._fill.leave(self)

@@ -3,24 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
 
 Clock = Callable[[], float]
 """Wall-clock time in seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is still to be fetched of a blob: everything from byte `start` on.
+
+    `validator` is the strong entity tag that upstream gave the object before, None where it is not known; `attempt`
+    counts the tries, so that each begins with another endpoint.
+    """
+
+    start: int = 0
+    validator: str | None = None
+    attempt: int = 0
+
+
+WHOLE = Rest()
+"""All of a blob, asked for the first time."""
+
+
 class Transfer(Protocol):
-    """The body of a blob on its way from upstream; `size` in bytes, None where upstream did not say."""
+    """The body of a blob on its way from upstream."""
+
+    @property
+    def start(self) -> int:
+        """Where in the blob these bytes begin: as asked, or 0 where upstream sends the object anew."""
 
     @property
     def size(self) -> int | None:
-        """The length upstream declared."""
+        """The length of the whole blob in bytes, None where upstream did not say."""
+
+    @property
+    def validator(self) -> str | None:
+        """The strong entity tag of the object, None without one."""
 
     async def read(self) -> bytes:
         """Return the next bytes, empty at the end; raises UpstreamUnavailable when the transfer is cut."""
@@ -44,8 +71,8 @@ class Upstream(Protocol):
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
         """Return the size of the blob in bytes; None if upstream has it but does not tell."""
 
-    async def get_blob(self, repository: Repository, digest: Digest) -> Transfer:
-        """Begin to fetch the blob; the bytes of the transfer are not verified."""
+    async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> Transfer:
+        """Begin to fetch the blob, or what is left of it; the bytes of the transfer are not verified."""
 
 
 class OpenFile(Protocol):
@@ -75,18 +102,41 @@ class Body(OpenFile, Protocol):
         will not come.
         """
 
+    async def doubt(self) -> None:
+        """The file did not give the bytes it should have: it is not served again."""
 
-class PartialFile(Protocol):
-    """A file being written: appended to by one fill, read by anybody. Raises StoreFailed throughout."""
+
+class Sink(Protocol):
+    """Where a fill puts its bytes, in order, hashed as they come. Raises StoreFailed throughout."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are, those of an earlier attempt included."""
 
     async def append(self, data: bytes) -> None:
-        """Write `data` at the end and hash it."""
+        """Put `data` at the end."""
 
     def verified(self) -> bool:
         """Tell whether the bytes so far have the digest."""
 
+    async def close(self) -> None:
+        """Let go; harmless when repeated."""
+
+
+class PartialFile(Sink, Protocol):
+    """A file being written: appended to by one fill on this machine, read by anybody."""
+
+    async def expect(self, total: int | None) -> bool:
+        """Reserve the room for a blob of `total` bytes, None while nobody knows; False if it cannot be kept."""
+
+    async def holds(self, offset: int, data: bytes) -> bool:
+        """Tell whether the file has `data` at `offset`."""
+
     async def commit(self) -> None:
         """Make the file durable and give it its name among the blobs; it must be verified."""
+
+    async def keep(self) -> None:
+        """Leave the file for whoever goes on with it later."""
 
     async def discard(self) -> None:
         """Take the file's name away; readers keep it open."""
@@ -94,8 +144,56 @@ class PartialFile(Protocol):
     def reader(self) -> OpenFile:
         """Return the file open for reading, independent of this writer."""
 
+    def continues(self, followed: FollowedFile) -> bool:
+        """Tell whether this is the very file that was followed before its writer died."""
+
+    def spill(self) -> Passage:
+        """Return a passage for what the disk does not take any more, behind the bytes it has."""
+
+
+class Passage(Sink, Protocol):
+    """Bytes that pass through memory because they cannot be kept: a window that moves on with its readers."""
+
+    @property
+    def start(self) -> int:
+        """Where in the blob the passage begins; what is before is on disk."""
+
+    @property
+    def floor(self) -> int:
+        """The first byte that is still there."""
+
+    def at(self, offset: int) -> tuple[OpenFile, int]:
+        """Return the file that has the bytes at `offset`, and where its share of them ends. It is not to be closed."""
+
+    def forget(self, before: int) -> None:
+        """Let go of bytes that nobody needs any more."""
+
+
+class FollowedFile(Protocol):
+    """A partial file that another process writes. Raises StoreFailed throughout."""
+
+    async def look(self) -> Sighting:
+        """Return how far its writer has come."""
+
+    def reader(self) -> OpenFile:
+        """Return the file open for reading."""
+
     async def close(self) -> None:
-        """Let go of the file; harmless when repeated."""
+        """Let go; harmless when repeated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """How far another process's fill has come: `prefix` bytes of `total`, None while nobody knows how many.
+
+    `is_agreed` is False while upstream has not agreed to it, `is_written` once its writer has left it.
+    """
+
+    prefix: int
+    total: int | None
+    state: FillState
+    is_agreed: bool
+    is_written: bool
 
 
 class BlobStore(Protocol):
@@ -104,8 +202,17 @@ class BlobStore(Protocol):
     async def open(self, digest: Digest) -> Body | None:
         """Return the committed blob, or None; a blob that is open is not evicted."""
 
-    async def begin(self, digest: Digest) -> PartialFile:
-        """Return a new partial file; raises StoreFailed."""
+    async def claim(self, digest: Digest) -> PartialFile | None:
+        """Return the partial file of this digest to write, with what an earlier writer left; None if it has a writer.
+
+        Raises StoreFailed where the disk takes no files.
+        """
+
+    async def follow(self, digest: Digest) -> FollowedFile | None:
+        """Return the partial file that another writes, None if there is none any more; raises StoreFailed."""
+
+    def passage(self, digest: Digest) -> Passage:
+        """Return a passage for a whole blob that cannot be kept; raises StoreFailed if there are too many."""
 
     def admits(self, size: int) -> bool:
         """Tell whether a blob of this many bytes can be kept at all."""
@@ -125,7 +232,10 @@ class Records(Protocol):
     """What upstreams said: tags, and grants. Losing them costs requests, never correctness."""
 
     async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
-        """Return what the tag last pointed to."""
+        """Return what the tag pointed to when this process last looked; that may be a while ago."""
+
+    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+        """Return what the tag points to according to any process."""
 
     async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
         """Note what the tag points to."""

@@ -38,6 +38,11 @@ class Progress:
         self.prefix += size
         self._publish()
 
+    def reach(self, prefix: int) -> None:
+        """So many bytes from the beginning are on disk; it never goes back."""
+        if prefix > self.prefix:
+            self.advance(prefix - self.prefix)
+
     def enter(self, state: FillState) -> None:
         """Move on to `state`; from VERIFIED on, the length is known."""
         self.state = state

@@ -102,7 +102,7 @@ class PullBlob:
         if body is None:
             return None
         outcome = Outcome.COLLAPSED if joined else Outcome.MISS
-        return PulledBlob(body, CacheStatus(outcome, stored=body.size is not None and self._store.admits(body.size)))
+        return PulledBlob(body, CacheStatus(outcome, stored=fill.is_kept))
 
     async def _confirm(self, route: Route, digest: Digest) -> bool:
         upstream = self._upstreams[route.upstream]

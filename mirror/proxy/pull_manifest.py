@@ -96,7 +96,7 @@ class PullManifest:
         return None if manifest is None else PulledManifest(manifest, CacheStatus(Outcome.HIT), record.age(now))
 
     async def _revalidate(self, route: Route, tag: Tag) -> PulledManifest:
-        record = await self._records.tag(route, tag)
+        record = await self._records.latest_tag(route, tag)
         if record is not None and (fresh := await self._fresh(record)):
             return fresh
         stale = await self._usable(record)

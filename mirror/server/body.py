@@ -8,14 +8,15 @@ before anything else could be written into the body.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
 
-from mirror.errors import BodyCut, MirrorError
+from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
 from mirror.proxy.interfaces import Body
@@ -43,7 +44,8 @@ async def send_span(exchange: Exchange, response: web.StreamResponse, body: Body
                 end = min(await body.sendable(offset), span.stop)
                 if end <= offset:
                     raise BodyCut("the body ended before its declared length")
-                await _send(target, body, offset, end, exchange.note)
+                async with _doubted(body):
+                    await _send(target, body, offset, end, exchange.note)
                 offset = end
 
 
@@ -55,7 +57,8 @@ async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body
         offset = 0
         while (end := await body.sendable(offset)) > offset:
             stop = min(end, offset + CHUNK)
-            await body.load(offset, stop)
+            async with _doubted(body):
+                await body.load(offset, stop)
             async with asyncio.timeout(STALL_SECONDS):
                 await response.write(os.pread(body.fileno(), stop - offset, offset))
             exchange.note.sent += stop - offset
@@ -79,6 +82,16 @@ def _whole_or_cut(exchange: Exchange, response: web.StreamResponse) -> Iterator[
             exchange.note.outcome = Outcome.ERROR
     except BaseException:
         _cut(exchange.request, response)
+        raise
+
+
+@asynccontextmanager
+async def _doubted(body: Body) -> AsyncIterator[None]:
+    """Make sure that a file which fails one reader is not given to the next."""
+    try:
+        yield
+    except StoreFailed:
+        await body.doubt()
         raise
 
 
@@ -133,8 +146,12 @@ async def _send(target: int, body: Body, start: int, stop: int, note: RequestFin
             except BlockingIOError:
                 await _writable(target)
                 continue
+            except OSError as error:
+                if error.errno == errno.EIO:
+                    raise StoreFailed("the disk gives an error instead of the bytes") from error
+                raise
             if sent == 0:
-                raise BodyCut("the file is shorter than it was")
+                raise StoreFailed("the file is shorter than it was")
             offset += sent
             note.sent += sent
         # A fast client would otherwise keep the loop to itself.

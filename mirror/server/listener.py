@@ -8,12 +8,16 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from mirror.errors import ConfigError
-from mirror.oci.error_codes import ErrorCode, error_body
+from mirror.proxy.events import Observer
+from mirror.server.admission import Admission
+from mirror.server.connection import Connection
+from mirror.server.open_files import connection_limit
 
 _KEEPALIVE_SECONDS = 75.0
 CUT_SECONDS = 0.1
@@ -27,41 +31,16 @@ _MAX_HEADER = 32 * 1024
 BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class _Connection(RequestHandler):
-    """A connection that answers what is not HTTP in the words of the distribution spec, and logs no traceback."""
-
-    __slots__ = ()
-
-    def close(self) -> None:
-        """Answer what is being asked and then close; at once if nothing is, which aiohttp leaves open and deaf."""
-        idle = self._waiter is not None
-        super().close()
-        if idle and self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Return the answer to a request that aiohttp could not parse, or that failed beyond our own handlers."""
-        if request.writer.output_size > 0:
-            raise ConnectionError("the answer has begun")
-        body = error_body(ErrorCode.UNSUPPORTED, "not a proper HTTP request")
-        headers = {"Content-Type": "application/json", "Cache-Status": "mirror"}
-        response = web.Response(status=status, body=body, headers=headers)
-        response.force_close()
-        return response
-
-
 class BareServer(web.Server):
-    """aiohttp's low-level server: one handler, no router."""
+    """aiohttp's low-level server: one handler, no router, connections of our own."""
+
+    def __init__(self, handler: BareHandler, admission: Admission, **options: Any) -> None:
+        super().__init__(handler, **options)
+        self._admission = admission
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
-        return _Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, self._admission, loop=self._loop, **self._kwargs)
 
 
 class Requests:
@@ -92,10 +71,15 @@ class Requests:
         await self._none.wait()
 
 
-def bare_runner(handler: BareHandler) -> web.ServerRunner:
-    """Return a runner that gives every request to `handler`, whose work ends when its client leaves."""
+def bare_runner(handler: BareHandler, observer: Observer) -> web.ServerRunner:
+    """Return a runner that gives every request to `handler`, whose work ends when its client leaves.
+
+    There are as many connections at once as the limit on open files allows; `observer` is told of all that goes wrong
+    before there is a request.
+    """
     server = BareServer(
         handler,
+        Admission(connection_limit(), observer),
         handler_cancellation=True,
         access_log=None,
         logger=logging.getLogger("mirror.server"),

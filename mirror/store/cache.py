@@ -1,4 +1,7 @@
-"""The cache folder as a whole: opened in order, kept in order while it runs, closed in order."""
+"""The cache folder as a whole: opened in order, kept in order while it runs, closed in order.
+
+Any number of processes may use it at once.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,12 @@ from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
 from mirror.store import layout
 from mirror.store.blobs import Blobs
-from mirror.store.eviction import Eviction
-from mirror.store.files import Folder
+from mirror.store.committed import Committed
+from mirror.store.folders import Folders
 from mirror.store.index import Index, IndexEntry
 from mirror.store.manifests import StoredManifests
 from mirror.store.records import StoredRecords
+from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
 
@@ -26,23 +30,27 @@ _SAVE_SECONDS = 60.0
 
 
 class Cache:
-    """Everything at rest: `blobs`, `manifests` and `records`, within `max_size` bytes.
+    """Everything at rest: `blobs`, `manifests` and `records`, within `limits`.
 
-    Any folder will do: an empty one, one whose index is gone, one left behind by a crash.
+    Any folder will do: an empty one, one whose index is gone, one left behind by a crash. Raises ConfigError if it
+    cannot be used at all.
     """
 
-    def __init__(self, path: Path, max_size: int, observer: Observer) -> None:
+    def __init__(self, path: Path, limits: Limits, observer: Observer) -> None:
         path = path.resolve()
         self._path = path
+        self._limits = limits
         self._observer = observer
         self._threads = FileThreads()
+        self._folders = Folders(path)
         self._index_rows = Rows(path / "index", observer)
         self._record_rows = Rows(path / "records", observer)
         self._index = Index(self._index_rows, time.time)
-        self.blobs = Blobs(path, self._index, self._threads, max_size, self._make_room)
+        self._committed = Committed(self._folders, self._index, self._threads)
+        self._room = Room(self._committed, self._index, self._folders, limits, self._threads.writing, observer)
+        self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
         self.records = StoredRecords(self._record_rows)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
-        self._eviction = Eviction(self.blobs, self._index, max_size, observer)
         self._probing = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -51,22 +59,24 @@ class Cache:
         try:
             if self._path.exists() and not self._path.is_dir():
                 raise ConfigError("cache.path", f"{self._path} is not a folder")
-            self._folder = await self._threads.reading.run(Folder, self._path)
-            if not await self._threads.reading.run(self._folder.lock):
-                raise ConfigError("cache.path", f"{self._path} is in use by another mirror")
-            await self._threads.writing.run(self._folder.replace, "oci-layout", layout.LAYOUT)
-            await self.blobs.start()
+            await self._threads.writing.run(self._open)
         except StoreFailed as error:
             raise ConfigError("cache.path", f"{self._path}: {error}") from error
         await self._index_rows.open()
         await self._record_rows.open()
         await self._restore()
-        await self._eviction.make_room()
+        await self._room.make_room()
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
+
+    def _open(self) -> None:
+        self._folders.start()
+        self._folders.root.replace("oci-layout", layout.LAYOUT)
+        self._room.enter()
+        self.blobs.sweep()
 
     async def readable(self) -> bool:
         """Tell whether blobs can be read."""
-        return await self._threads.reading.run(self.blobs.readable)
+        return await self._threads.reading.run(self._committed.readable)
 
     async def writable(self) -> bool:
         """Tell whether the disk takes new files."""
@@ -81,18 +91,19 @@ class Cache:
             await self._tend(save=True)
         await self._index_rows.close()
         await self._record_rows.close()
-        self.blobs.close()
-        self._folder.close()
+        with suppress(StoreFailed):
+            await self._threads.writing.run(self._room.leave)
+        self._folders.close()
         self._threads.close()
 
     async def _restore(self) -> None:
         rows = await self.records.rows()
         if not rows:
-            saved = await self._threads.reading.run(self._folder.read, "index.json")
+            saved = await self._threads.reading.run(self._folders.root.read, "index.json")
             rows = layout.parse(saved or b"")
             await self.records.restore(rows)
         manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
-        found = await self._threads.reading.run(lambda: list(self.blobs.files()))
+        found = await self._threads.reading.run(lambda: list(self._committed.files()))
         damaged = await self._index.load(
             (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
         )
@@ -102,10 +113,13 @@ class Cache:
                 await self.blobs.remove(digest)
 
     def _is_kept(self, digest: Digest) -> bool:
-        return digest in self._index or self.blobs.is_leased(digest)
+        return digest in self._index or self._committed.is_leased(digest)
 
-    async def _make_room(self) -> None:
-        await self._eviction.make_room()
+    async def _are_kept(self, digests: set[Digest]) -> set[Digest]:
+        """Return those that are on disk, or on their way there: another process may have put them."""
+        return await self._threads.reading.run(
+            lambda: {digest for digest in digests if self._committed.has(digest) or self.blobs.is_unfinished(digest)}
+        )
 
     async def _keep_up(self) -> None:
         await self._tend(save=True)
@@ -118,9 +132,10 @@ class Cache:
 
     async def _tend(self, *, save: bool) -> None:
         try:
-            await self._eviction.make_room()
+            await self._room.make_room()
             await self._index.flush()
             if save:
+                await self._threads.writing.run(self.blobs.sweep)
                 await self._save()
         except StoreFailed as error:
             self._observer.notify(StoreTroubled("upkeep", error))
@@ -129,10 +144,10 @@ class Cache:
 
     async def _save(self) -> None:
         self.records.changed = False
-        await self.records.prune(self._is_kept)
+        await self.records.prune(self._is_kept, self._are_kept)
         rows = await self.records.rows()
-        if not rows and await self._threads.reading.run(self._folder.read, "index.json") is not None:
+        if not rows and await self._threads.reading.run(self._folders.root.read, "index.json") is not None:
             # Nothing is known, or nothing could be read; either way the copy there is can only be better.
             return
         document = await self._threads.writing.run(layout.render, rows, self._index)
-        await self._threads.writing.run(self._folder.replace, "index.json", document)
+        await self._threads.writing.run(self._folders.root.replace, "index.json", document)

@@ -9,12 +9,17 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+_PIECE = 1024 * 1024
+_DRAFT = ".new"
+_UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,64 @@ class Folder:
         return fd, status.st_size
 
     def create(self, name: str) -> int:
-        """Return the descriptor of a new, empty file, in place of any that had its name."""
-        self.remove(name)
+        """Return the descriptor of a new, empty file; raises FileExistsError."""
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=self._fd)
+
+    def claim(self, name: str) -> int | None:
+        """Return the descriptor of the file of this name, made if it is missing, and locked; None if another has it.
+
+        Raises OSError for which `cannot_lock` holds where the file system has no locks.
+        """
+        while True:
+            fd = self.open_or_create(name)
+            try:
+                if not try_lock(fd):
+                    os.close(fd)
+                    return None
+                if self.has(name, fd):
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
+            # Renamed or removed between opening and locking: whoever wrote to it would write to something else.
+            os.close(fd)
+
+    def open_or_create(self, name: str) -> int:
+        """Return the descriptor of the regular file of this name, made if it is missing; anything else is removed."""
+        while True:
+            try:
+                fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | _FLAGS, 0o600, dir_fd=self._fd)
+            except OSError as error:
+                if error.errno not in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
+                    raise
+                self.remove(name)
+                continue
+            if stat.S_ISREG(os.fstat(fd).st_mode):
+                return fd
+            os.close(fd)
+            self.remove(name)
+
+    def exists(self, name: str) -> bool:
+        """Tell whether there is anything of this name."""
+        try:
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def has(self, name: str, fd: int) -> bool:
+        """Tell whether the file open as `fd` is the one of this name."""
+        try:
+            return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=self._fd, follow_symlinks=False))
+        except FileNotFoundError:
+            return False
 
     def move(self, name: str, fd: int, target: Folder, new_name: str) -> None:
         """Give the file that is open as `fd` its name in `target`, durably, replacing what had it.
 
         Raises FileNotFoundError if `name` is another file by now.
         """
-        if not os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=self._fd, follow_symlinks=False)):
+        if not self.has(name, fd):
             raise FileNotFoundError(errno.ENOENT, "the file lost its name to another", name)
         os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=target._fd)
         os.fsync(target._fd)
@@ -81,14 +134,23 @@ class Folder:
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a whole small file so that a reader, or a crash, sees the old one or the new one."""
-        draft = f".{name}.new"
+        draft = f".{name}.{secrets.token_hex(4)}{_DRAFT}"
         fd = self.create(draft)
         try:
             write_all(fd, data)
             os.fsync(fd)
             self.move(draft, fd, self, name)
+        except BaseException:
+            self.remove(draft)
+            raise
         finally:
             os.close(fd)
+
+    def sweep_drafts(self) -> None:
+        """Remove what a writer of small files left behind a minute ago or longer: it is dead."""
+        for entry in list(self.entries()):
+            if entry.name.endswith(_DRAFT) and entry.modified < time.time() - 60:
+                self.remove(entry.name)
 
     def read(self, name: str) -> bytes | None:
         """Return the whole content of a file, None if there is none."""
@@ -101,13 +163,10 @@ class Folder:
         finally:
             os.close(fd)
 
-    def lock(self) -> bool:
-        """Take the folder for this process until it is closed; False if another process has it."""
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+    def free_space(self) -> int:
+        """Return how many bytes the disk still takes from us."""
+        status = os.fstatvfs(self._fd)
+        return status.f_bavail * status.f_frsize
 
     def readable(self) -> bool:
         """Tell whether the folder can be read, by reading from it."""
@@ -119,21 +178,44 @@ class Folder:
         return True
 
     def writable(self) -> bool:
-        """Tell whether the disk takes new files, by writing one; once at a time."""
+        """Tell whether the disk takes new files, by writing one."""
         try:
-            fd = self.create(".probe")
+            probe = f".probe.{secrets.token_hex(4)}{_DRAFT}"
+            fd = self.create(probe)
             try:
                 write_all(fd, bytes(4096))
             finally:
                 os.close(fd)
-                self.remove(".probe")
+                self.remove(probe)
         except OSError:
             return False
         return True
 
     def close(self) -> None:
-        """Let go of the folder and its lock."""
+        """Let go of the folder."""
         os.close(self._fd)
+
+
+def try_lock(fd: int) -> bool:
+    """Take the file for this descriptor and its duplicates until `unlock`; False if another has it.
+
+    The kernel frees it when the process dies.
+    """
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def unlock(fd: int) -> None:
+    """Give the file back, whoever else has a duplicate of the descriptor."""
+    fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+def cannot_lock(error: OSError) -> bool:
+    """Tell whether the file system has no locks, as some network file systems."""
+    return error.errno in _UNLOCKABLE
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -141,6 +223,53 @@ def write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
+
+
+def write_at(fd: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(fd, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Return `size` bytes from `offset` on, fewer at the end of the file."""
+    return os.pread(fd, size, offset)
+
+
+def pieces(fd: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes of the file before `stop`, in pieces; they end early if the file does."""
+    offset = 0
+    while offset < stop and (piece := os.pread(fd, min(_PIECE, stop - offset), offset)):
+        yield piece
+        offset += len(piece)
+
+
+def shorten(fd: int, size: int) -> None:
+    """Cut the file behind its first `size` bytes."""
+    os.ftruncate(fd, size)
+
+
+def duplicate(fd: int) -> int:
+    """Return another descriptor of the open file; its lock is the same."""
+    return os.dup(fd)
+
+
+def close(fd: int) -> None:
+    """Close the descriptor."""
+    os.close(fd)
+
+
+def identity(fd: int) -> tuple[int, int, int]:
+    """Return device, inode and size of the open file; the inode is its own for as long as anybody has it open."""
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino, status.st_size
+
+
+def in_passing() -> int:
+    """Return the descriptor of a new file in memory, on no disk."""
+    return os.memfd_create("passage")
 
 
 def seal(fd: int) -> None:
@@ -164,5 +293,5 @@ def in_memory(fd: int, start: int, stop: int) -> bool:
 def read_ahead(fd: int, start: int, stop: int) -> None:
     """Bring the range into memory."""
     os.posix_fadvise(fd, start, stop - start, os.POSIX_FADV_WILLNEED)
-    for at in range(start, stop, 1024 * 1024):
-        os.pread(fd, min(1024 * 1024, stop - at), at)
+    for at in range(start, stop, _PIECE):
+        os.pread(fd, min(_PIECE, stop - at), at)

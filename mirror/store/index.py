@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mirror.oci.digest import Digest
@@ -37,6 +37,7 @@ class Index:
         self._blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._changed: set[Digest] = set()
+        self._news: set[Digest] = set()
         self.size = 0
         """Bytes of all files together."""
 
@@ -64,6 +65,36 @@ class Index:
         await self._rows.write({digest: _row(entry) for digest, entry in right.items() if known.get(digest) != entry})
         return damaged
 
+    def watch(self) -> None:
+        """Begin to note what this process adds and removes: `reconcile` knows it better than what was looked up."""
+        self._news.clear()
+
+    async def rows(self) -> dict[str, str]:
+        """Return the rows, in which all processes note what they used."""
+        return await self._rows.items()
+
+    def reconcile(self, found: Mapping[Digest, IndexEntry], rows: Mapping[str, str]) -> None:
+        """Take over what other processes did, from the files that were `found` since `watch` and from `rows`."""
+        for digest in [digest for digest in self._all() if digest not in found and digest not in self._news]:
+            self._drop(digest)
+        newer: dict[Digest, IndexEntry] = {}
+        for digest, entry in found.items():
+            known, noted = self.get(digest), _parse(rows.get(str(digest), ""))
+            if known is None and digest not in self._news:
+                newer[digest] = noted or entry
+            elif known is not None and noted is not None and noted.used_at > known.used_at:
+                newer[digest] = IndexEntry(known.size, noted.used_at, known.is_manifest or noted.is_manifest)
+        if newer:
+            self._merge(newer)
+
+    def _merge(self, newer: Mapping[Digest, IndexEntry]) -> None:
+        for digest, entry in newer.items():
+            self._drop(digest)
+            self._insert(digest, entry)
+        for entries in (self._blobs, self._manifests):
+            for digest, _ in sorted(entries.items(), key=lambda item: item[1].used_at):
+                entries.move_to_end(digest)
+
     def add(self, digest: Digest, size: int, *, is_manifest: bool) -> None:
         """A file was committed."""
         self._put(digest, IndexEntry(size, self._clock(), is_manifest))
@@ -75,10 +106,9 @@ class Index:
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
-        entry = self._blobs.pop(digest, None) or self._manifests.pop(digest, None)
-        if entry is not None:
-            self.size -= entry.size
+        if self._drop(digest):
             self._changed.add(digest)
+            self._news.add(digest)
 
     def get(self, digest: Digest) -> IndexEntry | None:
         """Return the entry of a file."""
@@ -101,11 +131,24 @@ class Index:
         await self._rows.write({str(digest): _row(self.get(digest)) for digest in changed})
 
     def _put(self, digest: Digest, entry: IndexEntry) -> None:
-        self.remove(digest)
+        self._drop(digest)
+        self._insert(digest, entry)
+        self._changed.add(digest)
+        self._news.add(digest)
+
+    def _insert(self, digest: Digest, entry: IndexEntry) -> None:
         entries = self._manifests if entry.is_manifest else self._blobs
         entries[digest] = entry
         self.size += entry.size
-        self._changed.add(digest)
+
+    def _drop(self, digest: Digest) -> bool:
+        entry = self._blobs.pop(digest, None) or self._manifests.pop(digest, None)
+        self.size -= entry.size if entry is not None else 0
+        return entry is not None
+
+    def _all(self) -> Iterator[Digest]:
+        yield from self._blobs
+        yield from self._manifests
 
 
 def _row(entry: IndexEntry | None) -> str | None:

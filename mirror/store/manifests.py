@@ -114,7 +114,7 @@ class StoredManifests:
         """Keep the manifest, unless the whole cache is smaller than it is."""
         if not self._blobs.admits(len(manifest.data)):
             return
-        partial = await self._blobs.begin(manifest.digest, is_manifest=True)
+        partial = await self._blobs.begin(manifest.digest)
         try:
             await partial.append(manifest.data)
             await partial.commit()

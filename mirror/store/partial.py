@@ -1,16 +1,29 @@
-"""A partial file: written and hashed by one fill, read by anybody, and renamed among the blobs when verified."""
+"""A partial file: written and hashed by one fill on this machine, read by anybody, and renamed when verified.
+
+Its lock says who writes it, its page in `run/` how far that one is. When the writer dies, the kernel frees the lock and
+the next one goes on with the bytes that are there.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.store.files import Folder, seal, write_all
+from mirror.proxy.progress import FillState
+from mirror.store import files, pages
+from mirror.store.files import Folder
+from mirror.store.followed import Followed
+from mirror.store.pages import Page
+from mirror.store.passage import PassageFile, Passages
 from mirror.store.reading import ReadableFile
+from mirror.store.room import Room
 from mirror.store.threads import FileThreads
+
+STEP = 64 * 1024 * 1024
+"""Bytes that are reserved at once for a blob whose length nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,35 +38,85 @@ class PartialEvents:
     """The writer has let go of the file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a partial file is: its name in `partial` and `run`, and the folder that it is committed to."""
+
+    name: str
+    partial: Folder
+    run: Folder
+    target: Folder
+
+
 class Partial:
-    """The file of a fill in progress (see interfaces.PartialFile): from the first folder into the second."""
+    """The file of a fill in progress (see interfaces.PartialFile)."""
 
     def __init__(
-        self, name: str, digest: Digest, folders: tuple[Folder, Folder], threads: FileThreads, events: PartialEvents
+        self, digest: Digest, place: Place, room: Room, passages: Passages, threads: FileThreads, events: PartialEvents
     ) -> None:
-        self._name = name
         self._digest = digest
-        self._hasher = digest.hasher()
-        self._folder, self._target = folders
+        self._place = place
+        self._room = room
+        self._passages = passages
         self._threads = threads
         self._events = events
-        self._size = 0
+        self._hasher = digest.hasher()
         self._fd = -1
+        self._page_fd = -1
+        self._page = Page(0)
         self._is_named = False
         self._closed = False
+        self.size = 0
 
-    async def create(self) -> None:
-        """Begin with an empty file."""
-        self._fd = await self._threads.writing.obtain(lambda: self._folder.create(self._name), os.close)
+    async def claim(self) -> bool:
+        """Become the writer, behind the bytes that an earlier one left; False if there is a writer."""
+        return await self._threads.writing.run(self._claim)
+
+    def _claim(self) -> bool:
+        place = self._place
+        fd = place.partial.claim(place.name)
+        if fd is None:
+            return False
+        self._fd = fd
+        self._page_fd = place.run.open_or_create(place.name)
+        _, inode, size = files.identity(fd)
+        left = pages.unpack(files.read_at(self._page_fd, pages.SIZE, 0))
+        claimed = min(size, left.prefix) if left is not None and left.inode == inode else size
+        files.shorten(fd, claimed)
+        for piece in files.pieces(fd, claimed):
+            self._hasher.update(piece)
+            self.size += len(piece)
+        self._page = Page(inode, self.size)
+        self._publish()
+        return True
+
+    async def expect(self, total: int | None) -> bool:
+        """Reserve room for `total` bytes, or for some if it is None; False if they cannot be kept."""
+        wanted = self.size + STEP if total is None else total
+        return await self._room.reserve(self._place.name, self.size, wanted, lambda: self._agreed(total))
+
+    def _agreed(self, total: int | None) -> None:
+        self._page = replace(self._page, total=total, is_agreed=True)
+        self._publish()
 
     async def append(self, data: bytes) -> None:
-        """Write `data` at the end and hash it, in one thread."""
+        """Write `data` at the end, hash it and say so, in one thread."""
+        steps = self.size // STEP
         await self._threads.writing.run(self._append, data)
+        is_unmeasured = self._page.is_agreed and self._page.total is None
+        if is_unmeasured and self.size // STEP != steps and not await self.expect(None):
+            raise StoreFailed("the cache has no room for more of a blob whose length nobody told")
 
     def _append(self, data: bytes) -> None:
-        write_all(self._fd, data)
+        files.write_at(self._fd, data, self.size)
         self._hasher.update(data)
-        self._size += len(data)
+        self.size += len(data)
+        self._page = replace(self._page, prefix=self.size)
+        self._publish()
+
+    async def holds(self, offset: int, data: bytes) -> bool:
+        """Tell whether the file has `data` at `offset`."""
+        return await self._threads.reading.run(files.read_at, self._fd, len(data), offset) == data
 
     def verified(self) -> bool:
         """Tell whether the bytes so far have the digest."""
@@ -68,31 +131,71 @@ class Partial:
         finally:
             # Also when cancelled meanwhile: the call ran to its end.
             if self._is_named:
-                self._events.committed(self._size)
+                self._events.committed(self.size)
         await self._events.grown()
 
     def _commit(self) -> None:
-        seal(self._fd)
-        self._folder.move(self._name, self._fd, self._target, self._digest.encoded)
+        if files.identity(self._fd)[2] != self.size:
+            raise OSError("somebody else wrote to the file")
+        self._publish(FillState.VERIFIED)
+        files.seal(self._fd)
+        place = self._place
+        place.partial.move(place.name, self._fd, place.target, self._digest.encoded)
         self._is_named = True
+        self._publish(FillState.COMMITTED)
+        place.run.remove(place.name)
+        files.unlock(self._fd)
+
+    async def keep(self) -> None:
+        """Leave the file to whoever goes on with it later; who follows it is told that nothing more comes."""
+        await self._threads.writing.run(self._keep)
+
+    def _keep(self) -> None:
+        self._publish(FillState.FAILED)
+        files.unlock(self._fd)
 
     async def discard(self) -> None:
         """Take the name away; readers keep the file open."""
-        await self._threads.writing.run(self._folder.remove, self._name)
+        await self._threads.writing.run(self._discard)
+
+    def _discard(self) -> None:
+        self._publish(FillState.FAILED)
+        place = self._place
+        if place.partial.has(place.name, self._fd):
+            place.partial.remove(place.name)
+            place.run.remove(place.name)
+        files.unlock(self._fd)
 
     def reader(self) -> ReadableFile:
         """Return the file open for reading, independent of this writer."""
-        try:
-            return ReadableFile(os.dup(self._fd), self._threads.reading)
-        except OSError as error:
-            raise StoreFailed(f"the disk refused: {error.strerror}") from error
+        return ReadableFile.duplicate_of(self._fd, self._threads.reading)
+
+    def continues(self, followed: object) -> bool:
+        """Tell whether this is the file that was followed."""
+        return isinstance(followed, Followed) and followed.identity()[:2] == files.identity(self._fd)[:2]
+
+    def spill(self) -> PassageFile:
+        """Return a passage for what comes behind the bytes of this file."""
+        return self._passages.begin(self._digest, self._hasher, self.size)
 
     async def close(self) -> None:
-        """Close the writer's descriptor."""
+        """Close the writer's descriptors."""
         if self._closed:
             return
         self._closed = True
         self._events.closed()
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            await self._threads.writing.run(os.close, fd)
+        await self._threads.writing.run(self._close)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            files.unlock(self._fd)
+        for fd in (self._fd, self._page_fd):
+            if fd >= 0:
+                files.close(fd)
+        self._fd = self._page_fd = -1
+
+    def _publish(self, state: FillState = FillState.WRITING) -> None:
+        self._page = replace(self._page, state=state)
+        # Others only see less of it then; the bytes themselves are where they belong.
+        with suppress(OSError):
+            files.write_at(self._page_fd, self._page.pack(), 0)

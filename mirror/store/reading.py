@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from mirror.store.files import in_memory, read_ahead
+from mirror.errors import StoreFailed
+from mirror.store.files import close, duplicate, in_memory, read_ahead
 from mirror.store.threads import Threads
 
 
@@ -15,6 +15,14 @@ class ReadableFile:
     def __init__(self, fd: int, threads: Threads) -> None:
         self._fd = fd
         self._threads = threads
+
+    @classmethod
+    def duplicate_of(cls, fd: int, threads: Threads) -> ReadableFile:
+        """Return the open file once more, to be closed on its own; raises StoreFailed without descriptors."""
+        try:
+            return ReadableFile(duplicate(fd), threads)
+        except OSError as error:
+            raise StoreFailed(f"the disk refused: {error.strerror}") from error
 
     def fileno(self) -> int:
         """Return the descriptor."""
@@ -28,17 +36,27 @@ class ReadableFile:
     def close(self) -> None:
         """Close the descriptor."""
         if self._fd >= 0:
-            os.close(self._fd)
+            close(self._fd)
             self._fd = -1
 
 
 class StoredBlob(ReadableFile):
-    """A committed blob (see interfaces.Body); `closed` is called when its reader lets go."""
+    """A committed blob (see interfaces.Body); `closed` is called when its reader lets go, `doubted` when it
+    did not give the bytes it should have.
+    """
 
-    def __init__(self, fd: int, size: int, threads: Threads, closed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        size: int,
+        threads: Threads,
+        closed: Callable[[], None],
+        doubted: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(fd, threads)
         self._size = size
         self._closed = closed
+        self._doubted = doubted
 
     @property
     def size(self) -> int:
@@ -48,6 +66,10 @@ class StoredBlob(ReadableFile):
     async def sendable(self, offset: int) -> int:
         """Return the length: all of it is verified."""
         return max(offset, self._size)
+
+    async def doubt(self) -> None:
+        """Have it removed: the next one to ask fetches it again."""
+        await self._doubted()
 
     def close(self) -> None:
         """Close the descriptor and give up the lease."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cachetools import LRUCache
 
@@ -18,6 +18,9 @@ from mirror.store.rows import Rows
 _HOT_ROWS = 50_000
 _ABSENT = ""
 
+Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
+"""Tells which of these digests are on disk, or on their way there."""
+
 
 class StoredRecords:
     """Tags, media types and grants (see interfaces.Records).
@@ -28,12 +31,17 @@ class StoredRecords:
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self._hot: LRUCache[str, str] = LRUCache(_HOT_ROWS)
+        self._unwritten: LRUCache[str, bool] = LRUCache(_HOT_ROWS)
         self.changed = False
         """True once anything was written; whoever saves a copy sets it back."""
 
     async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
-        """Return what the tag last pointed to."""
+        """Return what the tag last pointed to, as far as this process knows."""
         return parse_tag_record(await self._get(f"tag {route}:{tag}"))
+
+    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+        """Return what the tag last pointed to; another process may have written it."""
+        return parse_tag_record(await self._read(f"tag {route}:{tag}"))
 
     async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
         """Note what the tag points to."""
@@ -64,11 +72,17 @@ class StoredRecords:
         """Return a copy of all rows."""
         return await self._rows.items()
 
-    async def prune(self, is_kept: Callable[[Digest], bool]) -> None:
-        """Forget what is said of content that is not kept any more: it will be asked for again with it."""
+    async def prune(self, is_kept: Callable[[Digest], bool], are_kept: Kept) -> None:
+        """Forget what is said of content that is not kept any more: it will be asked for again with it.
+
+        `is_kept` is what this process knows; what it does not know of, `are_kept` is asked to find on disk.
+        """
         rows = await self.rows()
         # What was written meanwhile is in memory; nothing can be between this and the removal.
-        gone = [key for key, value in rows.items() if not _concerns(key, self._hot.get(key) or value, is_kept)]
+        concerned = {key: _concerned(key, self._hot.get(key) or value) for key, value in rows.items()}
+        doubtful = {digest for digest in concerned.values() if digest is not None and not is_kept(digest)}
+        lost = doubtful - await are_kept(doubtful)
+        gone = [key for key, digest in concerned.items() if digest is None or (digest in lost and not is_kept(digest))]
         for key in gone:
             self._hot.pop(key, None)
         await self._rows.write(dict.fromkeys(gone))
@@ -79,31 +93,46 @@ class StoredRecords:
 
     async def _get(self, key: str) -> str:
         value = self._hot.get(key)
-        if value is not None:
-            return value
+        return await self._read(key) if value is None else value
+
+    async def _read(self, key: str) -> str:
+        before = self._hot.get(key)
+        if key in self._unwritten:
+            return before or _ABSENT
         try:
             value = await self._rows.get(key) or _ABSENT
         except StoreFailed:
-            # As good as none for now, but not remembered: the next look may find it.
-            return _ABSENT
-        return self._hot.setdefault(key, value)
+            # As good as what was known for now, but not remembered: the next look may find it.
+            return before or _ABSENT
+        if (now := self._hot.get(key)) is not before:
+            return now or _ABSENT
+        if value:
+            self._hot[key] = value
+        else:
+            # Not remembered either: another process may write it any time.
+            self._hot.pop(key, None)
+        return value
 
     async def _put(self, key: str, value: str) -> None:
         # Memory first: whoever asks while the row is being written gets the new value.
         self._hot[key] = value
         self.changed = True
-        await self._rows.write({key: value or None})
+        if await self._rows.write({key: value or None}):
+            self._unwritten.pop(key, None)
+        else:
+            self._unwritten[key] = True
 
 
-def _concerns(key: str, value: str, is_kept: Callable[[Digest], bool]) -> bool:
+def _concerned(key: str, value: str) -> Digest | None:
+    """Return what a row is about, None for one that is damaged."""
     kind, _, rest = key.partition(" ")
     if kind == "tag":
         record = parse_tag_record(value)
-        return record is not None and is_kept(record.digest)
+        return None if record is None else record.digest
     try:
-        return is_kept(Digest.parse(rest.rpartition("@")[2]))
+        return Digest.parse(rest.rpartition("@")[2])
     except RequestError:
-        return False
+        return None
 
 
 def parse_tag_record(value: str) -> TagRecord | None:

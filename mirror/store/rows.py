@@ -23,6 +23,7 @@ from mirror.store.threads import Threads
 T = TypeVar("T")
 
 _BUSY_SECONDS = 5
+_TRY_AGAIN_SECONDS = 30.0
 _SETTINGS: dict[str, Any] = {
     # All are given, because those of an existing database would win otherwise.
     "statistics": 0,
@@ -86,9 +87,12 @@ class Rows:
         # Reading a whole table takes a while; look-ups do not wait for it.
         self._bulk = Threads(f"rows-{folder.name}-all", 1)
         self._table: Any = None
+        self._tried_at = 0.0
+        self._closed = False
 
     async def open(self) -> None:
-        """Open the table; one that cannot be used is moved aside and begun anew."""
+        """Open the table; a damaged one is moved aside and begun anew, a locked one is tried again later."""
+        self._tried_at = time.monotonic()
         await self._attempt("open", self._open, None)
 
     async def get(self, key: str) -> str | None:
@@ -98,10 +102,9 @@ class Rows:
             raise StoreFailed("a row could not be read")
         return value
 
-    async def write(self, changes: Mapping[str, str | None]) -> None:
-        """Set rows, or remove those whose value is None, in one transaction."""
-        if changes:
-            await self._on_table("write", lambda table: _write(table, changes), None)
+    async def write(self, changes: Mapping[str, str | None]) -> bool:
+        """Set rows, or remove those whose value is None, in one transaction; False if that was not possible."""
+        return not changes or await self._on_table("write", lambda table: _write(table, changes), False)
 
     async def items(self) -> dict[str, str]:
         """Return all rows."""
@@ -114,6 +117,7 @@ class Rows:
 
     async def close(self) -> None:
         """Close the table; it cannot be opened again."""
+        self._closed = True
         for threads in (self._threads, self._bulk):
             # diskcache has a connection for each thread.
             await self._on_table("close", lambda table: table.close(), None, threads)
@@ -121,6 +125,8 @@ class Rows:
         self._bulk.close()
 
     async def _on_table(self, doing: str, call: Callable[[Any], T], otherwise: T, threads: Threads | None = None) -> T:
+        if self._table is None and not self._closed and time.monotonic() - self._tried_at >= _TRY_AGAIN_SECONDS:
+            await self.open()
         if self._table is None:
             return otherwise
         return await self._attempt(doing, functools.partial(call, self._table), otherwise, threads)
@@ -135,7 +141,12 @@ class Rows:
     def _open(self) -> None:
         try:
             self._table = self._connect()
-        except (sqlite3.Error, diskcache.Timeout, OSError, ValueError):
+        except diskcache.Timeout:
+            raise
+        except (sqlite3.Error, OSError, ValueError) as error:
+            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                # Another process's, and in use: not ours to take away from it.
+                raise
             os.rename(self._folder, self._folder.with_name(f"{self._folder.name}.broken-{time.time_ns()}"))
             self._table = self._connect()
 
@@ -157,10 +168,11 @@ def _all_rows(table: Any) -> tuple[dict[str, str], int]:
     return rows, foreign
 
 
-def _write(table: Any, changes: Mapping[str, str | None]) -> None:
+def _write(table: Any, changes: Mapping[str, str | None]) -> bool:
     with table.transact():
         for key, value in changes.items():
             if value is None:
                 table.delete(key)
             else:
                 table.set(key, value)
+    return True

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from typing import Any
 
 import structlog
 
 from mirror.proxy import events
+from mirror.telemetry.seldom import Seldom
 
 _SHARED: list[Any] = [
     structlog.processors.add_log_level,
@@ -52,6 +54,7 @@ class Logs:
 
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("mirror")
+        self._seldom = Seldom()
 
     def lifecycle(self, event: str, **values: object) -> None:
         """Write a line about the mirror itself: starting, listening, stopping."""
@@ -62,6 +65,12 @@ class Logs:
         match event:
             case events.RequestFinished():
                 self._request(event)
+            case events.ConnectionRefused(reason, client) if times := self._seldom.times(reason):
+                self._log.warning("connection refused", reason=reason, client=client, times=times)
+            case events.AcceptFailed(error) if self._seldom.times("accept"):
+                self._log.error("connections have to wait", cause=os.strerror(error.errno or 0).lower())
+            case events.FillResumed(upstream, digest, size, error):
+                self._log.warning("fill resumed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
             case events.FillFinished(upstream, digest, size, _, error) if error is not None:
                 self._log.warning("fill failed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
             case events.FillFinished(upstream, digest, size, committed):

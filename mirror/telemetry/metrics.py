@@ -11,7 +11,9 @@ from mirror.proxy.cache_status import Kind, Outcome
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
 _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
+EVICTION_REASONS = ("size", "disk")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
+_REFUSALS = ("full", "slow_head", "malformed")
 
 # The names of the _created series would double every counter on the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -25,6 +27,7 @@ class Metrics:
 
     def __init__(self, upstreams: Iterable[str], version: str, max_bytes: int) -> None:
         self.registry = CollectorRegistry()
+        self._make_connection_metrics()
         self._make_request_metrics()
         self._make_upstream_metrics()
         self._make_cache_metrics()
@@ -33,6 +36,18 @@ class Metrics:
         Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=self.registry).labels(
             version
         ).set(1)
+
+    def _make_connection_metrics(self) -> None:
+        self._connections = Gauge("mirror_connections", "Open connections of clients", registry=self.registry)
+        self._connections_max = Gauge(
+            "mirror_connections_max", "The limit of mirror_connections", registry=self.registry
+        )
+        self._connections_refused = Counter(
+            "mirror_connections_refused_total",
+            "Connections closed before a request came of them: no room, too slow, or not HTTP",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def _make_request_metrics(self) -> None:
         self._requests = Counter(
@@ -97,6 +112,12 @@ class Metrics:
         self._evictions = Counter(
             "mirror_evictions_total", "Files removed from the cache, by reason", ["reason"], registry=self.registry
         )
+        self._resumes = Counter(
+            "mirror_fill_resumes_total",
+            "Times a blob on its way was cut and asked for again from where it was",
+            ["upstream"],
+            registry=self.registry,
+        )
         self._fills = Gauge("mirror_fills_in_flight", "Blobs on their way into the cache", registry=self.registry)
 
     def _begin_at_zero(self, upstreams: list[str]) -> None:
@@ -111,15 +132,24 @@ class Metrics:
                 self._token_requests.labels(upstream, answer)
             self._upstream_bytes.labels(upstream)
             self._digest_mismatches.labels(upstream)
+            self._resumes.labels(upstream)
         for kind in (Kind.MANIFEST, Kind.BLOB):
             self._cache_objects.labels(kind)
-        self._evictions.labels("size")
+        for reason in EVICTION_REASONS:
+            self._evictions.labels(reason)
+        for reason in _REFUSALS:
+            self._connections_refused.labels(reason)
 
     def notify(self, event: events.Event) -> None:  # noqa: C901  # a flat table of events
         """Count `event`."""
         match event:
             case events.RequestFinished():
                 self._request_finished(event)
+            case events.ConnectionsCounted(count, limit):
+                self._connections.set(count)
+                self._connections_max.set(limit)
+            case events.ConnectionRefused(reason):
+                self._connections_refused.labels(reason).inc()
             case events.UpstreamAnswered(upstream, kind, status, seconds):
                 self._upstream_requests.labels(upstream, kind, _status_label(status)).inc()
                 self._upstream_seconds.labels(upstream, kind).observe(seconds)
@@ -131,6 +161,8 @@ class Metrics:
                 self._digest_mismatches.labels(upstream).inc()
             case events.FillStarted():
                 self._fills.inc()
+            case events.FillResumed(upstream):
+                self._resumes.labels(upstream).inc()
             case events.FillFinished():
                 self._fills.dec()
             case events.Evicted(reason=reason):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -29,7 +30,10 @@ _MAX_RETRY_AFTER = 3600
 
 @dataclass(frozen=True, slots=True)
 class RegistryRequest:
-    """A request for `/v2/<repository>/<path>`: which statuses it accepts, and what a 404 to it means."""
+    """A request for `/v2/<repository>/<path>`: which statuses it accepts, and what a 404 to it means.
+
+    `headers` are those that it has beside Accept; they go along when it is redirected.
+    """
 
     method: str
     kind: Kind
@@ -38,6 +42,7 @@ class RegistryRequest:
     unknown: type[Refused]
     accept: str = ""
     accepted: frozenset[int] = frozenset({200})
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def check(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequest) -> None:

@@ -129,7 +129,7 @@ def parse_realm(text: str) -> URL | None:
         realm = URL(text)
         anonymous = realm.user is None and realm.password is None
         return realm if realm.scheme in ("http", "https") and realm.host and anonymous else None
-    except ValueError:
+    except (ValueError, IndexError):  # yarl raises the latter for "https://[]@"
         return None
 
 

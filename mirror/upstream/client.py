@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import aiohttp
 
@@ -14,8 +15,10 @@ from mirror.oci.reference import Reference, Repository
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
+from mirror.proxy.interfaces import WHOLE, Rest
 from mirror.upstream.answers import RegistryRequest, declared_digest, read_capped
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.resume import range_headers, resumed_size
 from mirror.upstream.transfer import ResponseTransfer
 
 FAILOVER_WITHIN = 2.0
@@ -24,9 +27,12 @@ FAILOVER_WITHIN = 2.0
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})
 
+# The whole where the range was ignored or the object is another one, a part, or that there is no such part.
+_RANGE_ANSWERS = frozenset({200, 206, 416})
+
 
 class RegistryClient:
-    """One upstream: its endpoints are tried in order until one answers."""
+    """One upstream: its endpoints are tried in order until one answers; a further attempt begins with the next."""
 
     def __init__(self, name: str, endpoints: Sequence[Endpoint], observer: Observer) -> None:
         self._name = name
@@ -66,13 +72,34 @@ class RegistryClient:
         response.release()
         return response.content_length
 
-    async def get_blob(self, repository: Repository, digest: Digest) -> ResponseTransfer:
-        """Begin to fetch a blob."""
-        response = await self._request(_blob("GET", repository, digest))
-        return ResponseTransfer(response, self._name, self._observer)
+    async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> ResponseTransfer:
+        """Begin to fetch a blob, or the rest of it; where upstream has no sensible rest to give, the whole again.
 
-    async def _request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
-        *first, last = self._endpoints
+        Always asked through the registry: the signed address it led to before may have expired.
+        """
+        request = _blob("GET", repository, digest)
+        resumed = await self._resume(request, rest) if rest.start else None
+        if resumed is not None:
+            return resumed
+        response = await self._request(request, rest.attempt)
+        return self._transfer(response, 0, response.content_length)
+
+    async def _resume(self, request: RegistryRequest, rest: Rest) -> ResponseTransfer | None:
+        conditional = replace(request, headers=range_headers(rest), accepted=_RANGE_ANSWERS)
+        response = await self._request(conditional, rest.attempt)
+        if response.status == 200:
+            return self._transfer(response, 0, response.content_length)
+        size = resumed_size(response, rest) if response.status == 206 else None
+        if size is None:
+            response.release()
+            return None
+        return self._transfer(response, rest.start, size)
+
+    def _transfer(self, response: aiohttp.ClientResponse, start: int, size: int | None) -> ResponseTransfer:
+        return ResponseTransfer(response, self._name, self._observer, start, size)
+
+    async def _request(self, request: RegistryRequest, attempt: int = 0) -> aiohttp.ClientResponse:
+        *first, last = self._in_turn(attempt)
         for endpoint in first:
             try:
                 async with answer_within(FAILOVER_WITHIN):
@@ -80,6 +107,12 @@ class RegistryClient:
             except UpstreamUnavailable:
                 continue
         return await last.request(request)
+
+    def _in_turn(self, attempt: int) -> Iterator[Endpoint]:
+        """All endpoints, each attempt beginning with the next one."""
+        turn = attempt % len(self._endpoints)
+        yield from self._endpoints[turn:]
+        yield from self._endpoints[:turn]
 
 
 def _manifest(

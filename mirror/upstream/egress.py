@@ -108,7 +108,7 @@ def redirected(url: URL, location: str) -> URL:
         target = url.join(relative)
         allowed = target.scheme in ("http", "https") and bool(target.host) and target.port is not None
         allowed = allowed and (bool(relative.host) or not relative.scheme)
-    except ValueError:
+    except (ValueError, IndexError):  # yarl raises the latter for "//[]@"
         allowed = False
     if not location or not allowed or target.user is not None or target.password is not None:
         raise UpstreamInvalid("upstream redirects to something that is not a plain http(s) address")

@@ -48,7 +48,7 @@ class Endpoint:
 
     async def _send(self, request: RegistryRequest, authorization: str | None) -> aiohttp.ClientResponse:
         url = self.origin.with_path(f"/v2/{request.repository}/{request.path}", encoded=True)
-        headers = {"Accept": request.accept} if request.accept else {}
+        headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
         outgoing = Outgoing(request.method, url, self._policy.private_network, headers, authorization)
         started = time.monotonic()
         status = None

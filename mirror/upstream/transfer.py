@@ -6,20 +6,24 @@ import aiohttp
 
 from mirror.proxy.events import Observer, UpstreamReceived
 from mirror.upstream.egress import translated
+from mirror.upstream.resume import strong_validator
 
 
 class ResponseTransfer:
-    """Reads the body of a response; how much it should be is upstream's word, checked by whoever reads."""
+    """Reads the body of a response; how much it should be is upstream's word, checked by whoever reads.
 
-    def __init__(self, response: aiohttp.ClientResponse, upstream: str, observer: Observer) -> None:
+    `start` is where in the blob the body begins, `size` the length of the whole blob, both in bytes.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, upstream: str, observer: Observer, start: int, size: int | None
+    ) -> None:
+        self.start = start
+        self.size = size
+        self.validator = strong_validator(response)
         self._response = response
         self._upstream = upstream
         self._observer = observer
-
-    @property
-    def size(self) -> int | None:
-        """The Content-Length, None without one."""
-        return self._response.content_length
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; empty at the end."""
@@ -30,5 +34,5 @@ class ResponseTransfer:
         return data
 
     def close(self) -> None:
-        """Give the connection back if the body was read to its end, else close it."""
+        """Give the connection back if the body was read to its end, else close it: nothing is drained."""
         self._response.release()

@@ -128,6 +128,18 @@ async def test_many_requests_on_one_connection(registry: FakeRegistry) -> None:
     await writer.wait_closed()
 
 
+async def test_connections_are_counted(registry: FakeRegistry) -> None:
+    for expected in (1, 2):
+        async with aiohttp.ClientSession() as client:
+            for _ in range(2):
+                async with client.get(f"{registry.url}/v2/") as response:
+                    await response.read()
+                assert (registry.connections, registry.accepted) == (1, expected)
+        async with asyncio.timeout(10):
+            while registry.connections:  # noqa: ASYNC110  # nothing tells when the last one is gone
+                await asyncio.sleep(0.01)
+
+
 async def test_tag_pages(registry: FakeRegistry, client: aiohttp.ClientSession) -> None:
     for tag in "cab":
         registry.add_image("a", tag, content.image(1))

@@ -28,7 +28,7 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How an answer leaves: when, how far, at what pace, and what happens then."""
+    """How an answer leaves: when, how far, at what pace (`rate` in bytes per second), and what happens then."""
 
     delay: float = 0.0
     hold: Gate | None = None
@@ -39,6 +39,7 @@ class Delivery:
     declared: int | None = None
     piece: int = 64 * 1024
     pause: float = 0.0
+    rate: float | None = None
     endless: bool = False
     raw: bytes | None = None
 
@@ -48,6 +49,7 @@ class Answer:
     """One HTTP answer. `headers` may repeat a name; Content-Length is added by the sender.
 
     `unprepared`: no test made ready for this request, and no fault has put another answer in its place.
+    `whole`: the 200 that was cut down to what a Range asked for, None where this is not such a part.
     """
 
     status: int
@@ -55,6 +57,7 @@ class Answer:
     body: bytes = b""
     delivery: Delivery = field(default_factory=Delivery)
     unprepared: bool = False
+    whole: "Answer | None" = None
 
     def with_header(self, name: str, value: str | None) -> "Answer":
         """Set a header; None removes it."""

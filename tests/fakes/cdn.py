@@ -23,12 +23,16 @@ class Document:
 
 
 class FakeCDN(Origin):
-    """Serves what registries published, at addresses they signed; anything with Authorization gets 400."""
+    """Serves what registries published, at addresses they signed; anything with Authorization gets 400.
+
+    Attributes to set: `supports_ranges`; `allows_head`; `single_use` (each address expires once its content was sent).
+    """
 
     def __init__(self, journal: Journal | None = None, name: str = "cdn", tls: ssl.SSLContext | None = None) -> None:
         super().__init__(name, journal, tls)
         self.supports_ranges = True
         self.allows_head = True
+        self.single_use = False
         self._documents: dict[str, Document] = {}
         self._signatures: dict[str, Redirect] = {}
         self._issued: set[str] = set()
@@ -66,6 +70,8 @@ class FakeCDN(Origin):
             return self._refused(request, query.get("sig", ""))
         if query["hops"] != "0":
             return self._next_hop(request, query, redirect)
+        if self.single_use:
+            del self._signatures[query["sig"]]
         return self._content(document, request)
 
     def _content(self, document: Document, request: Request) -> Answer:

@@ -46,12 +46,22 @@ def slow(piece: int, pause: float) -> Fault:
     return lambda answer: answer.deliver(piece=piece, pause=pause)
 
 
+def rate(bytes_per_second: float) -> Fault:
+    """Send the body no faster than this on average."""
+    return lambda answer: answer.deliver(rate=bytes_per_second)
+
+
 # How far
 
 
 def cut_at(byte: int) -> Fault:
     """Reset the connection (RST) after that many bytes of this body have arrived."""
     return lambda answer: answer.deliver(end_at=byte, ending=Ending.RST)
+
+
+def cut_every(count: int) -> Fault:
+    """As `cut_at`, but a body that is no longer than that arrives: to be made lasting."""
+    return lambda answer: cut_at(count)(answer) if len(answer.body) > count else answer
 
 
 def short_body(byte: int) -> Fault:

@@ -25,6 +25,10 @@ class Entry:
     sent: int = 0
     complete: bool = False
 
+    @property
+    def if_range(self) -> str | None:
+        return self.header("If-Range")
+
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name.lower()), None)
 
@@ -32,6 +36,7 @@ class Entry:
         target = f"{self.path}?{self.query}" if self.query else self.path
         notes: list[str] = [self.authorization] if self.authorization != "none" else []
         notes += [self.range] if self.range else []
+        notes += [f"if {self.if_range}"] if self.if_range else []
         notes += [] if self.complete else ["unfinished"]
         tail = f" [{', '.join(notes)}]" if notes else ""
         return f"{self.host} {self.method} {target} -> {self.status} {self.sent}B{tail}"

@@ -27,6 +27,7 @@ class Origin:
         self._answering.set()
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
+        self.accepted = 0
         self._port_holder = _bound_socket(0)
         self.port: int = self._port_holder.getsockname()[1]
 
@@ -37,6 +38,11 @@ class Origin:
     @property
     def url(self) -> str:
         return f"{'https' if self._tls else 'http'}://{self.host}"
+
+    @property
+    def connections(self) -> int:
+        """How many are open; `accepted` counts all there were."""
+        return len(self._connections)
 
     # Faults
 
@@ -127,6 +133,7 @@ class Origin:
 
     def _opened(self, connection: Connection) -> None:
         self._connections.add(connection)
+        self.accepted += 1
         if self._server is None:  # accepted in the moment of stopping
             connection.abort()
 

@@ -19,9 +19,14 @@ def ranged(answer: Answer, request: Request) -> Answer:
     start, end = _bounds(span[1], span[2], size)
     if start >= size or end < start:
         refused = answer.with_header("Content-Range", f"bytes */{size}")
-        return replace(refused, status=416, body=b"")
-    part = answer.with_header("Content-Range", f"bytes {start}-{end}/{size}")
-    return replace(part, status=206, body=answer.body[start : end + 1])
+        return replace(refused, status=416, body=b"", whole=answer)
+    return part_of(answer, start, end)
+
+
+def part_of(whole: Answer, first: int, last: int) -> Answer:
+    """The 206 with these bytes, both included, of this 200."""
+    part = whole.with_header("Content-Range", f"bytes {first}-{last}/{len(whole.body)}")
+    return replace(part, status=206, body=whole.body[first : last + 1], whole=whole)
 
 
 def unmodified(answer: Answer, request: Request) -> Answer:

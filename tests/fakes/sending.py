@@ -5,6 +5,7 @@ from http import HTTPStatus
 
 from tests.fakes.answer import Answer, Ending, Framing
 from tests.fakes.journal import Entry
+from tests.fakes.pace import Pace
 from tests.fakes.request import Request
 from tests.fakes.wire import Connection
 
@@ -21,7 +22,7 @@ async def send(answer: Answer, request: Request, connection: Connection, entry: 
     else:
         await connection.write(_head(answer))
         if _has_body(answer, request):
-            await _send_body(answer, connection, entry)
+            await _Body(answer, connection, entry).send()
     entry.complete = delivery.end_at is None and delivery.raw is None
     await _end(answer, connection)
 
@@ -51,34 +52,44 @@ def _reason(status: int) -> str:
         return "Unassigned"
 
 
-async def _send_body(answer: Answer, connection: Connection, entry: Entry) -> None:
-    delivery = answer.delivery
-    end = len(answer.body) if delivery.end_at is None else min(delivery.end_at, len(answer.body))
-    position = 0
-    for stop, gate in sorted(delivery.stops, key=lambda pair: pair[0]):
-        position = await _send_until(min(stop, end), position, answer, connection, entry)
-        await gate.passed()
-    await _send_until(end, position, answer, connection, entry)
-    while delivery.endless:
-        await _send_piece(answer.body[: delivery.piece] or b"\0" * delivery.piece, answer, connection, entry)
-    if delivery.framing is Framing.CHUNKED and delivery.end_at is None:
-        await connection.write(b"0\r\n\r\n")
+class _Body:
+    """The body of one answer on its way: pieces, pauses, gates, and an end that may come early or never."""
 
+    def __init__(self, answer: Answer, connection: Connection, entry: Entry) -> None:
+        self._body = answer.body
+        self._delivery = answer.delivery
+        self._chunked = answer.delivery.framing is Framing.CHUNKED
+        self._pace = Pace(answer.delivery.rate)
+        self._connection = connection
+        self._entry = entry
 
-async def _send_until(end: int, start: int, answer: Answer, connection: Connection, entry: Entry) -> int:
-    view = memoryview(answer.body)
-    while start < end:
-        piece = bytes(view[start : min(start + answer.delivery.piece, end)])
-        await _send_piece(piece, answer, connection, entry)
-        start += len(piece)
-    return start
+    async def send(self) -> None:
+        delivery = self._delivery
+        end = len(self._body) if delivery.end_at is None else min(delivery.end_at, len(self._body))
+        position = 0
+        for stop, gate in sorted(delivery.stops, key=lambda pair: pair[0]):
+            position = await self._send_until(min(stop, end), position)
+            await gate.passed()
+        await self._send_until(end, position)
+        while delivery.endless:
+            await self._send_piece(self._body[: delivery.piece] or b"\0" * delivery.piece)
+        if self._chunked and delivery.end_at is None:
+            await self._connection.write(b"0\r\n\r\n")
 
+    async def _send_until(self, end: int, start: int) -> int:
+        view = memoryview(self._body)
+        while start < end:
+            piece = bytes(view[start : min(start + self._delivery.piece, end)])
+            await self._send_piece(piece)
+            start += len(piece)
+        return start
 
-async def _send_piece(piece: bytes, answer: Answer, connection: Connection, entry: Entry) -> None:
-    chunked = answer.delivery.framing is Framing.CHUNKED
-    await connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
-    entry.sent += len(piece)
-    await asyncio.sleep(answer.delivery.pause)
+    async def _send_piece(self, piece: bytes) -> None:
+        await self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
+        self._entry.sent += len(piece)
+        await self._pace.keep(len(piece))
+        if self._delivery.pause:
+            await asyncio.sleep(self._delivery.pause)
 
 
 async def _end(answer: Answer, connection: Connection) -> None:

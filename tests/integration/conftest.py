@@ -102,7 +102,7 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every deadline for an upstream is a fiftieth of what it is, so that none overtakes another."""
-    waiting = ("proxy.access", "proxy.blob_size", "proxy.filler", "proxy.pull_blob", "proxy.pull_manifest")
+    waiting = ("proxy.access", "proxy.blob_size", "proxy.download", "proxy.supply", "proxy.pull_blob", "proxy.pull_manifest")
     for module in (*waiting, "upstream.client", "upstream.tokens"):
         monkeypatch.setattr(
             f"mirror.{module}.answer_within",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import get_args
 
 from mirror.errors import StoreFailed
@@ -18,6 +19,9 @@ def one_of_each() -> list[events.Event]:
         events.RequestFinished(
             "GET", "/v2/", "10.0.0.1", Kind.BLOB, "docker.io", Outcome.MISS, 200, "upstream", 7, 0.5
         ),
+        events.ConnectionsCounted(3, 100),
+        events.ConnectionRefused("slow_head", "10.0.0.1"),
+        events.AcceptFailed(OSError(errno.EMFILE, "no more")),
         events.UpstreamAnswered("docker.io", Kind.MANIFEST, 200, 0.25),
         events.UpstreamReceived("docker.io", 1000),
         events.TokenRequested("docker.io", "refused"),

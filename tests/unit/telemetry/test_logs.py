@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -50,7 +51,13 @@ def request(**fields: Any) -> events.RequestFinished:
     return events.RequestFinished(**given)
 
 
-SILENT = (events.UpstreamAnswered, events.UpstreamReceived, events.FillStarted, events.CacheResized)
+SILENT = (
+    events.ConnectionsCounted,
+    events.UpstreamAnswered,
+    events.UpstreamReceived,
+    events.FillStarted,
+    events.CacheResized,
+)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -191,6 +198,35 @@ def test_of_what_is_behind_an_error_the_operator_is_told_the_kind_and_no_word(
     for line in lines():
         assert (json.loads(line)["cause"] == cause) if form == "json" else (f'cause="{cause}"' in line)
         assert "hunter2" not in line
+
+
+def test_a_flood_of_refusals_is_a_line_now_and_then(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    set_up("info", "json")
+    logs = Logs()
+    for second in range(25):
+        now = float(second)
+        for number in range(100):
+            logs.notify(events.ConnectionRefused("full", f"10.0.0.{number}"))
+    logs.notify(events.ConnectionRefused("malformed", "10.0.1.1"))
+    told = [json.loads(line) for line in lines()]
+    assert [(line["reason"], line["times"]) for line in told] == [
+        ("full", 1),
+        ("full", 1000),
+        ("full", 1000),
+        ("malformed", 1),
+    ]
+    assert told[0]["client"] == "10.0.0.0"
+
+
+def test_want_of_file_handles_is_a_line_in_plain_words(lines: Lines) -> None:
+    set_up("info", "json")
+    logs = Logs()
+    for _ in range(128):
+        logs.notify(events.AcceptFailed(OSError(errno.EMFILE, SIGNED)))
+    [line] = lines()
+    assert json.loads(line)["cause"] == "too many open files"
 
 
 def test_a_granted_token_is_no_news(lines: Lines) -> None:

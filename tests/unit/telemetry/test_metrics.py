@@ -55,6 +55,9 @@ class Page:
             'mirror_request_duration_seconds_sum{kind="blob",outcome="hit"}',
             1.5,
         ),
+        (events.ConnectionsCounted(3, 100), "mirror_connections", 3),
+        (events.ConnectionsCounted(3, 100), "mirror_connections_max", 100),
+        (events.ConnectionRefused("full", "10.0.0.1"), 'mirror_connections_refused_total{reason="full"}', 1),
         (
             events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, 429, 1),
             'mirror_upstream_requests_total{kind="manifest",status="429",upstream="ghcr.io"}',
@@ -124,6 +127,11 @@ def test_every_series_of_a_request_is_there_from_the_start() -> None:
                 assert page.value(series) == 0
 
 
+@pytest.mark.parametrize("reason", ["full", "slow_head", "malformed"])
+def test_every_reason_to_refuse_a_connection_is_there_from_the_start(reason: str) -> None:
+    assert Page().value(f'mirror_connections_refused_total{{reason="{reason}"}}') == 0
+
+
 def test_no_series_says_when_it_began() -> None:
     page = Page()
     for event in one_of_each():
@@ -159,7 +167,7 @@ CLOSED = {
     "kind": {str(kind) for kind in Kind},
     "outcome": {*(str(outcome) for outcome in Outcome), "granted", "refused", "failed"},
     "source": {"cache", "upstream"},
-    "reason": {"size"},
+    "reason": {"size", "full", "slow_head", "malformed"},
     "version": {"1.2.3"},
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 ASKED = URL("https://registry.example/v2/")
 
 
@@ -22,11 +23,16 @@ class ReadyContent:
         for at in range(0, len(self._body), 1000):
             yield self._body[at : at + 1000]
 
+    async def readany(self) -> bytes:
+        """Return the next bytes, empty at the end."""
+        data, self._body = self._body[:1000], self._body[1000:]
+        return data
+
 
 class ReadyAnswer:
     """An answer that has arrived: the part of aiohttp's ClientResponse that is used."""
 
-    def __init__(self, status: int, body: bytes, headers: Mapping[str, str], url: URL) -> None:
+    def __init__(self, status: int, body: bytes, headers: Headers, url: URL) -> None:
         self.status = status
         self.content = ReadyContent(body)
         self.headers = CIMultiDictProxy(CIMultiDict(headers))
@@ -45,7 +51,7 @@ class ReadyAnswer:
 def answer(
     status: int = 200,
     body: bytes = b"",
-    headers: Mapping[str, str] | None = None,
+    headers: Headers | None = None,
     url: URL = ASKED,
 ) -> aiohttp.ClientResponse:
     """Return an answer that has arrived."""

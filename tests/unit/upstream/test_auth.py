@@ -95,6 +95,7 @@ def test_basic_is_user_and_password(username: str, password: str) -> None:
         ("https://auth.example:port/", None),
         ("https://auth.example:99999/", None),
         ("https://[::1/", None),
+        ("https://[]@", None),
     ],
 )
 def test_where_a_token_service_can_be(text: str, realm: URL | None) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 
 import aiohttp
@@ -12,16 +13,10 @@ from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository, Tag
-from mirror.proxy.tasks import Tasks
-from mirror.upstream.answers import RegistryRequest, check
-from mirror.upstream.auth import AuthPolicy
-from mirror.upstream.client import FAILOVER_WITHIN, RegistryClient
-from mirror.upstream.egress import Egress
-from mirror.upstream.endpoint import Endpoint
-from mirror.upstream.tokens import TokenServices
-from tests.unit.proxy.doubles import MemoryCache, SettableClock
-from tests.unit.recorder import Recorder
-from tests.unit.upstream.answers import ASKED, answer
+from mirror.proxy.interfaces import Rest
+from mirror.upstream.client import FAILOVER_WITHIN
+from tests.unit.upstream.answers import answer
+from tests.unit.upstream.scripted import ScriptedEndpoint, client
 from tests.unit.virtual_time import in_virtual_time
 
 ALPINE = Repository("library/alpine")
@@ -37,33 +32,6 @@ def manifest(status: int = 200, body: bytes = DATA, digest: Digest | None = DIGE
     if digest is not None:
         headers["Docker-Content-Digest"] = str(digest)
     return answer(status, body, headers)
-
-
-class ScriptedEndpoint(Endpoint):
-    """An endpoint that answers what it was told to, after so many seconds."""
-
-    def __init__(self, *answers: aiohttp.ClientResponse | MirrorError, seconds: float = 0) -> None:
-        observer = Recorder()
-        egress = Egress("test")
-        tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
-        super().__init__(ASKED, AuthPolicy("x", ASKED), egress, tokens, observer)
-        self._answers = list(answers)
-        self._seconds = seconds
-        self.asked: list[str] = []
-
-    async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
-        """Answer the next request."""
-        self.asked.append(request.method)
-        await asyncio.sleep(self._seconds)
-        response = self._answers.pop(0)
-        if isinstance(response, MirrorError):
-            raise response
-        check(response, self.origin, request)
-        return response
-
-
-def client(*endpoints: ScriptedEndpoint) -> RegistryClient:
-    return RegistryClient("x", endpoints, Recorder())
 
 
 # HEAD of a manifest. ---------------------------------------------------------------------------------------
@@ -155,3 +123,23 @@ async def test_a_no_is_final(status: int) -> None:
     with pytest.raises(errors.Refused):
         await client(first, second).head_manifest(ALPINE, LATEST)
     assert second.asked == []
+
+
+@pytest.mark.parametrize(("attempt", "order"), [(0, "abc"), (1, "bca"), (2, "cab"), (3, "abc"), (10**6, "bca")])
+@in_virtual_time
+async def test_each_attempt_begins_with_another_endpoint(attempt: int, order: str) -> None:
+    endpoints = {name: ScriptedEndpoint(errors.UpstreamUnreachable(name), seconds=1) for name in "abc"}
+    asked: list[str] = []
+    for name, endpoint in endpoints.items():
+        endpoint.when_asked = functools.partial(asked.append, name)
+    with pytest.raises(errors.UpstreamUnreachable, match=order[-1]):
+        await client(*endpoints.values()).get_blob(ALPINE, DIGEST, Rest(attempt=attempt))
+    assert asked == list(order)
+
+
+@in_virtual_time
+async def test_the_last_one_of_an_attempt_has_all_the_time_there_is() -> None:
+    last, first = ScriptedEndpoint(answer(), seconds=15), ScriptedEndpoint(answer(), seconds=15)
+    await client(last, first).get_blob(ALPINE, DIGEST, Rest(attempt=1))
+    assert asyncio.get_running_loop().time() == pytest.approx(FAILOVER_WITHIN + 15)
+    assert (len(first.requests), len(last.requests)) == (1, 1)

@@ -62,6 +62,8 @@ def test_where_a_redirect_leads(location: str, target: str) -> None:
         pytest.param("https://cdn.example:port/blob", id="port that is none"),
         pytest.param("https://cdn.example:99999/blob", id="port too large"),
         pytest.param("https://[::1/blob", id="open bracket"),
+        pytest.param("https://[]@", id="brackets before nothing"),
+        pytest.param("//[]@", id="brackets before nothing without scheme"),
     ],
 )
 def test_where_no_redirect_leads(location: str) -> None:

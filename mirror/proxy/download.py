@@ -1,0 +1,193 @@
+"""The writer of a fill: upstream's bytes into a sink, compared where they come anew, verified, kept.
+
+What can be kept goes into a partial file. What the disk does not take, from the beginning or from some byte on,
+passes through memory to those who read it now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mirror.errors import DigestMismatch, MirrorError, Refused, StoreFailed, UpstreamUnavailable
+from mirror.proxy.cache_status import Kind
+from mirror.proxy.deadline import answer_within
+from mirror.proxy.events import FillFinished, FillStarted, Observer, StoreTroubled
+from mirror.proxy.failures import Failures
+from mirror.proxy.fill import Fill
+from mirror.proxy.interfaces import BlobStore, PartialFile, Passage, Records, Sink, Upstream
+from mirror.proxy.progress import FillState, Progress
+from mirror.proxy.supply import Supply
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What every download works with."""
+
+    upstreams: Mapping[str, Upstream]
+    store: BlobStore
+    records: Records
+    failures: Failures
+    observer: Observer
+
+
+class Download:
+    """Fetches the blob of `fill` into `partial`, or past the disk where that is None."""
+
+    def __init__(self, fill: Fill, partial: PartialFile | None, means: Means) -> None:
+        self._fill = fill
+        self._partial = partial
+        self._passage: Passage | None = None
+        self._means = means
+        self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer)
+        self._progress: Progress | None = None
+        self._error: MirrorError | None = None
+
+    async def run(self) -> None:
+        """Fetch what is missing, verify, and keep it; the fill's readers follow.
+
+        Raises Refused, UpstreamUnavailable or StoreFailed; DigestMismatch for bytes that are not the blob's.
+        """
+        try:
+            if self._partial is not None and self._partial.size and self._partial.verified():
+                progress = await self._complete(self._partial)
+            else:
+                progress = await self._fetch()
+        finally:
+            self._supply.close()
+        self._verify()
+        progress.enter(FillState.VERIFIED)
+        await self._keep(progress)
+
+    async def abandon(self, error: MirrorError) -> None:
+        """End without the whole blob: what upstream can go on with later stays, everything else goes."""
+        self._error = error
+        if self._partial is not None and self._passage is None:
+            is_good = not isinstance(error, DigestMismatch | StoreFailed | Refused)
+            await self._leave(self._partial, is_kept=is_good and self._partial.size > 0)
+
+    def report(self) -> None:
+        """Say how it ended, if it has begun."""
+        if self._progress is not None:
+            committed = self._progress.state is FillState.COMMITTED
+            route, prefix = self._fill.route, self._progress.prefix
+            self._means.observer.notify(FillFinished(route.upstream, self._fill.digest, prefix, committed, self._error))
+
+    async def close(self) -> None:
+        """Let go of everything; nobody may read any more."""
+        if self._passage is not None:
+            await self._passage.close()
+        if self._partial is not None:
+            await self._partial.close()
+
+    # Upstream. -------------------------------------------------------------------------------------------
+
+    async def _complete(self, partial: PartialFile) -> Progress:
+        """All bytes are there: whoever wrote them died before they had their name. Upstream's yes is still needed."""
+        route = self._fill.route
+        if not await self._means.records.granted(route, self._fill.digest):
+            async with answer_within():
+                await self._means.upstreams[route.upstream].head_blob(route.repository, self._fill.digest)
+        return await self._begin(partial.size)
+
+    async def _fetch(self) -> Progress:
+        await self._agree()
+        progress = await self._begin(self._supply.total)
+        while True:
+            offset, data = await self._supply.read(self._sink.size)
+            if not data:
+                return progress
+            await self._take(offset, data, progress)
+
+    async def _agree(self) -> None:
+        fill, failures = self._fill, self._means.failures
+        try:
+            await failures.recall(Kind.BLOB, fill.route, fill.digest)
+        except DigestMismatch:
+            raise
+        except UpstreamUnavailable:
+            # A no is believed; that a HEAD had no answer says nothing of a GET.
+            pass
+        try:
+            await self._supply.open(self._partial.size if self._partial is not None else 0)
+        except Refused as error:
+            # Nothing else is remembered: clients come back for a blob that was cut, and soon.
+            await failures.remember(Kind.BLOB, fill.route, fill.digest, error)
+            raise
+
+    async def _begin(self, total: int | None) -> Progress:
+        if self._partial is None or not await self._partial.expect(total):
+            await self._spill()
+        have = self._sink.size
+        # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.
+        await self._means.records.grant(self._fill.route, self._fill.digest)
+        self._means.observer.notify(FillStarted(self._fill.route.upstream, self._fill.digest))
+        self._fill.passage = self._passage
+        self._progress = self._fill.begin(self._partial, total, have)
+        return self._progress
+
+    # Bytes. ----------------------------------------------------------------------------------------------
+
+    @property
+    def _sink(self) -> Sink:
+        sink = self._passage or self._partial
+        assert sink is not None  # noqa: S101  # once upstream has agreed
+        return sink
+
+    async def _take(self, offset: int, data: bytes, progress: Progress) -> None:
+        known = data[: max(0, self._sink.size - offset)]
+        if known and not await self._had(offset, known):
+            raise DigestMismatch("upstream sends other bytes than before")
+        if fresh := data[len(known) :]:
+            await self._append(fresh)
+            progress.advance(len(fresh))
+
+    async def _had(self, offset: int, data: bytes) -> bool:
+        # What has passed through memory is gone; of that, the digest will tell.
+        return self._partial is None or self._passage is not None or await self._partial.holds(offset, data)
+
+    async def _append(self, data: bytes) -> None:
+        if self._passage is None and self._partial is not None:
+            try:
+                await self._partial.append(data)
+                return
+            except StoreFailed as error:
+                self._trouble("write of a partial file", error)
+                await self._spill()
+                self._fill.passage = self._passage
+        await self._sink.append(data)
+        await self._fill.make_way()
+
+    async def _spill(self) -> None:
+        """From here on past the disk. What it has stays open to the readers, and to nobody else."""
+        if self._partial is None:
+            self._passage = self._means.store.passage(self._fill.digest)
+        else:
+            self._passage = self._partial.spill()
+            await self._leave(self._partial, is_kept=False)
+
+    # The end. --------------------------------------------------------------------------------------------
+
+    def _verify(self) -> None:
+        if not self._sink.verified():
+            raise DigestMismatch("upstream sent bytes that do not have the blob's digest")
+
+    async def _keep(self, progress: Progress) -> None:
+        if self._passage is not None or self._partial is None:
+            return
+        try:
+            await self._partial.commit()
+            progress.enter(FillState.COMMITTED)
+        except StoreFailed as error:
+            # The bytes are right and on their way to the readers; only the next client has to fetch them again.
+            self._trouble("commit of a blob", error)
+            await self._leave(self._partial, is_kept=False)
+
+    async def _leave(self, partial: PartialFile, *, is_kept: bool) -> None:
+        try:
+            await (partial.keep() if is_kept else partial.discard())
+        except StoreFailed as error:
+            self._trouble("removal of a partial file", error)
+
+    def _trouble(self, doing: str, error: StoreFailed) -> None:
+        self._means.observer.notify(StoreTroubled(doing, error))

@@ -1,0 +1,126 @@
+"""The bytes of one blob from its upstream: a cut, a stall or an expired address is a pause, nothing else.
+
+Whoever reads says how much it has; that is where a resume goes on. Upstream may send the object anew instead: then
+bytes come that the reader has already, and are to be compared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from mirror.errors import DigestMismatch, Refused, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
+from mirror.oci.digest import Digest
+from mirror.proxy.deadline import answer_within
+from mirror.proxy.events import FillResumed, Observer
+from mirror.proxy.interfaces import Rest, Transfer, Upstream
+from mirror.proxy.retry import Pace, RetryBudget
+from mirror.proxy.routing import Route
+
+STALL_SECONDS = 15.0
+"""Longest wait for the next bytes of a body."""
+
+SIZE_WITHIN = 4.0
+"""Seconds upstream has to tell by HEAD the length it left out of its answer; with that, clients get one too."""
+
+
+class Supply:
+    """What `upstream` sends of the blob; resumes are told to `observer`."""
+
+    def __init__(self, upstream: Upstream, route: Route, digest: Digest, observer: Observer) -> None:
+        self._upstream = upstream
+        self._route = route
+        self._digest = digest
+        self._observer = observer
+        self._transfer: Transfer | None = None
+        self._offset = 0
+        self._validator: str | None = None
+        self._attempts = 0
+        self._budget = RetryBudget(_now())
+        self._pace = Pace()
+        self.total: int | None = None
+        """The length of the blob as upstream told it; None if it did not."""
+
+    async def open(self, have: int) -> None:
+        """Ask for the blob behind the first `have` bytes; raises Refused or UpstreamUnavailable."""
+        transfer = await self._ask(have)
+        if transfer.size is None:
+            self.total = await self._size()
+
+    async def read(self, have: int) -> tuple[int, bytes]:
+        """Return the next bytes and where in the blob they begin; no bytes at its end.
+
+        `have` is how many bytes from the beginning have been read. Once the budget for resuming is spent, raises the
+        UpstreamUnavailable or Refused of the last try; DigestMismatch for more bytes than there should be.
+        """
+        while True:
+            try:
+                return await self._read(have)
+            except DigestMismatch:
+                raise
+            except UpstreamUnavailable as error:
+                self.close()
+                if have == self.total:
+                    return have, b""
+                await self._resume(have, error)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._transfer is not None:
+            self._transfer.close()
+
+    async def _read(self, have: int) -> tuple[int, bytes]:
+        assert self._transfer is not None  # noqa: S101  # open comes first
+        started = _now()
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                data = await self._transfer.read()
+        except TimeoutError:
+            raise UpstreamTimeout("upstream sends nothing any more") from None
+        self._pace.received(len(data), _now() - started)
+        offset = self._offset
+        self._offset += len(data)
+        if not data and self.total is not None and offset < self.total:
+            raise UpstreamInvalid("upstream sent fewer bytes than it declared")
+        if self.total is not None and self._offset > self.total:
+            raise DigestMismatch("upstream sent more bytes than it declared")
+        if self._offset > have:
+            self._budget.progressed(self._offset - have, _now())
+        return offset, data
+
+    async def _resume(self, have: int, error: UpstreamUnavailable | Refused) -> None:
+        while (pause := self._budget.spend(_now())) is not None:
+            self._observer.notify(FillResumed(self._route.upstream, self._digest, have, error))
+            await asyncio.sleep(pause)
+            try:
+                await self._ask(have)
+                return
+            except (UpstreamUnavailable, Refused) as newer:
+                # A no as well: the next endpoint may have what this one does not.
+                error = newer
+        raise error
+
+    async def _ask(self, have: int) -> Transfer:
+        rest = Rest(have, self._validator, self._attempts)
+        self._attempts += 1
+        async with answer_within():
+            transfer = await self._upstream.get_blob(self._route.repository, self._digest, rest)
+        if None not in (self.total, transfer.size) and self.total != transfer.size:
+            transfer.close()
+            raise UpstreamInvalid("upstream offers a blob of another length than before")
+        self._transfer = transfer
+        self._offset = transfer.start
+        self._validator = transfer.validator
+        self._pace = Pace()
+        self.total = self.total if transfer.size is None else transfer.size
+        return transfer
+
+    async def _size(self) -> int | None:
+        try:
+            async with answer_within(SIZE_WITHIN):
+                return await self._upstream.head_blob(self._route.repository, self._digest)
+        except (Refused, UpstreamUnavailable):
+            return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,133 @@
+"""Committed files: plain, read-only, named by their digest. A hit is a file that opens."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+
+from mirror.errors import InvalidDigest, StoreFailed
+from mirror.oci.digest import Digest
+from mirror.store import files
+from mirror.store.folders import Folders
+from mirror.store.index import Index, IndexEntry
+from mirror.store.reading import StoredBlob
+from mirror.store.threads import FileThreads
+
+_MERGE_SECONDS = 30.0
+# How often the recency that other processes note is read; which files there are is looked up every time.
+
+
+class Committed:
+    """The folders under `blobs/`, and who reads what of them."""
+
+    def __init__(self, folders: Folders, index: Index, threads: FileThreads) -> None:
+        self._folders = folders
+        self._index = index
+        self._threads = threads
+        self._leases: Counter[Digest] = Counter()
+        self._removing = 0
+        self._removals = 0
+        self._merged_at = -math.inf
+
+    def files(self) -> Iterator[tuple[Digest, int, float]]:
+        """Yield digest, size and time of writing of every committed file; blocks."""
+        for algorithm, folder in self._folders.blobs.items():
+            for entry in folder.entries():
+                try:
+                    yield Digest(algorithm, entry.name), entry.size, entry.modified
+                except InvalidDigest:
+                    continue
+
+    def has(self, digest: Digest) -> bool:
+        """Tell whether there is a file of this digest; blocks."""
+        return self._folders.of(digest).exists(digest.encoded)
+
+    async def open(self, digest: Digest) -> StoredBlob | None:
+        """Return the blob under a lease, or None; only here does a file become a hit."""
+        self.lease(digest)
+        before, removals = self._index.get(digest), self._removals
+        try:
+            opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
+        except BaseException:
+            self.release(digest)
+            raise
+        if opened is None:
+            self.release(digest)
+            if self._index.get(digest) is before:
+                # Not so if it was committed while we looked.
+                self._index.remove(digest)
+            return None
+        released = functools.partial(self.release, digest)
+        blob = StoredBlob(*opened, self._threads.reading, released, functools.partial(self._doubt, digest))
+        return blob if await self._is_whole(digest, blob, removals) else None
+
+    async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
+        known = self._index.get(digest)
+        if known is not None and known.size != blob.size:
+            # Cut or grown behind our back; whatever it is now, it is not the blob.
+            blob.close()
+            await self.remove(digest)
+            return False
+        if known is None and not self._removing and self._removals == removals:
+            # Put there by somebody else; unless it was removed while we looked, it counts from now on.
+            self._index.add(digest, blob.size, is_manifest=False)
+        self._index.touch(digest)
+        return True
+
+    async def _doubt(self, digest: Digest) -> None:
+        with suppress(StoreFailed):
+            await self.remove(digest)
+
+    def lease(self, digest: Digest) -> None:
+        """Keep the file from being evicted until `release`."""
+        self._leases[digest] += 1
+
+    def release(self, digest: Digest) -> None:
+        """Give one lease back."""
+        self._leases[digest] -= 1
+        if not self._leases[digest]:
+            del self._leases[digest]
+
+    def is_leased(self, digest: Digest) -> bool:
+        """Tell whether the blob is being read."""
+        return digest in self._leases
+
+    async def remove(self, digest: Digest) -> None:
+        """Remove the file: first its row, then its name. Readers keep it open."""
+        entry = self._index.get(digest)
+        self._index.remove(digest)
+        self._removing += 1
+        try:
+            await self._threads.writing.run(self._folders.of(digest).remove, digest.encoded)
+        except StoreFailed:
+            if entry is not None:
+                self._index.add(digest, entry.size, is_manifest=entry.is_manifest)
+            raise
+        finally:
+            self._removing -= 1
+            self._removals += 1
+
+    async def refresh(self) -> None:
+        """Learn what other processes committed, removed and used since the last time."""
+        self._index.watch()
+        now = time.monotonic()
+        merges = now - self._merged_at >= _MERGE_SECONDS
+        rows = await self._index.rows() if merges else {}
+        found = await self._threads.reading.run(lambda: list(self.files()))
+        self._index.reconcile(
+            {digest: IndexEntry(size, modified, is_manifest=False) for digest, size, modified in found}, rows
+        )
+        self._merged_at = now if merges else self._merged_at
+
+    def readable(self) -> bool:
+        """Tell whether blobs can be read; blocks."""
+        return all(folder.readable() for folder in self._folders.blobs.values())
+
+
+def _close(opened: tuple[int, int] | None) -> None:
+    if opened is not None:
+        files.close(opened[0])

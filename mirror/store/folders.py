@@ -1,0 +1,39 @@
+"""The folders of the cache, opened once and for all: whatever happens to their names, they stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mirror.oci.digest import Digest
+from mirror.store.files import Folder
+
+ALGORITHMS = ("sha256", "sha512")
+
+
+class Folders:
+    """The folders under `path`; there are none before `start`."""
+
+    root: Folder
+    partial: Folder
+    run: Folder
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.blobs: dict[str, Folder] = {}
+
+    def start(self) -> None:
+        """Make and open them; blocks, raises OSError."""
+        self.root = Folder(self._path)
+        self.partial = Folder(self._path / "partial")
+        self.run = Folder(self._path / "run")
+        for algorithm in ALGORITHMS:
+            self.blobs[algorithm] = Folder(self._path / "blobs" / algorithm)
+
+    def of(self, digest: Digest) -> Folder:
+        """Return the folder that committed files with this algorithm are in."""
+        return self.blobs[digest.algorithm]
+
+    def close(self) -> None:
+        """Let go of them."""
+        for folder in (self.root, self.partial, self.run, *self.blobs.values()):
+            folder.close()

@@ -1,0 +1,47 @@
+"""What processes tell each other of a fill: one small record a partial file, in `run/`, under the same name.
+
+A record is written in place and read at any moment, so it carries a checksum: what was read half old and half new is
+read again. After a crash it is only a claim.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+
+from mirror.proxy.progress import FillState
+
+_FORM = struct.Struct("<4sQqqB?")
+_CHECK = struct.Struct("<I")
+_MAGIC = b"fil1"
+_STATES = tuple(FillState)
+SIZE = _FORM.size + _CHECK.size
+"""Bytes of a record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """How far the fill of the partial file with this inode has come (see interfaces.Sighting)."""
+
+    inode: int
+    prefix: int = 0
+    total: int | None = None
+    state: FillState = FillState.WRITING
+    is_agreed: bool = False
+
+    def pack(self) -> bytes:
+        """Return the record."""
+        total = -1 if self.total is None else self.total
+        data = _FORM.pack(_MAGIC, self.inode, self.prefix, total, _STATES.index(self.state), self.is_agreed)
+        return data + _CHECK.pack(zlib.crc32(data))
+
+
+def unpack(data: bytes) -> Page | None:
+    """Return the page that a record holds, None for one that is torn, damaged or another's."""
+    if len(data) != SIZE or _CHECK.unpack_from(data, _FORM.size)[0] != zlib.crc32(data[: _FORM.size]):
+        return None
+    magic, inode, prefix, total, state, is_agreed = _FORM.unpack_from(data)
+    if magic != _MAGIC or state >= len(_STATES):
+        return None
+    return Page(inode, prefix, None if total < 0 else total, _STATES[state], is_agreed)

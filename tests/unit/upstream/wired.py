@@ -1,0 +1,34 @@
+"""A registry client of the mirror with a network of its own, for tests of what it says and hears on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from yarl import URL
+
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.client import RegistryClient
+from mirror.upstream.egress import Egress
+from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.tokens import TokenServices
+from tests.unit.proxy.doubles import MemoryCache, SettableClock
+from tests.unit.recorder import Recorder
+
+
+@asynccontextmanager
+async def registry_client(*endpoints: URL) -> AsyncIterator[RegistryClient]:
+    """Yield a client of an upstream with these endpoints, which asks for no credentials."""
+    observer = Recorder()
+    egress = Egress("test")
+    await egress.start()
+    tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
+
+    def endpoint(url: URL) -> Endpoint:
+        return Endpoint(url, AuthPolicy("x", url, private_network=True), egress, tokens, observer)
+
+    try:
+        yield RegistryClient("x", [endpoint(url) for url in endpoints], observer)
+    finally:
+        await egress.close()
