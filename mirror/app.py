@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
@@ -21,10 +22,13 @@ from mirror.proxy.events import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
+from mirror.proxy.patrol import Patrol
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.refetch import Refetch
 from mirror.proxy.routing import Routing, UpstreamNames
-from mirror.proxy.tasks import Tasks
+from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
+from mirror.proxy.tasks import Tasks, cancelled
 from mirror.server.api import RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
@@ -62,6 +66,9 @@ class Mirror:
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}")
+        self._manifests, self._blobs = self._pulls()
+        refetch = Refetch(config.upstreams, self._manifests, self._blobs)
+        self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
         self.admin = self._admin_listener()
 
@@ -69,19 +76,30 @@ class Mirror:
     async def running(self) -> AsyncIterator[None]:
         """Serve within this context; leaving it drains what is under way. Raises ConfigError."""
         async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.working())
+            stack.push_async_callback(self.admin.stop)
+            await self.admin.start()
+            stack.push_async_callback(self._drain)
+            await self.public.start()
+            patrol = self._patrol()
+            if patrol is not None:
+                stack.push_async_callback(cancelled, self._tasks.spawn(patrol.run(), name="scrub"))
+            self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
+            yield
+            self.logs.lifecycle("stopping")
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Have the cache and the way to the upstreams, but listen to nobody: for commands. Raises ConfigError."""
+        async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tokens.close)
             stack.push_async_callback(self._failures.close)
             await self._egress.start()
             stack.push_async_callback(self._egress.close)
             await self._cache.start()
             stack.push_async_callback(self._cache.stop)
-            stack.push_async_callback(self.admin.stop)
-            await self.admin.start()
-            stack.push_async_callback(self._drain)
-            await self.public.start()
-            self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
+            stack.push_async_callback(self._finish)
             yield
-            self.logs.lifecycle("stopping")
 
     async def _drain(self) -> None:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
@@ -94,6 +112,12 @@ class Mirror:
                 await self._tasks.finished()
         self._patience = None
         await self.public.stop()
+        await self._tasks.cancel()
+
+    async def _finish(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._config.drain_timeout.total_seconds()):
+                await self._tasks.finished()
         await self._tasks.cancel()
 
     def hurry(self) -> None:
@@ -112,7 +136,7 @@ class Mirror:
 
     # Building. -------------------------------------------------------------------------------------------
 
-    def _public_listener(self) -> Listener:
+    def _pulls(self) -> tuple[PullManifest, PullBlob]:
         config, cache = self._config, self._cache
         upstreams = self._upstreams()
         failures = Failures(self._failures, config.freshness.negative_ttl)
@@ -121,14 +145,22 @@ class Mirror:
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
-        api = RegistryApi(
-            _routing(config),
-            ManifestHandler(PullManifest(upstreams, memory, access, self._tasks, self._observer)),
-            BlobHandler(PullBlob(upstreams, cache.blobs, access, filler, sizes)),
+        return (
+            PullManifest(upstreams, memory, access, self._tasks, self._observer),
+            PullBlob(upstreams, cache.blobs, access, filler, sizes),
         )
+
+    def _patrol(self) -> Patrol | None:
+        every, bandwidth = self._config.scrub.every, self._config.scrub.bandwidth
+        if every is None:
+            return None
+        return Patrol(self.scrub, self._cache.diary, every, bandwidth, time.time, self._observer)
+
+    def _public_listener(self) -> Listener:
+        api = RegistryApi(_routing(self._config), ManifestHandler(self._manifests), BlobHandler(self._blobs))
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
-        return Listener("listen", config.listen.host, config.listen.port, runner)
+        return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
 
     def _admin_listener(self) -> Listener:
         application = admin_application(self.metrics.registry, self._readiness)
@@ -179,3 +211,14 @@ async def serve(config: Config) -> None:
     async with mirror.running():
         await stop.wait()
     mirror.logs.lifecycle("stopped")
+
+
+async def scrub(config: Config, thoroughness: Thoroughness, passed: Callable[[StoredFile], Awaitable[None]]) -> Report:
+    """Verify the cache once and return what was seen; `passed` is called after each file.
+
+    Raises ConfigError if the cache cannot be used, StoreFailed if it cannot be listed.
+    """
+    set_up("error", "text", sys.stderr)
+    mirror = Mirror(config)
+    async with mirror.working():
+        return await mirror.scrub.run(thoroughness, passed=passed)

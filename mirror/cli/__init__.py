@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import click
@@ -32,3 +33,22 @@ def serve(config_file: Path | None) -> None:
     from mirror.config import load
 
     asyncio.run(run(load(config_file)))
+
+
+@commands.command()
+@config_option
+@click.option("--fast", is_flag=True, help="Look at sizes only; read nothing.")
+@click.option("--dry-run", is_flag=True, help="Only report; neither remove nor fetch anything.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool) -> None:
+    """Verify every stored byte against its digest.
+
+    A bad file is removed, and fetched again if its upstream has it. The mirror may run meanwhile.
+
+    Exit code: 0 all good; else the sum of 1 (bad files were found) and 4 (some of them are still there).
+    """
+    from mirror.cli.scrub import run
+    from mirror.config import load
+    from mirror.proxy.scrub import Thoroughness
+
+    sys.exit(run(load(config_file), Thoroughness(fast=fast, repairs=not dry_run), as_json=as_json))

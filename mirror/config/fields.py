@@ -75,6 +75,13 @@ class CacheConfig(_Section):
         return value
 
 
+class ScrubConfig(_Section):
+    """How often every stored byte is verified in the background, and with how many bytes a second at most."""
+
+    every: Duration | None = timedelta(days=7)
+    bandwidth: Size = Field(default="32MiB", gt=0)  # type: ignore[assignment]
+
+
 class FreshnessConfig(_Section):
     """How long answers are believed."""
 
@@ -153,6 +160,7 @@ class Config(BaseSettings):
     drain_timeout: Duration = timedelta(seconds=30)
     admin: AdminConfig = AdminConfig()
     cache: CacheConfig = CacheConfig()
+    scrub: ScrubConfig = ScrubConfig()
     freshness: FreshnessConfig = FreshnessConfig()
     default_upstream: str = DOCKER_HUB
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: {DOCKER_HUB: _DOCKER_HUB})

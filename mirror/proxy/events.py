@@ -137,6 +137,23 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
+class FileScrubbed:
+    """A committed file was examined: what is wrong with it, and what was done about that; None for nothing."""
+
+    digest: Digest
+    size: int
+    problem: str | None
+    action: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubFinished:
+    """All files have been examined once more, at this time (epoch seconds)."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class CacheResized:
     """What the cache holds now; `size` in bytes."""
 
@@ -175,6 +192,8 @@ Event = (
     | FillFinished
     | DigestMismatched
     | Evicted
+    | FileScrubbed
+    | ScrubFinished
     | CacheResized
     | StoreTroubled
     | TaskCrashed

@@ -58,3 +58,9 @@ async def outcome_of(task: asyncio.Task[T]) -> T:
         if task.cancelled():
             raise ShuttingDown("the mirror is shutting down") from None
         raise
+
+
+async def cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and see it off."""
+    task.cancel()
+    await asyncio.wait([task])

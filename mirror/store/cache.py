@@ -17,8 +17,10 @@ from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
 from mirror.store import layout
 from mirror.store.blobs import Blobs
 from mirror.store.committed import Committed
+from mirror.store.diary import StoredDiary
 from mirror.store.folders import Folders
 from mirror.store.index import Index, IndexEntry
+from mirror.store.inventory import StoredInventory
 from mirror.store.manifests import StoredManifests
 from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
@@ -51,6 +53,10 @@ class Cache:
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
         self.records = StoredRecords(self._record_rows)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
+        self.inventory = StoredInventory(
+            self._folders, self._committed, self._index, self.records, self._threads.scrubbing
+        )
+        self.diary = StoredDiary(self._folders, self._threads.scrubbing)
         self._probing = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
@@ -104,13 +110,9 @@ class Cache:
             await self.records.restore(rows)
         manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
         found = await self._threads.reading.run(lambda: list(self._committed.files()))
-        damaged = await self._index.load(
+        await self._index.load(
             (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
         )
-        for digest in damaged:
-            with suppress(StoreFailed):
-                # Whoever asks for it will not get it either way: it is not as long as its row says.
-                await self.blobs.remove(digest)
 
     def _is_kept(self, digest: Digest) -> bool:
         return digest in self._index or self._committed.is_leased(digest)

@@ -18,7 +18,9 @@ from pathlib import Path
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024
-_DRAFT = ".new"
+DRAFT = ".new"
+"""How the names of small files end that are being written."""
+
 _UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -92,6 +94,16 @@ class Folder:
             os.close(fd)
             self.remove(name)
 
+    def is_locked(self, name: str) -> bool:
+        """Tell whether somebody has the file of this name locked."""
+        opened = self.open(name)
+        if opened is None:
+            return False
+        try:
+            return not try_lock(opened[0])
+        finally:
+            os.close(opened[0])
+
     def exists(self, name: str) -> bool:
         """Tell whether there is anything of this name."""
         try:
@@ -132,9 +144,15 @@ class Folder:
                     status = entry.stat(follow_symlinks=False)
                     yield FileEntry(entry.name, status.st_size, status.st_mtime)
 
+    def names(self) -> Iterator[tuple[str, bool]]:
+        """Yield the name of everything in the folder, and whether it is a regular file."""
+        with os.scandir(self._fd) as found:
+            for entry in found:
+                yield entry.name, entry.is_file(follow_symlinks=False)
+
     def replace(self, name: str, data: bytes) -> None:
         """Write a whole small file so that a reader, or a crash, sees the old one or the new one."""
-        draft = f".{name}.{secrets.token_hex(4)}{_DRAFT}"
+        draft = f".{name}.{secrets.token_hex(4)}{DRAFT}"
         fd = self.create(draft)
         try:
             write_all(fd, data)
@@ -149,7 +167,7 @@ class Folder:
     def sweep_drafts(self) -> None:
         """Remove what a writer of small files left behind a minute ago or longer: it is dead."""
         for entry in list(self.entries()):
-            if entry.name.endswith(_DRAFT) and entry.modified < time.time() - 60:
+            if entry.name.endswith(DRAFT) and entry.modified < time.time() - 60:
                 self.remove(entry.name)
 
     def read(self, name: str) -> bytes | None:
@@ -180,7 +198,7 @@ class Folder:
     def writable(self) -> bool:
         """Tell whether the disk takes new files, by writing one."""
         try:
-            probe = f".probe.{secrets.token_hex(4)}{_DRAFT}"
+            probe = f".probe.{secrets.token_hex(4)}{DRAFT}"
             fd = self.create(probe)
             try:
                 write_all(fd, bytes(4096))

@@ -46,24 +46,19 @@ class Index:
         """How many of the files are manifests."""
         return len(self._manifests)
 
-    async def load(self, files: Iterable[tuple[Digest, IndexEntry]]) -> list[Digest]:
+    async def load(self, files: Iterable[tuple[Digest, IndexEntry]]) -> None:
         """Begin with `files` as found on disk; rows add what a file cannot tell, rows without a file go.
 
-        Returns the files that are not as long as their row says. They are damaged and not in the index.
+        A file that is not as long as its row says keeps the row's size: whoever opens it sees that it is damaged.
         """
         known = {digest: _parse(row) for digest, row in (await self._rows.items()).items()}
-        on_disk = dict(files)
-        found = {digest: known.get(str(digest)) or entry for digest, entry in on_disk.items()}
-        damaged = [digest for digest, entry in on_disk.items() if found[digest].size != entry.size]
-        for digest in damaged:
-            del found[digest]
+        found = {digest: known.get(str(digest)) or entry for digest, entry in files}
         for digest, entry in sorted(found.items(), key=lambda item: item[1].used_at):
             self._put(digest, entry)
         self._changed.clear()
         right = {str(digest): entry for digest, entry in found.items()}
         await self._rows.write(dict.fromkeys(known.keys() - right.keys()))
         await self._rows.write({digest: _row(entry) for digest, entry in right.items() if known.get(digest) != entry})
-        return damaged
 
     def watch(self) -> None:
         """Begin to note what this process adds and removes: `reconcile` knows it better than what was looked up."""

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Tag
+from mirror.oci.reference import Repository, Tag
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
 from mirror.store.rows import Rows
@@ -67,6 +67,11 @@ class StoredRecords:
         """Note that upstream said yes."""
         if not await self.granted(route, digest):
             await self._put(f"grant {route}@{digest}", "yes")
+
+    async def routes(self, digest: Digest) -> list[Route]:
+        """Return the repositories that have a grant for the digest."""
+        granted = [key for key in await self.rows() if key.startswith("grant ") and key.endswith(f"@{digest}")]
+        return [route for key in granted if (route := _route(key.removeprefix("grant ").rpartition("@")[0]))]
 
     async def rows(self) -> dict[str, str]:
         """Return a copy of all rows."""
@@ -131,6 +136,14 @@ def _concerned(key: str, value: str) -> Digest | None:
         return None if record is None else record.digest
     try:
         return Digest.parse(rest.rpartition("@")[2])
+    except RequestError:
+        return None
+
+
+def _route(text: str) -> Route | None:
+    upstream, _, repository = text.partition("/")
+    try:
+        return Route(upstream, Repository(repository))
     except RequestError:
         return None
 

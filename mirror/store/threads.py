@@ -61,8 +61,10 @@ class FileThreads:
 
     reading: Threads = field(default_factory=lambda: Threads("reading", 8))
     writing: Threads = field(default_factory=lambda: Threads("writing", 8))
+    scrubbing: Threads = field(default_factory=lambda: Threads("scrubbing", 1))
 
     def close(self) -> None:
         """Wait for what runs, and end the threads."""
         self.reading.close()
         self.writing.close()
+        self.scrubbing.close()

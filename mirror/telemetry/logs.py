@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -18,8 +18,8 @@ _SHARED: list[Any] = [
 ]
 
 
-def set_up(level: str, form: str) -> None:
-    """Send the log lines of the mirror and of its libraries to standard output, as `text` or `json`."""
+def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
+    """Send the log lines of the mirror and of its libraries to `stream` (standard output), as `text` or `json`."""
     final: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
@@ -30,7 +30,7 @@ def set_up(level: str, form: str) -> None:
         order = ["timestamp", "level", "event"]
         final.append(_printable)
         final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False))
-    handler = logging.StreamHandler(sys.stdout)
+    handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=final))
     # A reader of the log that goes away is no reason to write tracebacks elsewhere.
     logging.raiseExceptions = False
@@ -60,7 +60,7 @@ class Logs:
         """Write a line about the mirror itself: starting, listening, stopping."""
         self._log.info(event, **values)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901  # a flat table of events
+    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912  # a flat table of events
         """Write a line about `event`, if it is worth one."""
         match event:
             case events.RequestFinished():
@@ -86,6 +86,8 @@ class Logs:
                     realm=realm,
                     todo=f"add it to upstreams.{upstream}.realms",
                 )
+            case events.FileScrubbed(digest, size, problem, action) if problem is not None:
+                self._log.error("bad file", digest=str(digest), bytes=size, problem=str(problem), action=str(action))
             case events.Evicted(digest, size, reason):
                 self._log.info("evicted", digest=str(digest), bytes=size, reason=reason)
             case events.StoreTroubled(doing, error):

@@ -11,6 +11,7 @@ from mirror.proxy.cache_status import Kind, Outcome
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
 _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
+SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
 EVICTION_REASONS = ("size", "disk")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
 _REFUSALS = ("full", "slow_head", "malformed")
@@ -31,6 +32,7 @@ class Metrics:
         self._make_request_metrics()
         self._make_upstream_metrics()
         self._make_cache_metrics()
+        self._make_scrub_metrics()
         self._begin_at_zero(list(upstreams))
         self._cache_max_bytes.set(max_bytes)
         Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=self.registry).labels(
@@ -120,6 +122,24 @@ class Metrics:
         )
         self._fills = Gauge("mirror_fills_in_flight", "Blobs on their way into the cache", registry=self.registry)
 
+    def _make_scrub_metrics(self) -> None:
+        self._scrubbed = Counter(
+            "mirror_scrubbed_files_total",
+            "Stored files that were verified: ok, or what was done about a bad one",
+            ["result"],
+            registry=self.registry,
+        )
+        self._scrubbed_bytes = Counter(
+            "mirror_scrubbed_bytes_total", "Bytes of stored files that were verified", registry=self.registry
+        )
+        self._scrub_finished = Gauge(
+            "mirror_scrub_finished_timestamp_seconds",
+            "When all stored files had last been verified; 0 if not yet",
+            registry=self.registry,
+        )
+        for result in SCRUB_RESULTS:
+            self._scrubbed.labels(result)
+
     def _begin_at_zero(self, upstreams: list[str]) -> None:
         for upstream in upstreams:
             for kind in (Kind.MANIFEST, Kind.BLOB):
@@ -140,7 +160,7 @@ class Metrics:
         for reason in _REFUSALS:
             self._connections_refused.labels(reason)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901  # a flat table of events
+    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912  # a flat table of events
         """Count `event`."""
         match event:
             case events.RequestFinished():
@@ -167,6 +187,11 @@ class Metrics:
                 self._fills.dec()
             case events.Evicted(reason=reason):
                 self._evictions.labels(reason).inc()
+            case events.FileScrubbed(_, size, _, action):
+                self._scrubbed.labels(action or "ok").inc()
+                self._scrubbed_bytes.inc(size)
+            case events.ScrubFinished(at):
+                self._scrub_finished.set(at)
             case events.CacheResized():
                 self._cache_resized(event)
 
