@@ -132,6 +132,8 @@ class Mirror:
         if not await self._cache.readable():
             return Readiness(ready=False, degraded=["the cache cannot be read"])
         degraded = [] if await self._cache.writable() else ["the disk takes no new files"]
+        if await self._cache.short():
+            degraded.append("less of the disk is free than cache.min_free: what is new is not kept")
         return Readiness(ready=True, degraded=degraded)
 
     # Building. -------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mirror.errors import DigestMismatch, MirrorError, Refused, StoreFailed, UpstreamUnavailable
+from mirror.errors import DigestMismatch, MirrorError, Refused, ShuttingDown, StoreFailed, UpstreamUnavailable
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillFinished, FillStarted, Observer, StoreTroubled
@@ -62,6 +62,9 @@ class Download:
     async def abandon(self, error: MirrorError) -> None:
         """End without the whole blob: what upstream can go on with later stays, everything else goes."""
         self._error = error
+        if isinstance(error, ShuttingDown):
+            # Whoever reads along in another process goes on with it as soon as it is closed.
+            return
         if self._partial is not None and self._passage is None:
             is_good = not isinstance(error, DigestMismatch | StoreFailed | Refused)
             await self._leave(self._partial, is_kept=is_good and self._partial.size > 0)

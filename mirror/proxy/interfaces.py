@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -223,6 +224,9 @@ class ManifestStore(Protocol):
 
     async def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest, or None where it or its media type is not known."""
+
+    def turn(self, digest: Digest) -> AbstractAsyncContextManager[None]:
+        """Return a context that one process of a cache at a time is in: to fetch the manifest, if it still has to."""
 
     async def put(self, manifest: Manifest) -> None:
         """Keep the manifest; raises StoreFailed."""

@@ -157,16 +157,19 @@ class PullManifest:
         return PulledManifest(manifest, confirmed_status(asked))
 
     async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
-        if manifest := await self._manifests.get(digest):
-            return await self._permitted(route, manifest)
+        async with answer_within(), self._manifests.turn(digest):
+            if manifest := await self._manifests.get(digest):
+                return await self._permitted(route, manifest)
+            return await self._taken(route, await self._fetched(route, digest))
+
+    async def _fetched(self, route: Route, digest: Digest) -> Manifest:
         try:
             await self._failures.recall(Kind.MANIFEST, route, digest)
             async with answer_within():
-                manifest = await self._upstreams[route.upstream].get_manifest(route.repository, digest)
+                return await self._upstreams[route.upstream].get_manifest(route.repository, digest)
         except (Refused, UpstreamUnavailable) as error:
             await self._failures.remember(Kind.MANIFEST, route, digest, error)
             raise
-        return await self._taken(route, manifest)
 
     # Both. -----------------------------------------------------------------------------------------------
 

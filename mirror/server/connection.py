@@ -1,8 +1,8 @@
 """One client's connection: neither silence nor slowness of the client keeps it open for ever.
 
-aiohttp's protocol waits without end for the rest of a head, and for a client that reads nothing. Here a head has
-`HEAD_SECONDS` from when the connection was accepted, or from its first byte or the end of the answer before it,
-whichever came later. What has been written has to be taken: `STALL_SECONDS` without a byte end the connection.
+aiohttp's protocol gives the rest of a head as long as an idle connection, and a client that reads nothing for ever.
+Here a head has `HEAD_SECONDS` from when the connection was accepted, or from its first byte or the end of the answer
+before it, whichever came later. What has been written has to be taken: `STALL_SECONDS` without a byte end it.
 """
 
 from __future__ import annotations

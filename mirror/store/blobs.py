@@ -50,7 +50,8 @@ class Blobs:
 
     async def claim(self, digest: Digest) -> Partial | None:
         """Return the partial file of this digest, to go on with; None if it has a writer, or was just committed."""
-        partial = self._new(digest, _name(digest), is_manifest=False)
+        name = _name(digest) if self._folders.has_locks else _private(digest)
+        partial = self._new(digest, name, is_manifest=False)
         try:
             if await partial.claim():
                 if not await self._threads.reading.run(self._committed.has, digest):
@@ -62,9 +63,21 @@ class Blobs:
         await partial.close()
         return None
 
+    async def turn(self, digest: Digest) -> Partial | None:
+        """Return the empty partial file of a manifest, for its lock: other processes wait; None if one has it."""
+        partial = self._new(digest, _name(digest), is_manifest=True)
+        try:
+            if await partial.claim():
+                return partial
+        except BaseException:
+            await partial.close()
+            raise
+        await partial.close()
+        return None
+
     async def begin(self, digest: Digest) -> Partial:
         """Return a new partial file for a manifest, private to this writer: it is written in one go."""
-        partial = self._new(digest, f"{_name(digest)}.{secrets.token_hex(4)}", is_manifest=True)
+        partial = self._new(digest, _private(digest), is_manifest=True)
         try:
             await partial.claim()
         except BaseException:
@@ -112,7 +125,7 @@ class Blobs:
         if fd is None:
             return
         try:
-            if is_private or is_old or files.identity(fd)[2] == 0:
+            if is_old or (self._folders.has_locks and (is_private or files.identity(fd)[2] == 0)):
                 self._folders.partial.remove(name)
                 self._folders.run.remove(name)
         finally:
@@ -129,6 +142,10 @@ class Blobs:
 
 def _name(digest: Digest) -> str:
     return f"{digest.algorithm}-{digest.encoded}"
+
+
+def _private(digest: Digest) -> str:
+    return f"{_name(digest)}.{secrets.token_hex(4)}"
 
 
 def _close(opened: tuple[int, int] | None) -> None:

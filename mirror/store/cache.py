@@ -71,7 +71,7 @@ class Cache:
         await self._index_rows.open()
         await self._record_rows.open()
         await self._restore()
-        await self._room.make_room()
+        await self._room.tidy()
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
 
     def _open(self) -> None:
@@ -88,6 +88,10 @@ class Cache:
         """Tell whether the disk takes new files."""
         async with self._probing:
             return await self._threads.writing.run(self.blobs.writable)
+
+    async def short(self) -> bool:
+        """Tell whether less of the disk is free than is to be left to others."""
+        return await self._threads.writing.run(self._room.is_short)
 
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""
@@ -134,7 +138,7 @@ class Cache:
 
     async def _tend(self, *, save: bool) -> None:
         try:
-            await self._room.make_room()
+            await self._room.tidy()
             await self._index.flush()
             if save:
                 await self._threads.writing.run(self.blobs.sweep)

@@ -13,6 +13,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +62,7 @@ class Folder:
         return os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600, dir_fd=self._fd)
 
     def claim(self, name: str) -> int | None:
-        """Return the descriptor of the file of this name, made if it is missing, and locked; None if another has it.
-
-        Raises OSError for which `cannot_lock` holds where the file system has no locks.
-        """
+        """Return the descriptor of the file of this name, made if it is missing, and locked; None if another has it."""
         while True:
             fd = self.open_or_create(name)
             try:
@@ -94,6 +92,15 @@ class Folder:
             os.close(fd)
             self.remove(name)
 
+    def can_lock(self) -> bool:
+        """Tell whether the file system has locks; some network file systems have none."""
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in _UNLOCKABLE
+        unlock(self._fd)
+        return True
+
     def is_locked(self, name: str) -> bool:
         """Tell whether somebody has the file of this name locked."""
         opened = self.open(name)
@@ -105,12 +112,11 @@ class Folder:
             os.close(opened[0])
 
     def exists(self, name: str) -> bool:
-        """Tell whether there is anything of this name."""
+        """Tell whether there is a regular file of this name."""
         try:
-            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            return stat.S_ISREG(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
         except FileNotFoundError:
             return False
-        return True
 
     def has(self, name: str, fd: int) -> bool:
         """Tell whether the file open as `fd` is the one of this name."""
@@ -217,23 +223,22 @@ class Folder:
 def try_lock(fd: int) -> bool:
     """Take the file for this descriptor and its duplicates until `unlock`; False if another has it.
 
-    The kernel frees it when the process dies.
+    The kernel frees it when the process dies. Where the file system has no locks everybody gets it (see `can_lock`).
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if error.errno not in _UNLOCKABLE:
+            raise
     return True
 
 
 def unlock(fd: int) -> None:
     """Give the file back, whoever else has a duplicate of the descriptor."""
-    fcntl.flock(fd, fcntl.LOCK_UN)
-
-
-def cannot_lock(error: OSError) -> bool:
-    """Tell whether the file system has no locks, as some network file systems."""
-    return error.errno in _UNLOCKABLE
+    with suppress(OSError):
+        fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def write_all(fd: int, data: bytes) -> None:

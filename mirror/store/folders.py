@@ -16,6 +16,8 @@ class Folders:
     root: Folder
     partial: Folder
     run: Folder
+    has_locks = True
+    """False on file systems without locks: there, each writer has a file of its own and nobody reads along."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,6 +30,7 @@ class Folders:
         self.run = Folder(self._path / "run")
         for algorithm in ALGORITHMS:
             self.blobs[algorithm] = Folder(self._path / "blobs" / algorithm)
+        self.has_locks = self.run.can_lock()
 
     def of(self, digest: Digest) -> Folder:
         """Return the folder that committed files with this algorithm are in."""

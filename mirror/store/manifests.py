@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from cachetools import LRUCache
@@ -15,10 +17,12 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MAX_MANIFEST
 from mirror.store.blobs import Blobs
 from mirror.store.index import Index
+from mirror.store.partial import Partial
 from mirror.store.reading import StoredBlob
 from mirror.store.records import StoredRecords
 from mirror.store.threads import Threads
 
+_POLL_SECONDS = 0.02
 _HOT_BYTES = 64 * 1024 * 1024
 _OVERHEAD = 1024
 _CHILD = 256
@@ -109,6 +113,26 @@ class StoredManifests:
         hot = _Hot(manifest, children_of(manifest.data))
         self._hot[manifest.digest] = hot
         return hot
+
+    @asynccontextmanager
+    async def turn(self, digest: Digest) -> AsyncIterator[None]:
+        """Let one process at a time fetch a manifest; where the disk has no say in it, all of them may."""
+        partial = None
+        with suppress(StoreFailed):
+            partial = await self._wait_for_turn(digest)
+        try:
+            yield
+        finally:
+            if partial is not None:
+                with suppress(StoreFailed):
+                    await partial.discard()
+                await partial.close()
+
+    async def _wait_for_turn(self, digest: Digest) -> Partial:
+        while True:
+            if partial := await self._blobs.turn(digest):
+                return partial
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def put(self, manifest: Manifest) -> None:
         """Keep the manifest, unless the whole cache is smaller than it is."""

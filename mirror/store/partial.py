@@ -92,7 +92,7 @@ class Partial:
 
     async def expect(self, total: int | None) -> bool:
         """Reserve room for `total` bytes, or for some if it is None; False if they cannot be kept."""
-        wanted = self.size + STEP if total is None else total
+        wanted = self._room.limits.guess(self.size, STEP) if total is None else total
         return await self._room.reserve(self._place.name, self.size, wanted, lambda: self._agreed(total))
 
     def _agreed(self, total: int | None) -> None:

@@ -37,6 +37,10 @@ class Limits:
         """Tell whether a file of this size is kept at all: no blob may cost more than half of what there is."""
         return size <= self.max_size // 2
 
+    def guess(self, size: int, step: int) -> int:
+        """Return what to reserve for a file that has `size` bytes and will have nobody knows how many."""
+        return max(size, min(size + step, self.max_size // 2))
+
 
 @dataclass(frozen=True, slots=True)
 class _Unfinished:
@@ -70,26 +74,45 @@ class Room:
             return False
         async with self._turn():
             unfinished = await self._threads.run(self._unfinished, name)
-            lacking = self._index.size + unfinished.size + wanted - self.limits.max_size
-            short = await self._short_of_disk(unfinished.unwritten + wanted - have)
-            if max(lacking, short) > 0:
-                freed = await self._threads.run(self._drop_leftovers, name)
-                lacking, short = lacking - freed, short - freed
-            if max(lacking, short) > self._index.size // 2:
-                # The disk is others', or full of what is being fetched: emptying the cache would not help for long.
-                return False
-            if not await self._evict(lacking, "size") or not await self._evict(short, "disk"):
-                return False
-            if short > 0 and await self._short_of_disk(unfinished.unwritten + wanted - have) > 0:
-                # What was evicted is still being read.
+            if not await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
                 return False
             await self._threads.run(agreed)
             return True
 
+    async def _fit(self, name: str, wanted: int, unfinished: int, unwritten: int) -> bool:
+        """Make room for `wanted` bytes beside `unfinished` ones, of all of which so many are not written yet."""
+        lacking = self._index.size + unfinished + wanted - self.limits.max_size
+        short = await self._short_of_disk(unwritten)
+        if max(lacking, short) > 0:
+            freed = await self._threads.run(self._drop_leftovers, name)
+            lacking, short = lacking - freed, short - freed
+        if max(lacking, short) > self._index.size // 2:
+            # The disk is others', or full of what is being fetched: emptying the cache would not help for long.
+            return False
+        if not await self._evict(lacking, "size"):
+            return False
+        short = await self._short_of_disk(unwritten)
+        # What was evicted takes its place for as long as it is read.
+        return short <= 0 or (await self._evict(short, "disk") and await self._short_of_disk(unwritten) <= 0)
+
     async def make_room(self) -> None:
         """Evict until the committed files fit, or only files that are being read are left."""
+        if self._index.size > self.limits.max_size:
+            await self.tidy()
+        else:
+            self._report()
+
+    async def tidy(self) -> None:
+        """The same, with what other processes did known."""
         async with self._turn():
             await self._evict(self._index.size - self.limits.max_size, "size")
+        self._report()
+
+    def is_short(self) -> bool:
+        """Tell whether less of the disk is free than should be left to others; blocks."""
+        return self._folders.partial.free_space() < self.limits.min_free
+
+    def _report(self) -> None:
         self._observer.notify(
             CacheResized(self._index.size, self._index.manifests, len(self._index) - self._index.manifests)
         )
@@ -135,6 +158,8 @@ class Room:
     def _drop_leftovers(self, but: str) -> int:
         """Remove partial files that nobody writes, and return how many bytes they had."""
         freed = 0
+        if not self._folders.has_locks:
+            return freed
         for entry in list(self._folders.partial.entries()):
             fd = None if entry.name == but else self._folders.partial.claim(entry.name)
             if fd is not None:
