@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from typing import get_args
 
-from mirror.errors import StoreFailed
+from mirror.errors import StoreFailed, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
@@ -27,9 +27,12 @@ def one_of_each() -> list[events.Event]:
         events.TokenRequested("docker.io", "refused"),
         events.CredentialsWithheld("docker.io", "https://evil.example"),
         events.FillStarted("docker.io", DIGEST),
+        events.FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),
         events.FillFinished("docker.io", DIGEST, 1000, True),
         events.DigestMismatched("docker.io", DIGEST),
         events.Evicted(DIGEST, 1000),
+        events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
+        events.ScrubFinished(1_700_000_000.0),
         events.CacheResized(5000, 2, 3),
         events.StoreTroubled("commit of a blob", StoreFailed("disk full")),
         events.TaskCrashed("fill x", ZeroDivisionError("bug")),

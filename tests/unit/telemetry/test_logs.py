@@ -57,6 +57,7 @@ SILENT = (
     events.UpstreamReceived,
     events.FillStarted,
     events.CacheResized,
+    events.ScrubFinished,
 )
 
 
@@ -66,6 +67,12 @@ def test_one_line_an_event(lines: Lines, form: str, event: events.Event) -> None
     set_up("debug", form)
     Logs().notify(event)
     assert len(lines()) == (0 if isinstance(event, SILENT) else 1)
+
+
+def test_a_good_file_is_not_worth_a_line(lines: Lines) -> None:
+    set_up("debug", "text")
+    Logs().notify(events.FileScrubbed(DIGEST, 5, None, None))
+    assert lines() == []
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -87,6 +87,16 @@ class Page:
         (events.DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
         (events.FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
         (events.Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),
+        (events.Evicted(DIGEST, 5, "disk"), 'mirror_evictions_total{reason="disk"}', 1),
+        (
+            events.FillResumed("docker.io", DIGEST, 5, TimeoutError()),
+            'mirror_fill_resumes_total{upstream="docker.io"}',
+            1,
+        ),
+        (events.FileScrubbed(DIGEST, 5, None, None), 'mirror_scrubbed_files_total{result="ok"}', 1),
+        (events.FileScrubbed(DIGEST, 5, None, None), "mirror_scrubbed_bytes_total", 5),
+        (events.FileScrubbed(DIGEST, 5, "damaged", "left"), 'mirror_scrubbed_files_total{result="left"}', 1),
+        (events.ScrubFinished(7.5), "mirror_scrub_finished_timestamp_seconds", 7.5),
         (events.CacheResized(77, 2, 3), "mirror_cache_bytes", 77),
         (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="manifest"}', 2),
         (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="blob"}', 3),
@@ -167,7 +177,8 @@ CLOSED = {
     "kind": {str(kind) for kind in Kind},
     "outcome": {*(str(outcome) for outcome in Outcome), "granted", "refused", "failed"},
     "source": {"cache", "upstream"},
-    "reason": {"size", "full", "slow_head", "malformed"},
+    "reason": {"size", "disk", "full", "slow_head", "malformed"},
+    "result": {"ok", "refetched", "removed", "left"},
     "version": {"1.2.3"},
 }
 
