@@ -32,6 +32,7 @@ class Committed:
         self._removing = 0
         self._removals = 0
         self._merged_at = -math.inf
+        self._stamps: list[int | None] = []
 
     def files(self) -> Iterator[tuple[Digest, int, float]]:
         """Yield digest, size and time of writing of every committed file; blocks."""
@@ -113,9 +114,13 @@ class Committed:
 
     async def refresh(self) -> None:
         """Learn what other processes committed, removed and used since the last time."""
-        self._index.watch()
         now = time.monotonic()
         merges = now - self._merged_at >= _MERGE_SECONDS
+        stamps = [folder.changed_at() for folder in self._folders.blobs.values()]
+        if not merges and None not in stamps and stamps == self._stamps:
+            return
+        self._stamps = stamps
+        self._index.watch()
         rows = await self._index.rows() if merges else {}
         found = await self._threads.reading.run(lambda: list(self.files()))
         self._index.reconcile(

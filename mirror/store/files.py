@@ -19,6 +19,8 @@ from pathlib import Path
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024
+_SETTLED_NS = 1_000_000_000
+# Longer than the grain of any file system's clock.
 DRAFT = ".new"
 """How the names of small files end that are being written."""
 
@@ -149,6 +151,11 @@ class Folder:
                 if entry.is_file(follow_symlinks=False):
                     status = entry.stat(follow_symlinks=False)
                     yield FileEntry(entry.name, status.st_size, status.st_mtime)
+
+    def changed_at(self) -> int | None:
+        """Return when a name in the folder came or went last (ns), None if that may be too lately to tell by."""
+        changed_at = os.fstat(self._fd).st_mtime_ns
+        return changed_at if time.time_ns() - changed_at > _SETTLED_NS else None
 
     def names(self) -> Iterator[tuple[str, bool]]:
         """Yield the name of everything in the folder, and whether it is a regular file."""
