@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from . import docker, images, registry, skopeo
+from . import containerd, docker, images, podman, registry, skopeo
+from .containerd import Containerd, StartContainerd
 from .docker import DockerDaemon, StartDocker
 from .hub import Hub
 from .images import Flavour, Image, Index
 from .mirror_process import MirrorProcess, StartMirror
+from .podman import Podman, StartPodman
 from .registry import READER, Open, RealRegistry
 from .site import Site, StartSite
 from .skopeo import Skopeo
@@ -100,6 +102,22 @@ def start_docker(tmp_path: Path) -> Iterator[StartDocker]:
     require(docker.why_not())
     with ExitStack() as stack:
         yield lambda mirror: stack.enter_context(DockerDaemon(tmp_path / "docker", mirror))
+
+
+@pytest.fixture
+def start_containerd(tmp_path: Path) -> Iterator[StartContainerd]:
+    """Starts a containerd to which the given URL is Docker Hub."""
+    require(containerd.why_not())
+    with ExitStack() as stack:
+        yield lambda mirror: stack.enter_context(Containerd(tmp_path / "containerd", mirror))
+
+
+@pytest.fixture
+def start_podman(tmp_path: Path) -> Iterator[StartPodman]:
+    """Sets up a podman to which the given URL is Docker Hub."""
+    require(podman.why_not())
+    with ExitStack() as stack:
+        yield lambda mirror: stack.enter_context(Podman(tmp_path / "podman", mirror))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from .push import push
 from .token_service import SERVICE, TokenService
 
 PROGRAM = "docker-registry"
-ACCESS_LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/1\.1" (?P<status>\d{3}) ')
+ACCESS_LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/1\.1" (?P<status>\d{3}) (?P<size>\d+) ')
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,15 @@ class RealRegistry(Service):
         """Every request of the distribution API answered so far, in order."""
         found = ACCESS_LINE.finditer(self.settled_log())
         return [Request(line["method"], line["path"], int(line["status"])) for line in found]
+
+    def sent(self, path: str) -> int:
+        """How many bytes of content it has sent for a path so far, in answers whole or partial."""
+        found = ACCESS_LINE.finditer(self.settled_log())
+        return sum(
+            int(line["size"])
+            for line in found
+            if (line["method"], line["path"]) == ("GET", path) and line["status"] in ("200", "206")
+        )
 
     def _configuration(self, auth: dict[str, object]) -> dict[str, object]:
         return {

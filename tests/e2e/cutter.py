@@ -1,0 +1,57 @@
+"""Cuts a client off at half of a layer; and holds upstream back until that has happened."""
+
+import fcntl
+import socket
+import struct
+import termios
+from enum import Enum
+
+from .process import wait_until
+from .relay import Body, Relay, send
+
+
+class Cut(Enum):
+    """The two ways in which a connection ends amid a body, as SO_LINGER has them: at once or after all is sent."""
+
+    RESET = (1, 0)
+    END = (0, 0)
+
+
+class Cutter(Relay):
+    """Stands before a mirror: the first answer with a large layer is cut at half, and noted in `cuts`."""
+
+    def __init__(self, origin: str, cut: Cut, cuts: set[str]) -> None:
+        super().__init__(origin)
+        self._cut = cut
+        self._cuts = cuts
+
+    def pass_on(self, body: Body, client: socket.socket) -> None:
+        """Sends the whole body, or half of it and raises ConnectionError."""
+        if not body.is_layer or body.digest in self._cuts:
+            return super().pass_on(body, client)
+        send(body.pieces(body.length // 2), client)
+        wait_until(lambda: _unacknowledged(client) == 0)  # a reset takes back what is still on its way
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", *self._cut.value))
+        self._cuts.add(body.digest)
+        raise ConnectionAbortedError(f"{body.digest} was cut")
+
+
+class Brake(Relay):
+    """Stands before an upstream: three quarters of a large layer pass, the rest once the layer is in `cuts`."""
+
+    def __init__(self, origin: str, cuts: set[str]) -> None:
+        super().__init__(origin)
+        self._cuts = cuts
+
+    def pass_on(self, body: Body, client: socket.socket) -> None:
+        """Sends the whole body, with a pause in it."""
+        before = body.length * 3 // 4 if body.is_layer else body.length
+        send(body.pieces(before), client)
+        wait_until(lambda: not body.is_layer or body.digest in self._cuts)
+        send(body.pieces(body.length - before), client)
+
+
+def _unacknowledged(connection: socket.socket) -> int:
+    """How many bytes the kernel still keeps for the other side."""
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))
+    return int(count)
