@@ -3,8 +3,10 @@
 CONFIG ?= config.yaml
 VENV := .venv
 PYTEST_ARGS ?=
+MINUTES ?= 10
+SEED ?=
 
-.PHONY: run test lint tools lock clean
+.PHONY: run test lint soak tools lock clean
 
 run: $(VENV)/.run
 	exec $(VENV)/bin/mirror serve --config $(CONFIG)
@@ -17,6 +19,10 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+# Random traffic under random trouble for as long as you like: make soak MINUTES=10 SEED=7
+soak: $(VENV)/.dev
+	$(VENV)/bin/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
 
 # The registries, engines and clients that the end-to-end tests use, from Debian's packages.
 tools:

@@ -98,8 +98,9 @@ class Mirror:
             stack.push_async_callback(self._egress.close)
             await self._cache.start()
             stack.push_async_callback(self._cache.stop)
-            stack.push_async_callback(self._finish)
+            stack.push_async_callback(self._tasks.cancel)
             yield
+            await self._finish()
 
     async def _drain(self) -> None:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
@@ -118,7 +119,6 @@ class Mirror:
         with suppress(TimeoutError):
             async with asyncio.timeout(self._config.drain_timeout.total_seconds()):
                 await self._tasks.finished()
-        await self._tasks.cancel()
 
     def hurry(self) -> None:
         """Stop waiting: whoever asked for a stop asked again."""
@@ -143,7 +143,7 @@ class Mirror:
         upstreams = self._upstreams()
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
-        filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, self._observer), self._tasks)
+        filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)

@@ -6,17 +6,20 @@ passes through memory to those who read it now.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mirror.errors import DigestMismatch, MirrorError, Refused, ShuttingDown, StoreFailed, UpstreamUnavailable
+from mirror.oci.digest import Digest
+from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillFinished, FillStarted, Observer, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.fill import Fill
 from mirror.proxy.interfaces import BlobStore, PartialFile, Passage, Records, Sink, Upstream
 from mirror.proxy.progress import FillState, Progress
+from mirror.proxy.routing import Route
 from mirror.proxy.supply import Supply
 
 
@@ -28,16 +31,25 @@ class Means:
     store: BlobStore
     records: Records
     failures: Failures
+    access: Access
     observer: Observer
+
+    async def permit(self, route: Route, digest: Digest) -> None:
+        """Make sure that `route` may have bytes that were not fetched through it.
+
+        Raises Refused if upstream says no, UpstreamUnavailable if it cannot say.
+        """
+        ask = functools.partial(self.upstreams[route.upstream].head_blob, route.repository, digest)
+        await self.access.confirm(Kind.BLOB, route, digest, ask)
 
 
 class Download:
-    """Fetches the blob of `fill` into `partial`, or past the disk where that is None."""
+    """Fetches the blob of `fill` into `partial`, or past the disk where that is None: through `passage`, if begun."""
 
-    def __init__(self, fill: Fill, partial: PartialFile | None, means: Means) -> None:
+    def __init__(self, fill: Fill, partial: PartialFile | None, means: Means, passage: Passage | None = None) -> None:
         self._fill = fill
         self._partial = partial
-        self._passage: Passage | None = None
+        self._passage = passage
         self._means = means
         self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer)
         self._progress: Progress | None = None
@@ -49,8 +61,9 @@ class Download:
         Raises Refused, UpstreamUnavailable or StoreFailed; DigestMismatch for bytes that are not the blob's.
         """
         try:
-            if self._partial is not None and self._partial.size and self._partial.verified():
-                progress = await self._complete(self._partial)
+            sink = self._passage or self._partial
+            if sink is not None and sink.size and sink.verified():
+                progress = await self._complete(sink.size)
             else:
                 progress = await self._fetch()
         finally:
@@ -85,13 +98,10 @@ class Download:
 
     # Upstream. -------------------------------------------------------------------------------------------
 
-    async def _complete(self, partial: PartialFile) -> Progress:
+    async def _complete(self, size: int) -> Progress:
         """All bytes are there: whoever wrote them died before they had their name. Upstream's yes is still needed."""
-        route = self._fill.route
-        if not await self._means.records.granted(route, self._fill.digest):
-            async with answer_within():
-                await self._means.upstreams[route.upstream].head_blob(route.repository, self._fill.digest)
-        return await self._begin(partial.size)
+        await self._means.permit(self._fill.route, self._fill.digest)
+        return await self._begin(size)
 
     async def _fetch(self) -> Progress:
         await self._agree()
@@ -112,14 +122,18 @@ class Download:
             # A no is believed; that a HEAD had no answer says nothing of a GET.
             pass
         try:
-            await self._supply.open(self._partial.size if self._partial is not None else 0)
+            sink = self._passage or self._partial
+            await self._supply.open(0 if sink is None else sink.size, is_patient=fill.is_published)
         except Refused as error:
             # Nothing else is remembered: clients come back for a blob that was cut, and soon.
             await failures.remember(Kind.BLOB, fill.route, fill.digest, error)
             raise
 
     async def _begin(self, total: int | None) -> Progress:
-        if self._partial is None or not await self._partial.expect(total):
+        if self._partial is not None:
+            # Before others can see that there was a yes.
+            await self._means.records.grant(self._fill.route, self._fill.digest)
+        if self._passage is None and (self._partial is None or not await self._partial.expect(total)):
             await self._spill()
         have = self._sink.size
         # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.

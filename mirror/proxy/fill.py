@@ -7,6 +7,7 @@ a fill nor end it. What the disk does not take passes through memory; there the 
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
 from typing import Protocol
 
@@ -143,7 +144,7 @@ class Fill:
 
         Whoever takes over a fill that has begun goes on with it.
         """
-        self._source = source
+        self._source = source or self._source
         if self.progress is None:
             self.progress = Progress(total)
         self.progress.reach(prefix)
@@ -260,6 +261,14 @@ class FillReader:
         """Read the range ahead."""
         if self._file is not None:
             await self._file.load(start, stop)
+
+    async def verified(self) -> None:
+        """Wait until the digest has matched; raises BodyCut if it will not."""
+        self.offset = sys.maxsize
+        self._fill.moved()
+        await self._progress.settled()
+        if self._progress.state is FillState.FAILED:
+            raise BodyCut(str(self._fill.error)) from self._fill.error
 
     async def doubt(self) -> None:
         """Nothing to do: what is not committed is served to nobody else."""

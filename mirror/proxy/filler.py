@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
-from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed, UpstreamUnreachable
+from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.download import Download, Means
 from mirror.proxy.events import DigestMismatched, StoreTroubled
 from mirror.proxy.fill import Fill
 from mirror.proxy.following import POLL_SECONDS, follow
-from mirror.proxy.interfaces import FollowedFile, PartialFile
+from mirror.proxy.interfaces import FollowedFile, PartialFile, Passage
 from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
@@ -87,9 +88,9 @@ class Filler:
 
     # Writing. --------------------------------------------------------------------------------------------
 
-    async def _write(self, fill: Fill, partial: PartialFile | None) -> bool:
+    async def _write(self, fill: Fill, partial: PartialFile | None, passage: Passage | None = None) -> bool:
         """Fetch the blob; False if it came wrong and nobody had any of it, so that it can be tried once more."""
-        download = Download(fill, partial, self._means)
+        download = Download(fill, partial, self._means, passage)
         had_its_end = True
         try:
             had_its_end = await self._run_download(fill, download)
@@ -115,11 +116,11 @@ class Filler:
             if fill.is_repeated:
                 # Twice is no accident: clients that come back at once do not cost upstream the whole blob again.
                 await self._means.failures.remember(Kind.BLOB, fill.route, fill.digest, error)
-            self._fail(fill, error)
             await download.abandon(error)
+            self._fail(fill, error)
         except MirrorError as error:
-            self._fail(fill, error)
             await download.abandon(error)
+            self._fail(fill, error)
         except BaseException:
             interrupted = ShuttingDown("the fill was interrupted")
             self._fail(fill, interrupted)
@@ -144,20 +145,33 @@ class Filler:
                 await followed.close()
 
     async def _follow(self, fill: Fill, followed: FollowedFile) -> bool:
-        while (seen := await follow(fill, followed)).state is not FillState.COMMITTED:
+        permit = functools.partial(self._means.permit, fill.route, fill.digest)
+        while (seen := await follow(fill, followed, permit)).state is not FillState.COMMITTED:
             if fill.progress is None:
                 return False
             if seen.state is FillState.FAILED:
-                raise UpstreamUnreachable("the process that fetched it gave up")
-            if partial := await self._means.store.claim(fill.digest):
+                return not fill.withdraw() and await self._go_past(fill, followed)
+            if partial := await self._claim(fill):
                 return await self._take_over(fill, followed, partial)
             await asyncio.sleep(POLL_SECONDS)
         self._land(fill)
         return True
 
+    async def _claim(self, fill: Fill) -> PartialFile | None:
+        try:
+            return await self._means.store.claim(fill.digest)
+        except StoreFailed:
+            return None
+
     async def _take_over(self, fill: Fill, followed: FollowedFile, partial: PartialFile) -> bool:
         assert fill.progress is not None  # noqa: S101  # it has begun
-        if not partial.continues(followed) or partial.size < fill.progress.prefix:
-            await partial.close()
-            raise UpstreamUnreachable("the process that fetched it is gone, and what it had with it")
-        return await self._write(fill, partial)
+        if partial.continues(followed) and partial.size >= fill.progress.prefix:
+            return await self._write(fill, partial)
+        await partial.close()
+        return await self._go_past(fill, followed)
+
+    async def _go_past(self, fill: Fill, followed: FollowedFile) -> bool:
+        """Fetch the rest for those who read now: the file has lost its name, or its writer its disk or its upstream."""
+        assert fill.progress is not None  # noqa: S101  # it has begun
+        passage = await followed.spill(fill.progress.prefix)
+        return await self._write(fill, None, passage)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from mirror.proxy.fill import Fill
 from mirror.proxy.interfaces import FollowedFile, Sighting
@@ -11,15 +13,29 @@ from mirror.proxy.progress import FillState
 POLL_SECONDS = 0.02
 """How often one process looks how far another has come."""
 
+SILENCE_SECONDS = 75.0
+"""How long another process may show nothing new: longer than it would put up with an upstream."""
 
-async def follow(fill: Fill, followed: FollowedFile) -> Sighting:
-    """Let the readers of `fill` have what its writer has; returns what was seen when there was no more to come."""
+
+async def follow(fill: Fill, followed: FollowedFile, permit: Callable[[], Awaitable[None]]) -> Sighting:
+    """Let the readers of `fill` have what its writer has; returns what was seen when there was no more to come.
+
+    The writer asked for a repository of its own; `permit` has to say yes for this one before anything is read.
+    """
+    last: Sighting | None = None
+    since = _now()
     while True:
         seen = await followed.look()
         if seen.is_agreed and seen.state is not FillState.FAILED:
+            if fill.progress is None:
+                await permit()
             _share(fill, followed, seen)
         if seen.state in (FillState.COMMITTED, FillState.FAILED) or not seen.is_written:
             return seen
+        if seen != last:
+            last, since = seen, _now()
+        elif _now() - since >= SILENCE_SECONDS:
+            return replace(seen, state=FillState.FAILED)
         await asyncio.sleep(POLL_SECONDS)
 
 
@@ -30,3 +46,7 @@ def _share(fill: Fill, followed: FollowedFile, seen: Sighting) -> None:
     fill.progress.reach(seen.prefix)
     if seen.state is not FillState.WRITING:
         fill.progress.enter(seen.state)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

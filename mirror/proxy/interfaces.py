@@ -103,6 +103,12 @@ class Body(OpenFile, Protocol):
         will not come.
         """
 
+    async def verified(self) -> None:
+        """Wait until the digest has matched; raises BodyCut if it will not.
+
+        What the reader has not read by then it does not need any more.
+        """
+
     async def doubt(self) -> None:
         """The file did not give the bytes it should have: it is not served again."""
 
@@ -178,6 +184,9 @@ class FollowedFile(Protocol):
 
     def reader(self) -> OpenFile:
         """Return the file open for reading."""
+
+    async def spill(self, prefix: int) -> Passage:
+        """Return a passage for what comes behind the first `prefix` bytes, which are hashed for it."""
 
     async def close(self) -> None:
         """Let go; harmless when repeated."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Observer, ScrubFinished, StoreTroubled
+from mirror.proxy.events import Observer, ScrubFinished, StoreTroubled, TaskCrashed
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.scrub import Scrub, StoredFile, Thoroughness
 
@@ -44,6 +44,7 @@ class Patrol:
         self._how = Thoroughness(bandwidth=bandwidth)
         self._clock = clock
         self._observer = observer
+        self._unwritten: tuple[float, Digest | None] | None = None
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -52,13 +53,15 @@ class Patrol:
                 await self._take_turn()
             except StoreFailed as error:
                 self._observer.notify(StoreTroubled("scrub", error))
+            except Exception as error:  # a bug here must not be the end of all scrubs
+                self._observer.notify(TaskCrashed("scrub", error))
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _take_turn(self) -> None:
         if not await self._diary.take():
             return
         try:
-            finished_at, after = await self._diary.read()
+            finished_at, after = self._unwritten or await self._diary.read()
             if after is not None or not 0 <= self._clock() - finished_at < self._every:
                 await self._go_round(finished_at, after)
             else:
@@ -73,9 +76,19 @@ class Patrol:
             nonlocal noted
             if asyncio.get_running_loop().time() - noted >= LOOK_SECONDS:
                 noted = asyncio.get_running_loop().time()
-                await self._diary.write(finished_at, file.digest)
+                await self._write(finished_at, file.digest)
 
         await self._scrub.run(self._how, after, note)
         now = self._clock()
-        await self._diary.write(now, None)
+        await self._write(now, None)
         self._observer.notify(ScrubFinished(now))
+
+    async def _write(self, finished_at: float, after: Digest | None) -> None:
+        """Note both; a full disk is no reason to read everything again."""
+        self._unwritten = finished_at, after
+        try:
+            await self._diary.write(finished_at, after)
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("note of a scrub", error))
+        else:
+            self._unwritten = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
-from mirror.errors import MirrorError, StoreFailed
+from mirror.errors import MirrorError, Refused, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import FileScrubbed, Observer
@@ -20,10 +21,12 @@ class Problem(StrEnum):
 
     DAMAGED = "damaged"
     """Its bytes do not have its digest."""
-    TRUNCATED = "truncated"
+    RESIZED = "resized"
     """It is not as long as it was."""
     UNREADABLE = "unreadable"
     """The disk gives errors instead of its bytes."""
+    UNEXAMINED = "unexamined"
+    """It could not be looked at, and nothing is said against its bytes: it is left alone."""
 
 
 class Action(StrEnum):
@@ -75,20 +78,32 @@ class Report:
     seconds: float = 0.0
 
 
+class Examined(Protocol):
+    """A file that is held open, so that what is said of it is not done to another."""
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is wrong with it; None if nothing is, or if it is gone."""
+
+    @property
+    def detail(self) -> str:
+        """What the disk said, if that is the problem."""
+
+    async def remove(self) -> bool:
+        """Remove it, readers keep it open; False if it was gone or replaced already. Raises StoreFailed."""
+
+
 class Inventory(Protocol):
     """What is at rest, for a scrub. Raises StoreFailed throughout."""
 
     async def files(self) -> list[StoredFile]:
         """Return the committed files, in the order of their digests."""
 
-    async def examine(self, file: StoredFile, *, fast: bool, bandwidth: int | None) -> Problem | None:
-        """Return what is wrong with a file, None if nothing is or if it is gone.
+    def examine(self, file: StoredFile, *, fast: bool, bandwidth: int | None) -> AbstractAsyncContextManager[Examined]:
+        """Return a context that the file is held open in, with what is found of it.
 
         `fast` looks at its size only; else it is read with at most `bandwidth` bytes a second.
         """
-
-    async def remove(self, digest: Digest) -> None:
-        """Remove the file; readers keep it open."""
 
     async def strangers(self) -> list[str]:
         """Return what is in the cache folder and not the mirror's."""
@@ -97,11 +112,11 @@ class Inventory(Protocol):
         """Return the partial files."""
 
     async def routes(self, digest: Digest) -> list[Route]:
-        """Return the repositories that may serve the digest."""
+        """Return the repositories that may serve the digest, none if nothing can be read of them."""
 
 
 Fetch = Callable[[Route, Kind, Digest], Awaitable[None]]
-"""Fetches a manifest or a blob through a repository into the store; raises MirrorError."""
+"""Fetches a manifest or a blob through a repository; it is stored then. Raises MirrorError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,28 +166,44 @@ class Scrub:
         return report
 
     async def _examine(self, file: StoredFile, how: Thoroughness) -> Finding | None:
+        routes: list[Route] = []
+        async with self._inventory.examine(file, fast=how.fast, bandwidth=how.bandwidth) as examined:
+            if how.repairs and examined.problem is not None:
+                # Before it is removed: what is said of content that is gone may be forgotten any time.
+                routes = await self._inventory.routes(file.digest)
+            finding = await self._treat(file, examined, how)
         try:
-            problem = await self._inventory.examine(file, fast=how.fast, bandwidth=how.bandwidth)
-        except StoreFailed:
-            problem = Problem.UNREADABLE
-        finding = None
-        if problem is not None:
-            finding = await self._repair(file, problem) if how.repairs else Finding(file, problem, Action.LEFT)
-        self._observer.notify(FileScrubbed(file.digest, file.size, problem, finding.action if finding else None))
+            if finding is not None and finding.action is Action.REMOVED:
+                finding = await self._fetch_again(finding, routes)
+        finally:
+            # Also if it is interrupted: what was removed is told.
+            problem, action = (finding.problem, finding.action) if finding else (None, None)
+            self._observer.notify(FileScrubbed(file.digest, file.size, problem, action))
         return finding
 
-    async def _repair(self, file: StoredFile, problem: Problem) -> Finding:
+    async def _treat(self, file: StoredFile, examined: Examined, how: Thoroughness) -> Finding | None:
+        if examined.problem is None:
+            return None
+        if not how.repairs or examined.problem is Problem.UNEXAMINED:
+            return Finding(file, examined.problem, Action.LEFT, examined.detail)
         try:
-            await self._inventory.remove(file.digest)
-            routes = await self._inventory.routes(file.digest)
+            is_removed = await examined.remove()
         except StoreFailed as error:
-            return Finding(file, problem, Action.LEFT, str(error))
-        detail = "no repository is known to have it"
+            return Finding(file, examined.problem, Action.LEFT, str(error))
+        return Finding(file, examined.problem, Action.REMOVED) if is_removed else None
+
+    async def _fetch_again(self, found: Finding, routes: list[Route]) -> Finding:
+        """Try one repository after the other; where an upstream gives no answer, its others are not tried."""
+        file, detail, lost = found.file, "no repository is known to have it", set[str]()
         for route in routes:
+            if route.upstream in lost:
+                continue
             try:
                 await self._fetch(route, file.kind, file.digest)
             except MirrorError as error:
                 detail = f"{route}: {error}"
+                if not isinstance(error, Refused):
+                    lost.add(route.upstream)
             else:
-                return Finding(file, problem, Action.REFETCHED)
-        return Finding(file, problem, Action.REMOVED, detail)
+                return replace(found, action=Action.REFETCHED)
+        return replace(found, detail=detail)

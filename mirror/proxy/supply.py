@@ -40,10 +40,18 @@ class Supply:
         self.total: int | None = None
         """The length of the blob as upstream told it; None if it did not."""
 
-    async def open(self, have: int) -> None:
-        """Ask for the blob behind the first `have` bytes; raises Refused or UpstreamUnavailable."""
-        transfer = await self._ask(have)
-        if transfer.size is None:
+    async def open(self, have: int, *, is_patient: bool = False) -> None:
+        """Ask for the blob behind the first `have` bytes; raises Refused or UpstreamUnavailable.
+
+        `is_patient` where somebody is reading already, who would rather wait for another try.
+        """
+        try:
+            await self._ask(have)
+        except UpstreamUnavailable as error:
+            if not is_patient:
+                raise
+            await self._resume(have, error)
+        if self.total is None:
             self.total = await self._size()
 
     async def read(self, have: int) -> tuple[int, bytes]:
@@ -99,7 +107,7 @@ class Supply:
                 error = newer
         raise error
 
-    async def _ask(self, have: int) -> Transfer:
+    async def _ask(self, have: int) -> None:
         rest = Rest(have, self._validator, self._attempts)
         self._attempts += 1
         async with answer_within():
@@ -112,7 +120,6 @@ class Supply:
         self._validator = transfer.validator
         self._pace = Pace()
         self.total = self.total if transfer.size is None else transfer.size
-        return transfer
 
     async def _size(self) -> int | None:
         try:

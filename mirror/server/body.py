@@ -20,6 +20,7 @@ from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
 from mirror.proxy.interfaces import Body
+from mirror.proxy.progress import HOLD_BACK
 from mirror.server.exchange import Exchange
 from mirror.server.ranges import Span
 
@@ -34,19 +35,55 @@ STALL_SECONDS = 60.0
 
 
 async def send_span(exchange: Exchange, response: web.StreamResponse, body: Body, span: Span) -> None:
-    """Send the head of `response`, which declares the length of `span`, and then these bytes of `body`."""
+    """Send the head of `response`, which declares the length of `span`, and then these bytes of `body`.
+
+    The last ones go out when the digest of the whole body has matched, be they in the middle of it.
+    """
     with _whole_or_cut(exchange, response):
         await _begin(exchange, response)
         with _own_socket(exchange.request) as target:
             await _flush_head(exchange.request)
-            offset = span.start
-            while offset < span.stop:
-                end = min(await body.sendable(offset), span.stop)
-                if end <= offset:
-                    raise BodyCut("the body ended before its declared length")
-                async with _doubted(body):
-                    await _send(target, body, offset, end, exchange.note)
-                offset = end
+            if span.stop == body.size:
+                await _send_from(target, body, span, exchange.note)
+                return
+            held = Span(max(span.start, span.stop - HOLD_BACK), span.stop)
+            await _send_from(target, body, Span(span.start, held.start), exchange.note)
+            tail = await _read(body, held)
+            await body.verified()
+            await _send_bytes(target, tail, exchange.note)
+
+
+async def _send_from(target: int, body: Body, span: Span, note: RequestFinished) -> None:
+    offset = span.start
+    while offset < span.stop:
+        end = await _available(body, offset, span.stop)
+        async with _doubted(body):
+            await _send(target, body, offset, end, note)
+        offset = end
+
+
+async def _read(body: Body, span: Span) -> bytes:
+    data = bytearray()
+    while (offset := span.start + len(data)) < span.stop:
+        end = await _available(body, offset, span.stop)
+        async with _doubted(body):
+            await body.load(offset, end)
+            data += _pread(body, offset, end)
+    return bytes(data)
+
+
+async def _available(body: Body, offset: int, stop: int) -> int:
+    end = min(await body.sendable(offset), stop)
+    if end <= offset:
+        raise BodyCut("the body ended before its declared length")
+    return end
+
+
+def _pread(body: Body, start: int, stop: int) -> bytes:
+    data = os.pread(body.fileno(), stop - start, start)
+    if len(data) < stop - start:
+        raise StoreFailed("the file is shorter than it was")
+    return data
 
 
 async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body: Body) -> None:
@@ -59,8 +96,9 @@ async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body
             stop = min(end, offset + CHUNK)
             async with _doubted(body):
                 await body.load(offset, stop)
+                data = _pread(body, offset, stop)
             async with asyncio.timeout(STALL_SECONDS):
-                await response.write(os.pread(body.fileno(), stop - offset, offset))
+                await response.write(data)
             exchange.note.sent += stop - offset
             offset = stop
         await response.write_eof()
@@ -156,6 +194,18 @@ async def _send(target: int, body: Body, start: int, stop: int, note: RequestFin
             note.sent += sent
         # A fast client would otherwise keep the loop to itself.
         await asyncio.sleep(0)
+
+
+async def _send_bytes(target: int, data: bytes, note: RequestFinished) -> None:
+    rest = memoryview(data)
+    while rest:
+        try:
+            sent = os.write(target, rest)
+        except BlockingIOError:
+            await _writable(target)
+            continue
+        rest = rest[sent:]
+        note.sent += sent
 
 
 async def _writable(target: int) -> None:

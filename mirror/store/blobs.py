@@ -12,8 +12,9 @@ from mirror.store.committed import Committed
 from mirror.store.folders import Folders
 from mirror.store.followed import Followed
 from mirror.store.index import Index
-from mirror.store.partial import Partial, PartialEvents, Place
+from mirror.store.partial import Partial, PartialEvents
 from mirror.store.passage import PassageFile, Passages
+from mirror.store.place import Place
 from mirror.store.reading import StoredBlob
 from mirror.store.room import Room
 from mirror.store.threads import FileThreads
@@ -79,7 +80,10 @@ class Blobs:
         """Return a new partial file for a manifest, private to this writer: it is written in one go."""
         partial = self._new(digest, _private(digest), is_manifest=True)
         try:
-            await partial.claim()
+            is_claimed = False
+            while not is_claimed:
+                # Whoever sweeps may hold it for a moment.
+                is_claimed = await partial.claim()
         except BaseException:
             await partial.close()
             raise
@@ -93,8 +97,11 @@ class Blobs:
             grown=self._room.make_room,
             closed=lambda: self._committed.release(digest),
         )
-        place = Place(name, self._folders.partial, self._folders.run, self._folders.of(digest))
+        place = self._place(digest, name)
         return Partial(digest, place, self._room, self._passages, self._threads, events)
+
+    def _place(self, digest: Digest, name: str) -> Place:
+        return Place(name, self._folders.partial, self._folders.run, self._folders.of(digest))
 
     async def follow(self, digest: Digest) -> Followed | None:
         """Return the partial file that another writes, None if there is none any more."""
@@ -102,8 +109,7 @@ class Blobs:
         opened = await self._threads.reading.obtain(lambda: self._folders.partial.open(name), _close)
         if opened is None:
             return None
-        committed = self._folders.of(digest), digest.encoded
-        return Followed(opened[0], name, self._folders.run, committed, self._threads.reading)
+        return Followed(opened[0], digest, self._place(digest, name), self._passages, self._threads.reading)
 
     def passage(self, digest: Digest) -> PassageFile:
         """Return a passage for a whole blob; raises StoreFailed if there are too many."""
@@ -126,8 +132,8 @@ class Blobs:
             return
         try:
             if is_old or (self._folders.has_locks and (is_private or files.identity(fd)[2] == 0)):
-                self._folders.partial.remove(name)
                 self._folders.run.remove(name)
+                self._folders.partial.remove(name)
         finally:
             files.close(fd)
 

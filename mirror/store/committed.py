@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ class Committed:
         self._leases: Counter[Digest] = Counter()
         self._removing = 0
         self._removals = 0
-        self._merged_at = -math.inf
+        self._merged_at = time.monotonic()
         self._stamps: list[int | None] = []
 
     def files(self) -> Iterator[tuple[Digest, int, float]]:
@@ -69,10 +68,12 @@ class Committed:
     async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
         known = self._index.get(digest)
         if known is not None and known.size != blob.size:
-            # Cut or grown behind our back; whatever it is now, it is not the blob.
-            blob.close()
-            await self.remove(digest)
-            return False
+            # Cut or grown behind our back, or mended by another process since.
+            if not await self._threads.reading.run(files.has_digest, blob.fileno(), digest):
+                blob.close()
+                await self.remove(digest)
+                return False
+            self._index.add(digest, blob.size, is_manifest=known.is_manifest)
         if known is None and not self._removing and self._removals == removals:
             # Put there by somebody else; unless it was removed while we looked, it counts from now on.
             self._index.add(digest, blob.size, is_manifest=False)

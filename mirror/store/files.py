@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror.oci.digest import Digest
+
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _PIECE = 1024 * 1024
 _SETTLED_NS = 1_000_000_000
@@ -146,22 +148,31 @@ class Folder:
 
     def entries(self) -> Iterator[FileEntry]:
         """Yield the regular files of the folder, in no order; links and subfolders are passed over."""
-        with os.scandir(self._fd) as found:
-            for entry in found:
-                if entry.is_file(follow_symlinks=False):
+        for entry in self._scan():
+            if entry.is_file(follow_symlinks=False):
+                # Another process may have taken it away since.
+                with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)
                     yield FileEntry(entry.name, status.st_size, status.st_mtime)
+
+    def names(self) -> Iterator[tuple[str, bool]]:
+        """Yield the name of everything in the folder, and whether it is a regular file."""
+        for entry in self._scan():
+            yield entry.name, entry.is_file(follow_symlinks=False)
+
+    def _scan(self) -> Iterator[os.DirEntry[str]]:
+        # On a descriptor of its own: two scans of one would share the place where they are.
+        fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=self._fd)
+        try:
+            with os.scandir(fd) as found:
+                yield from found
+        finally:
+            os.close(fd)
 
     def changed_at(self) -> int | None:
         """Return when a name in the folder came or went last (ns), None if that may be too lately to tell by."""
         changed_at = os.fstat(self._fd).st_mtime_ns
         return changed_at if time.time_ns() - changed_at > _SETTLED_NS else None
-
-    def names(self) -> Iterator[tuple[str, bool]]:
-        """Yield the name of everything in the folder, and whether it is a regular file."""
-        with os.scandir(self._fd) as found:
-            for entry in found:
-                yield entry.name, entry.is_file(follow_symlinks=False)
 
     def replace(self, name: str, data: bytes) -> None:
         """Write a whole small file so that a reader, or a crash, sees the old one or the new one."""
@@ -176,6 +187,21 @@ class Folder:
             raise
         finally:
             os.close(fd)
+
+    def append(self, name: str, data: bytes) -> None:
+        """Write `data` behind the content of a file, made if it is missing; in one piece if it is small."""
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | _FLAGS, 0o600, dir_fd=self._fd)
+        try:
+            write_all(fd, data)
+        finally:
+            os.close(fd)
+
+    def size(self, name: str) -> int:
+        """Return how many bytes the file of this name has, 0 if there is none."""
+        try:
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
 
     def sweep_drafts(self) -> None:
         """Remove what a writer of small files left behind a minute ago or longer: it is dead."""
@@ -202,8 +228,7 @@ class Folder:
     def readable(self) -> bool:
         """Tell whether the folder can be read, by reading from it."""
         try:
-            with os.scandir(self._fd) as found:
-                next(found, None)
+            next(self._scan(), None)
         except OSError:
             return False
         return True
@@ -248,6 +273,14 @@ def unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
+def set_aside(folder: Path, fd: int) -> None:
+    """Give the folder open as `fd` another name, unless another process has done so already."""
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with suppress(FileNotFoundError):
+        if os.path.samestat(os.fstat(fd), os.stat(folder)):
+            os.rename(folder, folder.with_name(f"{folder.name}.broken-{time.time_ns()}"))
+
+
 def write_all(fd: int, data: bytes) -> None:
     """Write all of `data` where the descriptor stands."""
     rest = memoryview(data)
@@ -274,6 +307,14 @@ def pieces(fd: int, stop: int) -> Iterator[bytes]:
     while offset < stop and (piece := os.pread(fd, min(_PIECE, stop - offset), offset)):
         yield piece
         offset += len(piece)
+
+
+def has_digest(fd: int, digest: Digest) -> bool:
+    """Tell whether the whole file has the digest."""
+    hasher = digest.hasher()
+    for piece in pieces(fd, os.fstat(fd).st_size):
+        hasher.update(piece)
+    return hasher.hexdigest() == digest.encoded
 
 
 def shorten(fd: int, size: int) -> None:

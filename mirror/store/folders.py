@@ -16,6 +16,7 @@ class Folders:
     root: Folder
     partial: Folder
     run: Folder
+    all_blobs: Folder
     has_locks = True
     """False on file systems without locks: there, each writer has a file of its own and nobody reads along."""
 
@@ -28,6 +29,7 @@ class Folders:
         self.root = Folder(self._path)
         self.partial = Folder(self._path / "partial")
         self.run = Folder(self._path / "run")
+        self.all_blobs = Folder(self._path / "blobs")
         for algorithm in ALGORITHMS:
             self.blobs[algorithm] = Folder(self._path / "blobs" / algorithm)
         self.has_locks = self.run.can_lock()
@@ -38,5 +40,5 @@ class Folders:
 
     def close(self) -> None:
         """Let go of them."""
-        for folder in (self.root, self.partial, self.run, *self.blobs.values()):
+        for folder in (self.root, self.partial, self.run, self.all_blobs, *self.blobs.values()):
             folder.close()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from mirror.oci.digest import Digest, Hasher
 from mirror.proxy.interfaces import Sighting
 from mirror.proxy.progress import FillState
 from mirror.store import files, pages
-from mirror.store.files import Folder
 from mirror.store.pages import Page
+from mirror.store.passage import PassageFile, Passages
+from mirror.store.place import Place
 from mirror.store.reading import ReadableFile
 from mirror.store.threads import Threads
 
@@ -15,14 +17,14 @@ _PATIENCE = 5
 
 
 class Followed:
-    """The file open as `fd`, whose writer keeps the page `name` in `run`; committed, it is `encoded` in `target`."""
+    """The file open as `fd`, which had its name at `place` when it was opened."""
 
-    def __init__(self, fd: int, name: str, run: Folder, committed: tuple[Folder, str], threads: Threads) -> None:
+    def __init__(self, fd: int, digest: Digest, place: Place, passages: Passages, threads: Threads) -> None:
         self._fd = fd
         self._page_fd = -1
-        self._name = name
-        self._run = run
-        self._target, self._encoded = committed
+        self._digest = digest
+        self._place = place
+        self._passages = passages
         self._threads = threads
         self._last: Page | None = None
         self._unchanged = 0
@@ -41,7 +43,7 @@ class Followed:
         self._last = page
         is_written = self._is_written()
         may_be_done = not is_written or page is None or page.state is FillState.COMMITTED
-        if may_be_done and self._target.has(self._encoded, self._fd):
+        if may_be_done and self._place.target.has(self._digest.encoded, self._fd):
             # Also if its writer died between the rename and saying so.
             size = self.identity()[2]
             return Sighting(size, size, FillState.COMMITTED, is_agreed=True, is_written=False)
@@ -52,7 +54,7 @@ class Followed:
     def _page(self) -> Page | None:
         """Return the page of this very file; another one's may have the name, or the last one still."""
         if self._page_fd < 0:
-            opened = self._run.open(self._name)
+            opened = self._place.run.open(self._place.name)
             if opened is None:
                 return None
             self._page_fd = opened[0]
@@ -75,6 +77,18 @@ class Followed:
     def reader(self) -> ReadableFile:
         """Return the file open for reading."""
         return ReadableFile.duplicate_of(self._fd, self._threads)
+
+    async def spill(self, prefix: int) -> PassageFile:
+        """Return a passage for what comes behind the first `prefix` bytes, which are hashed for it."""
+        hasher = self._digest.hasher()
+        await self._threads.run(self._hash, hasher, prefix)
+        return self._passages.begin(self._digest, hasher, prefix)
+
+    def _hash(self, hasher: Hasher, prefix: int) -> None:
+        if self.identity()[2] < prefix:
+            raise OSError("the file is shorter than it was")
+        for piece in files.pieces(self._fd, prefix):
+            hasher.update(piece)
 
     async def close(self) -> None:
         """Close the descriptors."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.routing import Route
-from mirror.proxy.scrub import Leftover, Problem, StoredFile
-from mirror.store import files
+from mirror.proxy.scrub import Leftover, StoredFile
 from mirror.store.blobs import OURS
 from mirror.store.committed import Committed
+from mirror.store.examination import Examination
 from mirror.store.folders import Folders
 from mirror.store.index import Index
 from mirror.store.records import StoredRecords
 from mirror.store.strangers import strangers
 from mirror.store.threads import Threads
-
-_PIECE = 4 * 1024 * 1024
 
 
 class StoredInventory:
@@ -41,42 +40,18 @@ class StoredInventory:
         entry = self._index.get(digest)
         return Kind.MANIFEST if entry is not None and entry.is_manifest else Kind.BLOB
 
-    async def examine(self, file: StoredFile, *, fast: bool, bandwidth: int | None) -> Problem | None:
-        """Return what is wrong with a file, None if nothing is or if it is gone.
+    @asynccontextmanager
+    async def examine(self, file: StoredFile, *, fast: bool, bandwidth: int | None) -> AsyncIterator[Examination]:
+        """Give what is found of a file, while it is held open.
 
         `fast` looks at its size only; else it is read with at most `bandwidth` bytes a second.
         """
-        opened = await self._threads.obtain(lambda: self._folders.of(file.digest).open(file.digest.encoded), _close)
-        if opened is None:
-            return None
-        fd, size = opened
+        examination = Examination(file, self._folders, self._committed, self._index, self._threads)
         try:
-            known = self._index.get(file.digest)
-            if known is not None and known.size != size:
-                return Problem.TRUNCATED
-            return None if fast or await self._is_right(file.digest, fd, bandwidth) else Problem.DAMAGED
+            await examination.run(fast=fast, bandwidth=bandwidth)
+            yield examination
         finally:
-            files.close(fd)
-
-    async def _is_right(self, digest: Digest, fd: int, bandwidth: int | None) -> bool:
-        hasher = digest.hasher()
-        started = _now()
-
-        def take(offset: int) -> int:
-            piece = files.read_at(fd, _PIECE, offset)
-            hasher.update(piece)
-            return len(piece)
-
-        offset = 0
-        while taken := await self._threads.run(take, offset):
-            offset += taken
-            if bandwidth is not None:
-                await asyncio.sleep(max(0.0, started + offset / bandwidth - _now()))
-        return hasher.hexdigest() == digest.encoded
-
-    async def remove(self, digest: Digest) -> None:
-        """Remove the file; readers keep it open."""
-        await self._committed.remove(digest)
+            examination.close()
 
     async def strangers(self) -> list[str]:
         """Return the paths in the cache folder of what is not the mirror's."""
@@ -98,12 +73,3 @@ class StoredInventory:
     async def routes(self, digest: Digest) -> list[Route]:
         """Return the repositories that may serve the digest."""
         return await self._records.routes(digest)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-def _close(opened: tuple[int, int] | None) -> None:
-    if opened is not None:
-        files.close(opened[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from mirror.store.records import StoredRecords
 from mirror.store.threads import Threads
 
 _POLL_SECONDS = 0.02
+_TURN_SECONDS = 5.0
+# Then the other process is taken for stopped, and both fetch it.
+
 _HOT_BYTES = 64 * 1024 * 1024
 _OVERHEAD = 1024
 _CHILD = 256
@@ -128,9 +132,11 @@ class StoredManifests:
                     await partial.discard()
                 await partial.close()
 
-    async def _wait_for_turn(self, digest: Digest) -> Partial:
+    async def _wait_for_turn(self, digest: Digest) -> Partial | None:
+        until = time.monotonic() + _TURN_SECONDS
         while True:
-            if partial := await self._blobs.turn(digest):
+            partial = await self._blobs.turn(digest)
+            if partial is not None or time.monotonic() >= until:
                 return partial
             await asyncio.sleep(_POLL_SECONDS)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mirror.proxy.progress import FillState
 
-_FORM = struct.Struct("<4sQqqB?")
+_FORM = struct.Struct("<4sQqqqB?")
 _CHECK = struct.Struct("<I")
 _MAGIC = b"fil1"
 _STATES = tuple(FillState)
@@ -27,13 +27,16 @@ class Page:
     inode: int
     prefix: int = 0
     total: int | None = None
+    reserved: int = 0
+    """What it will take of the disk, as far as that is known; in bytes."""
     state: FillState = FillState.WRITING
     is_agreed: bool = False
 
     def pack(self) -> bytes:
         """Return the record."""
         total = -1 if self.total is None else self.total
-        data = _FORM.pack(_MAGIC, self.inode, self.prefix, total, _STATES.index(self.state), self.is_agreed)
+        state = _STATES.index(self.state)
+        data = _FORM.pack(_MAGIC, self.inode, self.prefix, total, self.reserved, state, self.is_agreed)
         return data + _CHECK.pack(zlib.crc32(data))
 
 
@@ -41,7 +44,7 @@ def unpack(data: bytes) -> Page | None:
     """Return the page that a record holds, None for one that is torn, damaged or another's."""
     if len(data) != SIZE or _CHECK.unpack_from(data, _FORM.size)[0] != zlib.crc32(data[: _FORM.size]):
         return None
-    magic, inode, prefix, total, state, is_agreed = _FORM.unpack_from(data)
+    magic, inode, prefix, total, reserved, state, is_agreed = _FORM.unpack_from(data)
     if magic != _MAGIC or state >= len(_STATES):
         return None
-    return Page(inode, prefix, None if total < 0 else total, _STATES[state], is_agreed)
+    return Page(inode, prefix, None if total < 0 else total, reserved, _STATES[state], is_agreed)

@@ -14,10 +14,10 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.progress import FillState
 from mirror.store import files, pages
-from mirror.store.files import Folder
 from mirror.store.followed import Followed
 from mirror.store.pages import Page
 from mirror.store.passage import PassageFile, Passages
+from mirror.store.place import Place
 from mirror.store.reading import ReadableFile
 from mirror.store.room import Room
 from mirror.store.threads import FileThreads
@@ -36,16 +36,6 @@ class PartialEvents:
     """The cache is larger now, and whoever made it so can wait until there is room again."""
     closed: Callable[[], None]
     """The writer has let go of the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a partial file is: its name in `partial` and `run`, and the folder that it is committed to."""
-
-    name: str
-    partial: Folder
-    run: Folder
-    target: Folder
 
 
 class Partial:
@@ -83,6 +73,9 @@ class Partial:
         left = pages.unpack(files.read_at(self._page_fd, pages.SIZE, 0))
         claimed = min(size, left.prefix) if left is not None and left.inode == inode else size
         files.shorten(fd, claimed)
+        # Before the hashing: what the page says until then is a dead writer's word, and so is its upstream's yes.
+        self._page = Page(inode, claimed)
+        self._publish()
         for piece in files.pieces(fd, claimed):
             self._hasher.update(piece)
             self.size += len(piece)
@@ -93,10 +86,10 @@ class Partial:
     async def expect(self, total: int | None) -> bool:
         """Reserve room for `total` bytes, or for some if it is None; False if they cannot be kept."""
         wanted = self._room.limits.guess(self.size, STEP) if total is None else total
-        return await self._room.reserve(self._place.name, self.size, wanted, lambda: self._agreed(total))
+        return await self._room.reserve(self._place.name, self.size, wanted, lambda: self._agreed(total, wanted))
 
-    def _agreed(self, total: int | None) -> None:
-        self._page = replace(self._page, total=total, is_agreed=True)
+    def _agreed(self, total: int | None, reserved: int) -> None:
+        self._page = replace(self._page, total=total, reserved=reserved, is_agreed=True)
         self._publish()
 
     async def append(self, data: bytes) -> None:
@@ -140,10 +133,10 @@ class Partial:
         self._publish(FillState.VERIFIED)
         files.seal(self._fd)
         place = self._place
+        place.run.remove(place.name)
         place.partial.move(place.name, self._fd, place.target, self._digest.encoded)
         self._is_named = True
         self._publish(FillState.COMMITTED)
-        place.run.remove(place.name)
         files.unlock(self._fd)
 
     async def keep(self) -> None:
@@ -159,11 +152,14 @@ class Partial:
         await self._threads.writing.run(self._discard)
 
     def _discard(self) -> None:
-        self._publish(FillState.FAILED)
+        if self._page.state is FillState.WRITING:
+            # Verified bytes are right, kept or not: whoever reads along may have them.
+            self._publish(FillState.FAILED)
         place = self._place
         if place.partial.has(place.name, self._fd):
-            place.partial.remove(place.name)
+            # The page first: with the file goes the lock on the name, and the page may be the next writer's.
             place.run.remove(place.name)
+            place.partial.remove(place.name)
         files.unlock(self._fd)
 
     def reader(self) -> ReadableFile:

@@ -67,6 +67,9 @@ class StoredBlob(ReadableFile):
         """Return the length: all of it is verified."""
         return max(offset, self._size)
 
+    async def verified(self) -> None:
+        """Nothing to wait for."""
+
     async def doubt(self) -> None:
         """Have it removed: the next one to ask fetches it again."""
         await self._doubted()

@@ -65,7 +65,8 @@ class StoredRecords:
 
     async def grant(self, route: Route, digest: Digest) -> None:
         """Note that upstream said yes."""
-        if not await self.granted(route, digest):
+        # As the table has it: another process may have forgotten what this one remembers.
+        if await self._read(f"grant {route}@{digest}") == _ABSENT:
             await self._put(f"grant {route}@{digest}", "yes")
 
     async def routes(self, digest: Digest) -> list[Route]:

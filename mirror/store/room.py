@@ -7,6 +7,7 @@ or evicts; a lock that cannot be had in time is done without, since it only save
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from mirror.store.threads import Threads
 _LOCK = "room"
 _LOCK_SECONDS = 5.0
 _POLL_SECONDS = 0.02
+_FRESH_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Room:
         self._threads = threads
         self._observer = observer
         self._one_at_a_time = asyncio.Lock()
+        self._patience = _LOCK_SECONDS
 
     async def reserve(self, name: str, have: int, wanted: int, agreed: Callable[[], None]) -> bool:
         """Make room for the partial file `name`, which has `have` bytes and will have `wanted`.
@@ -73,7 +76,9 @@ class Room:
         if not self.limits.admits(wanted):
             return False
         async with self._turn():
+            # In this order: what is committed meanwhile counts twice rather than not at all.
             unfinished = await self._threads.run(self._unfinished, name)
+            await self._look_around()
             if not await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
                 return False
             await self._threads.run(agreed)
@@ -105,6 +110,7 @@ class Room:
     async def tidy(self) -> None:
         """The same, with what other processes did known."""
         async with self._turn():
+            await self._look_around()
             await self._evict(self._index.size - self.limits.max_size, "size")
         self._report()
 
@@ -117,28 +123,32 @@ class Room:
             CacheResized(self._index.size, self._index.manifests, len(self._index) - self._index.manifests)
         )
 
+    async def _look_around(self) -> None:
+        if await self._threads.run(self._processes.had_company):
+            await self._committed.refresh()
+
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """One at a time, in this process and among all; with what the others did known."""
+        """One at a time, in this process and among all."""
         async with self._one_at_a_time:
             fd = await self._lock()
             try:
-                if not await self._threads.run(self._processes.alone):
-                    await self._committed.refresh()
                 yield
             finally:
                 if fd is not None:
                     await self._threads.run(files.close, fd)
 
     async def _lock(self) -> int | None:
+        until = time.monotonic() + self._patience
         try:
-            async with asyncio.timeout(_LOCK_SECONDS):
-                while True:
-                    fd = await self._threads.obtain(lambda: self._folders.run.claim(_LOCK), _close)
-                    if fd is not None:
-                        return fd
-                    await asyncio.sleep(_POLL_SECONDS)
-        except (TimeoutError, StoreFailed):
+            while True:
+                fd = await self._threads.obtain(lambda: self._folders.run.claim(_LOCK), _close)
+                if fd is not None or time.monotonic() >= until:
+                    # Whoever has it and does nothing is not waited for again and again.
+                    self._patience = 0.0 if fd is None else _LOCK_SECONDS
+                    return fd
+                await asyncio.sleep(_POLL_SECONDS)
+        except StoreFailed:
             return None
 
     async def _short_of_disk(self, size: int) -> int:
@@ -150,7 +160,7 @@ class Room:
         for entry in self._folders.partial.entries():
             if entry.name != but:
                 page = pages.unpack(self._folders.run.read(entry.name) or b"")
-                total = max(entry.size, page.total or 0) if page is not None else entry.size
+                total = entry.size if page is None else max(entry.size, page.reserved)
                 size += total
                 unwritten += total - entry.size
         return _Unfinished(size, unwritten)
@@ -161,10 +171,12 @@ class Room:
         if not self._folders.has_locks:
             return freed
         for entry in list(self._folders.partial.entries()):
-            fd = None if entry.name == but else self._folders.partial.claim(entry.name)
+            # Those who read along with one that died a moment ago are about to take over.
+            is_fresh = time.time() - entry.modified < _FRESH_SECONDS
+            fd = None if entry.name == but or is_fresh else self._folders.partial.claim(entry.name)
             if fd is not None:
-                self._folders.partial.remove(entry.name)
                 self._folders.run.remove(entry.name)
+                self._folders.partial.remove(entry.name)
                 files.close(fd)
                 freed += entry.size
         return freed

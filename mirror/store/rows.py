@@ -18,11 +18,14 @@ from diskcache.core import MODE_RAW
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events import Observer, StoreTroubled
+from mirror.store import files
 from mirror.store.threads import Threads
 
 T = TypeVar("T")
 
 _BUSY_SECONDS = 5
+_NOT_DAMAGE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+# Another process has it, or the disk: not to be taken away from either.
 _TRY_AGAIN_SECONDS = 30.0
 _SETTINGS: dict[str, Any] = {
     # All are given, because those of an existing database would win otherwise.
@@ -139,19 +142,20 @@ class Rows:
             return otherwise
 
     def _open(self) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = os.open(self._folder, os.O_RDONLY)
         try:
             self._table = self._connect()
-        except diskcache.Timeout:
-            raise
         except (sqlite3.Error, OSError, ValueError) as error:
-            if getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                # Another process's, and in use: not ours to take away from it.
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
                 raise
-            os.rename(self._folder, self._folder.with_name(f"{self._folder.name}.broken-{time.time_ns()}"))
+            files.set_aside(self._folder, found)
             self._table = self._connect()
+        finally:
+            os.close(found)
 
     def _connect(self) -> Any:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
         cache = diskcache.Cache(str(self._folder), timeout=_BUSY_SECONDS, disk=StringsOnly, **_SETTINGS)
         next(iter(cache), None)
         return cache

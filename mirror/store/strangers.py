@@ -14,14 +14,19 @@ from mirror.store.folders import ALGORITHMS, Folders
 _FILES = {"oci-layout", "index.json"}
 _FOLDERS = {"blobs", "partial", "run", "index", "records"}
 _SYSTEM = {"lost+found"}
-_IN_RUN = re.compile(r"room|scrub|scrubbing|process-[0-9a-f]+")
+_MOVED_ASIDE = re.compile(r"(index|records)\.broken-[0-9]+")
+_DRAFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(DRAFT)}")
+_IN_RUN = re.compile(r"room|entered|scrub|scrubbing|process-[0-9a-f]+")
 
 
 def strangers(folders: Folders) -> Iterator[str]:
     """Yield the paths below the cache folder, in no order; blocks."""
     for name, is_file in folders.root.names():
-        if name not in (_FILES if is_file else _FOLDERS | _SYSTEM) and not name.endswith(DRAFT):
+        if not (_is_our_file(name) if is_file else _is_our_folder(name)):
             yield name
+    for name, is_file in folders.all_blobs.names():
+        if is_file or name not in ALGORITHMS:
+            yield f"blobs/{name}"
     for algorithm in ALGORITHMS:
         for name, is_file in folders.blobs[algorithm].names():
             if not is_file or not _is_digest(algorithm, name):
@@ -32,8 +37,16 @@ def strangers(folders: Folders) -> Iterator[str]:
 
 def _unlike(path: str, folder: Folder, known: re.Pattern[str]) -> Iterator[str]:
     for name, is_file in folder.names():
-        if not (is_file and (known.fullmatch(name) or name.endswith(DRAFT))):
+        if not (is_file and (known.fullmatch(name) or _DRAFT.fullmatch(name))):
             yield f"{path}/{name}"
+
+
+def _is_our_file(name: str) -> bool:
+    return name in _FILES or _DRAFT.fullmatch(name) is not None
+
+
+def _is_our_folder(name: str) -> bool:
+    return name in _FOLDERS | _SYSTEM or _MOVED_ASIDE.fullmatch(name) is not None
 
 
 def _is_digest(algorithm: str, name: str) -> bool:

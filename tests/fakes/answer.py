@@ -28,7 +28,10 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How an answer leaves: when, how far, at what pace (`rate` in bytes per second), and what happens then."""
+    """How an answer leaves: when, how far, at what pace (`rate` in bytes per second), and what happens then.
+
+    `pause` is made after each piece; with `drip_from`, only from that byte on, and after each byte.
+    """
 
     delay: float = 0.0
     hold: Gate | None = None
@@ -39,6 +42,7 @@ class Delivery:
     declared: int | None = None
     piece: int = 64 * 1024
     pause: float = 0.0
+    drip_from: int | None = None
     rate: float | None = None
     endless: bool = False
     raw: bytes | None = None

@@ -46,6 +46,11 @@ def slow(piece: int, pause: float) -> Fault:
     return lambda answer: answer.deliver(piece=piece, pause=pause)
 
 
+def drip_from(byte: int, pause: float) -> Fault:
+    """Send that many bytes of this body, then one byte at a time with a pause after each."""
+    return lambda answer: answer.deliver(drip_from=byte, pause=pause)
+
+
 def rate(bytes_per_second: float) -> Fault:
     """Send the body no faster than this on average."""
     return lambda answer: answer.deliver(rate=bytes_per_second)

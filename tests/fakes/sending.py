@@ -72,24 +72,34 @@ class _Body:
             await gate.passed()
         await self._send_until(end, position)
         while delivery.endless:
-            await self._send_piece(self._body[: delivery.piece] or b"\0" * delivery.piece)
+            await self._send_piece(self._body[: delivery.piece] or b"\0" * delivery.piece, delivery.pause)
         if self._chunked and delivery.end_at is None:
             await self._connection.write(b"0\r\n\r\n")
 
     async def _send_until(self, end: int, start: int) -> int:
         view = memoryview(self._body)
         while start < end:
-            piece = bytes(view[start : min(start + self._delivery.piece, end)])
-            await self._send_piece(piece)
+            size, pause = self._pace_at(start)
+            piece = bytes(view[start : min(start + size, end)])
+            await self._send_piece(piece, pause)
             start += len(piece)
         return start
 
-    async def _send_piece(self, piece: bytes) -> None:
+    def _pace_at(self, position: int) -> tuple[int, float]:
+        """How many bytes to send at once there, and how many seconds to wait then."""
+        delivery = self._delivery
+        if delivery.drip_from is None:
+            return delivery.piece, delivery.pause
+        if position >= delivery.drip_from:
+            return 1, delivery.pause
+        return min(delivery.piece, delivery.drip_from - position), 0.0
+
+    async def _send_piece(self, piece: bytes, pause: float) -> None:
         await self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
         self._entry.sent += len(piece)
         await self._pace.keep(len(piece))
-        if self._delivery.pause:
-            await asyncio.sleep(self._delivery.pause)
+        if pause:
+            await asyncio.sleep(pause)
 
 
 async def _end(answer: Answer, connection: Connection) -> None:

@@ -102,12 +102,24 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every deadline for an upstream is a fiftieth of what it is, so that none overtakes another."""
-    waiting = ("proxy.access", "proxy.blob_size", "proxy.download", "proxy.supply", "proxy.pull_blob", "proxy.pull_manifest")
-    for module in (*waiting, "upstream.client", "upstream.tokens"):
+    waiting = ("access", "blob_size", "download", "supply", "pull_blob", "pull_manifest")
+    for module in (*(f"proxy.{name}" for name in waiting), "upstream.client", "upstream.tokens"):
         monkeypatch.setattr(
             f"mirror.{module}.answer_within",
             lambda seconds=ANSWER_WITHIN: answer_within(seconds / 50),
         )
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fill goes back to its upstream as often as always, and does not wait for long before."""
+    monkeypatch.setattr("mirror.proxy.retry.FIRST_PAUSE", 0.002)
+
+
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That upstream could not be asked is forgotten at once."""
+    monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]

@@ -106,7 +106,7 @@ async def test_wrong_bytes_for_a_sha512_digest(
     registry: FakeRegistry, mirror: RunningMirror, cache_folder: CacheFolder
 ) -> None:
     blob = put(registry, 5000, "sha512")
-    registry.fault(path_of(blob), wrong_bytes())
+    registry.always(path_of(blob), wrong_bytes())
 
     response, _ = await mirror.get(path_of(blob))
     assert response.status == 502

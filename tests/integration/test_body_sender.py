@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from contextlib import AsyncExitStack
 
@@ -25,6 +26,8 @@ SIZE = 32 * MIB
 """More than a kernel keeps in the buffers of a connection that nobody reads."""
 
 TINY = 4096
+CUT = 'mirror_requests_total{kind="blob",outcome="hit",upstream="docker.io"}'
+"""Counts a request once it has ended."""
 
 
 @pytest.fixture
@@ -233,7 +236,7 @@ async def test_a_mirror_that_stops_waits_for_no_stalled_client(
 
 
 @pytest.mark.usefixtures("stored")
-async def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(
+async def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection_and_is_fetched_again(
     mirror: RunningMirror, path: str, blob: FakeBlob, cache_folder: CacheFolder
 ) -> None:
     async with raw_client(mirror, TINY) as client:
@@ -249,6 +252,53 @@ async def test_a_file_that_shrinks_while_it_is_sent_cuts_the_connection(
 
     # No byte of the answers behind it, and no end that looks like one.
     assert received == blob.data[: SIZE - MIB]
+    await until(lambda: cache_folder.digests() == set(), "the file is gone")
+    for outcome in ("mirror; fwd=miss; stored", "mirror; hit"):
+        response, body = await mirror.get(path)
+        assert (response.headers["Cache-Status"], body) == (outcome, blob.data)
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
+    await until_metric(mirror, "mirror_cache_bytes", SIZE)
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_file_that_the_disk_cannot_read_any_more_is_fetched_again(
+    mirror: RunningMirror, path: str, blob: FakeBlob, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sendfile = os.sendfile
+
+    def fail(out: int, file: int, offset: int, count: int) -> int:
+        if offset >= 20 * MIB:
+            raise OSError(errno.EIO, "the disk is broken")
+        return sendfile(out, file, offset, min(count, 20 * MIB - offset))
+
+    monkeypatch.setattr(os, "sendfile", fail)
+    async with raw_client(mirror) as client:
+        await client.send(request(path) + request("/v2/"))
+        assert (await client.head()).length == SIZE
+        assert await client.rest() == blob.data[: 20 * MIB]
+    await until(lambda: cache_folder.digests() == set(), "the file is gone")
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    response, body = await mirror.get(path)
+    assert (response.headers["Cache-Status"], body) == ("mirror; fwd=miss; stored", blob.data)
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_client_that_takes_nothing_of_a_stored_blob_is_cut_and_nobody_else(
+    mirror: RunningMirror, path: str, blob: FakeBlob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.body.STALL_SECONDS", 0.5)
+    async with raw_client(mirror, TINY) as stalled, raw_client(mirror, TINY) as slow:
+        await begin(stalled, path)
+        await begin(slow, path)
+        read = b""
+        while await mirror.metric(CUT) < 1:
+            # Slow is not stalled: it takes some all the time.
+            read += await slow.exactly(100_000)
+            await asyncio.sleep(0.02)
+        assert read + await slow.exactly(SIZE - len(read)) == blob.data
+        received = await stalled.rest()
+        assert len(received) < SIZE
+        assert blob.data.startswith(received)
 
 
 @pytest.mark.usefixtures("stored")

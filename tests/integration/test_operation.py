@@ -97,9 +97,16 @@ METRICS = {
     "mirror_cache_bytes": set(),
     "mirror_cache_max_bytes": set(),
     "mirror_cache_objects": {"kind"},
+    "mirror_connections": set(),
+    "mirror_connections_max": set(),
+    "mirror_connections_refused_total": {"reason"},
     "mirror_evictions_total": {"reason"},
+    "mirror_fill_resumes_total": {"upstream"},
     "mirror_fills_in_flight": set(),
     "mirror_digest_mismatches_total": {"upstream"},
+    "mirror_scrubbed_files_total": {"result"},
+    "mirror_scrubbed_bytes_total": set(),
+    "mirror_scrub_finished_timestamp_seconds": set(),
     "mirror_token_requests_total": {"upstream", "outcome"},
     "mirror_build_info": {"version"},
 }
@@ -109,7 +116,6 @@ PLANNED = {
     "mirror_upstream_healthy",
     "mirror_ratelimit_limit",
     "mirror_ratelimit_remaining",
-    "mirror_fill_resumes_total",
 }
 _SERIES = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 
@@ -628,17 +634,6 @@ async def test_an_address_that_is_not_ours(start_mirror: StartMirror, address: s
     error = await refusal_to_start(start_mirror, listen=address)
     assert error.key == "listen"
     assert address in str(error)
-
-
-async def test_a_cache_folder_in_use(start_mirror: StartMirror, cache_folder: CacheFolder) -> None:
-    async with start_mirror() as first:
-        error = await refusal_to_start(start_mirror)
-        assert error.key == "cache.path"
-        assert str(cache_folder.path) in str(error)
-        assert (await first.get(TAG))[0].status == 200
-    # Neither did the second one take the lock with it.
-    async with start_mirror() as again:
-        assert (await again.get(TAG))[0].status == 200
 
 
 async def test_a_cache_folder_that_is_a_file(start_mirror: StartMirror, cache_folder: CacheFolder) -> None:

@@ -10,14 +10,17 @@ from tests.integration.conftest import RunningMirror
 _STEP = 0.01
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
-    """Wait until the condition holds; fails with `what` if it never does."""
+async def until(
+    condition: Callable[[], bool], what: str, seconds: float = 10.0, explain: Callable[[], object] | None = None
+) -> None:
+    """Wait until the condition holds; fails with `what` if it never does, and with what `explain` returns."""
     try:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110  # nothing tells when it does
                 await asyncio.sleep(_STEP)
     except TimeoutError:
-        raise AssertionError(f"never came true: {what}") from None
+        found = "" if explain is None else f", but {explain()}"
+        raise AssertionError(f"never came true: {what}{found}") from None
 
 
 async def until_metric(mirror: RunningMirror, series: str, value: float, seconds: float = 10.0) -> None:

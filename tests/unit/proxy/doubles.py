@@ -1,20 +1,21 @@
-"""The outer parts, in memory: an upstream that follows a script, a store without a disk, records without a table."""
+"""The outer parts, in memory: an upstream that follows a script, files in no folder, records without a table."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar, Union
 
-from mirror.errors import StoreFailed
+from mirror.errors import BodyCut, StoreFailed
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces import WHOLE, Body, Rest
 from mirror.proxy.routing import Route
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class ScriptedUpstream:
     head_blobs: list[Step[int | None]] = field(default_factory=list)
     blobs: list[Step[ScriptedTransfer]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    rests: list[Rest] = field(default_factory=list)
 
     async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
         return await _follow(self.head_manifests, self._note(f"HEAD {repository} manifest {reference}"))
@@ -75,7 +77,8 @@ class ScriptedUpstream:
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
         return await _follow(self.head_blobs, self._note(f"HEAD {repository} blob {digest}"))
 
-    async def get_blob(self, repository: Repository, digest: Digest) -> ScriptedTransfer:
+    async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> ScriptedTransfer:
+        self.rests.append(rest)
         return await _follow(self.blobs, self._note(f"GET {repository} blob {digest}"))
 
     def _note(self, asked: str) -> str:
@@ -88,21 +91,36 @@ Piece = bytes | Exception | asyncio.Event | Never
 
 
 class ScriptedTransfer:
-    """A body that arrives in the given pieces."""
+    """A body that arrives in the given pieces; `size` is the declared length of the whole blob."""
 
-    def __init__(self, pieces: Sequence[Piece], size: int | None) -> None:
+    def __init__(self, pieces: Sequence[Piece], size: int | None, start: int = 0, validator: str | None = None) -> None:
         self._pieces = list(pieces)
         self._size = size
+        self._start = start
+        self._validator = validator
         self.closed = False
 
     @classmethod
     def whole(cls, data: bytes, piece: int = 64 * 1024) -> ScriptedTransfer:
         """A transfer that goes well, in pieces of so many bytes."""
-        return cls([data[at : at + piece] for at in range(0, len(data), piece)], len(data))
+        return cls.rest_of(data, 0, piece)
+
+    @classmethod
+    def rest_of(cls, data: bytes, start: int, piece: int = 64 * 1024) -> ScriptedTransfer:
+        """A transfer of what is behind `start` that goes well."""
+        return cls([data[at : at + piece] for at in range(start, len(data), piece)], len(data), start)
+
+    @property
+    def start(self) -> int:
+        return self._start
 
     @property
     def size(self) -> int | None:
         return self._size
+
+    @property
+    def validator(self) -> str | None:
+        return self._validator
 
     async def read(self) -> bytes:
         await asyncio.sleep(0)
@@ -146,108 +164,26 @@ class MemoryFile:
             self._opened["files"] -= 1
 
 
-class MemoryBlob(MemoryFile):
-    """A committed blob."""
-
-    def __init__(self, fd: int, opened: Counter[str]) -> None:
-        super().__init__(fd, opened)
-        self._size = os.fstat(fd).st_size
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    async def sendable(self, offset: int) -> int:
-        return max(offset, self._size)
-
-
-class MemoryPartial:
-    """A partial file of a MemoryStore; as on a real disk, what was begun is done even if its caller is cancelled."""
-
-    def __init__(self, digest: Digest, store: MemoryStore) -> None:
-        self._digest = digest
-        self._hasher = digest.hasher()
-        self._store = store
-        self._file = MemoryFile(os.memfd_create("partial"), store.opened)
-        self.data = b""
-
-    async def append(self, data: bytes) -> None:
-        self._store.fail_if_told("append")
-        os.write(self._file.fileno(), data)
-        self._hasher.update(data)
-        self.data += data
-        await asyncio.sleep(0)
-
-    def verified(self) -> bool:
-        return self._hasher.hexdigest() == self._digest.encoded
-
-    async def commit(self) -> None:
-        self._store.fail_if_told("commit")
-        assert self.verified(), "an unverified file was committed"
-        self._store.committed[self._digest] = self.data
-        await asyncio.sleep(0)
-
-    async def discard(self) -> None:
-        self._store.fail_if_told("discard")
-        self._store.discarded.append(self._digest)
-        await asyncio.sleep(0)
-
-    def reader(self) -> MemoryFile:
-        if self._file.fileno() < 0:
-            raise StoreFailed("the disk refused: the file is closed")
-        return MemoryFile(os.dup(self._file.fileno()), self._store.opened)
-
-    async def close(self) -> None:
-        self._file.close()
-        await asyncio.sleep(0)
-
-
-class MemoryStore:
-    """Blobs without a disk; `failing` names the operations that the disk refuses."""
-
-    def __init__(self, max_size: int = 2**40) -> None:
-        self.committed: dict[Digest, bytes] = {}
-        self.discarded: list[Digest] = []
-        self.failing: set[str] = set()
-        self.opened: Counter[str] = Counter()
-        self.begun = 0
-        self._max_size = max_size
-
-    @property
-    def open_files(self) -> int:
-        """How many files nobody closed yet."""
-        return self.opened["files"]
-
-    def fail_if_told(self, doing: str) -> None:
-        if doing in self.failing:
-            raise StoreFailed(f"the disk refused: {doing}")
-
-    async def open(self, digest: Digest) -> Body | None:
-        await asyncio.sleep(0)
-        if digest not in self.committed:
-            return None
-        fd = os.memfd_create("blob")
-        os.write(fd, self.committed[digest])
-        return MemoryBlob(fd, self.opened)
-
-    async def begin(self, digest: Digest) -> MemoryPartial:
-        await asyncio.sleep(0)
-        self.fail_if_told("begin")
-        self.begun += 1
-        return MemoryPartial(digest, self)
-
-    def admits(self, size: int) -> bool:
-        return size <= self._max_size
-
-
 async def read_to_end(body: Body, offset: int = 0, window: int = 32 * 1024) -> bytes:
-    """Return what a client gets of `body`; raises BodyCut where its connection would be cut."""
-    data = b""
+    """Return what a client gets of `body`; raises BodyCut or StoreFailed where its connection would be cut."""
+    data = bytearray()
     while (end := await body.sendable(offset)) > offset:
-        stop = min(end, offset + window)
-        await body.load(offset, stop)
-        data += os.pread(body.fileno(), stop - offset, offset)
-        offset = stop
+        while offset < end:
+            stop = min(end, offset + window)
+            data += await read_piece(body, offset, stop)
+            offset = stop
+    return bytes(data)
+
+
+async def read_piece(body: Body, start: int, stop: int) -> bytes:
+    """Return this range, which may be sent; as the sender of bodies does, it doubts a file that is too short."""
+    await body.load(start, stop)
+    if body.fileno() < 0:
+        raise BodyCut("the file is closed")
+    data = os.pread(body.fileno(), stop - start, start)
+    if len(data) < stop - start:
+        await body.doubt()
+        raise StoreFailed("the file is shorter than it was")
     return data
 
 
@@ -260,10 +196,16 @@ class MemoryManifests:
     def __init__(self) -> None:
         self.kept: dict[Digest, Manifest] = {}
         self.failing = False
+        self._turns: defaultdict[Digest, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(self, digest: Digest) -> Manifest | None:
         await asyncio.sleep(0)
         return self.kept.get(digest)
+
+    @asynccontextmanager
+    async def turn(self, digest: Digest) -> AsyncIterator[None]:
+        async with self._turns[digest]:
+            yield
 
     async def put(self, manifest: Manifest) -> None:
         await asyncio.sleep(0)
@@ -282,6 +224,9 @@ class MemoryRecords:
     async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
         await asyncio.sleep(0)
         return self.tags.get((route, tag))
+
+    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+        return await self.tag(route, tag)
 
     async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
         await asyncio.sleep(0)

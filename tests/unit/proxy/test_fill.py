@@ -9,7 +9,8 @@ from mirror.errors import BlobUnknown, BodyCut, ShuttingDown, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.fill import SMALL, SMALL_PATIENCE, Fill, FillReader
 from mirror.proxy.progress import HOLD_BACK, FillState
-from tests.unit.proxy.doubles import HUB, MemoryPartial, MemoryStore, read_to_end
+from tests.unit.proxy.doubles import HUB, read_to_end
+from tests.unit.proxy.memory_store import MemoryStore
 from tests.unit.virtual_time import in_virtual_time, settle
 
 DATA = os.urandom(3 * HOLD_BACK)
@@ -23,7 +24,9 @@ class HandWritten:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.fill = Fill(HUB, DIGEST)
-        self.partial = MemoryPartial(DIGEST, self.store)
+        partial = self.store.claim_now(DIGEST)
+        assert partial is not None
+        self.partial = partial
 
     async def write(self, data: bytes) -> None:
         assert self.fill.progress is not None
@@ -111,6 +114,19 @@ async def test_nobody_waits_long_for_a_small_blob() -> None:
     assert asyncio.get_running_loop().time() == pytest.approx(SMALL_PATIENCE)
     assert body is not None
     body.close()
+
+
+@in_virtual_time
+async def test_a_blob_that_is_said_to_be_empty_is_not_believed_before_its_digest_is_verified() -> None:
+    # Its headers alone make a complete body.
+    hand = HandWritten()
+    hand.fill.begin(hand.partial, 0)
+    waiting = asyncio.create_task(hand.fill.open())
+    await asyncio.sleep(2 * SMALL_PATIENCE)
+    assert not waiting.done()
+    hand.fill.fail(UpstreamFailed("wrong bytes"))
+    with pytest.raises(UpstreamFailed):
+        await waiting
 
 
 @pytest.mark.parametrize("total", [LARGE, None])

@@ -15,11 +15,13 @@ from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
+from mirror.proxy.download import Means
 from mirror.proxy.failures import Failures
 from mirror.proxy.fill import SMALL
 from mirror.proxy.filler import Filler
 from mirror.proxy.interfaces import Body
 from mirror.proxy.pull_blob import PullBlob, PulledBlob
+from mirror.proxy.retry import RESUMES
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (
@@ -28,7 +30,6 @@ from tests.unit.proxy.doubles import (
     Held,
     MemoryCache,
     MemoryRecords,
-    MemoryStore,
     Never,
     Piece,
     ScriptedTransfer,
@@ -37,6 +38,7 @@ from tests.unit.proxy.doubles import (
     read_to_end,
 )
 from tests.unit.proxy.draining import drain
+from tests.unit.proxy.memory_store import MemoryStore
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
 
@@ -56,7 +58,7 @@ class Mirror:
         self.failures = Failures(MemoryCache(self.clock), timedelta(seconds=30))
         self.access = Access(self.records, self.failures, self.tasks)
         upstreams = {"docker.io": self.upstream}
-        self.filler = Filler(upstreams, self.store, self.records, self.failures, self.tasks, Recorder())
+        self.filler = Filler(Means(upstreams, self.store, self.records, self.failures, Recorder()), self.tasks)
         self.sizes = BlobSize(upstreams, self.records, self.failures, self.tasks)
         self.pull = PullBlob(upstreams, self.store, self.access, self.filler, self.sizes)
 
@@ -238,7 +240,7 @@ async def test_a_blob_that_vanishes_every_time_is_given_up() -> None:
             return await super().open(digest)
 
     upstreams = {"docker.io": mirror.upstream}
-    filler = Filler(upstreams, Committed(), mirror.records, mirror.failures, mirror.tasks, Recorder())
+    filler = Filler(Means(upstreams, Committed(), mirror.records, mirror.failures, Recorder()), mirror.tasks)
     pull = PullBlob(upstreams, Vanishing(), mirror.access, filler, mirror.sizes)
     with pytest.raises(errors.StoreFailed):
         await pull.pull(HUB, DIGEST)
@@ -277,12 +279,24 @@ async def test_a_refused_head_saves_the_get_that_follows_it() -> None:
 
 @pytest.mark.parametrize("pieces", [[], [DATA[:1000]], [DATA[:1000], errors.UpstreamTimeout("stalled")]])
 @in_virtual_time
-async def test_who_comes_back_for_a_blob_that_was_cut_is_served_at_once(pieces: list[Piece]) -> None:
-    mirror = Mirror(ScriptedTransfer(pieces, len(DATA)), ScriptedTransfer.whole(DATA))
+async def test_a_client_sees_nothing_of_a_blob_that_is_cut(pieces: list[Piece]) -> None:
+    got = sum(len(piece) for piece in pieces if isinstance(piece, bytes))
+    mirror = Mirror(ScriptedTransfer(pieces, len(DATA)), ScriptedTransfer.rest_of(DATA, got))
+    assert await mirror.get() == (DATA, Outcome.MISS)
+    await mirror.end()
+
+
+@pytest.mark.parametrize("got", [0, 1000])
+@in_virtual_time
+async def test_who_comes_back_for_a_blob_that_was_given_up_is_served_at_once(got: int) -> None:
+    mirror = Mirror(ScriptedTransfer([DATA[:got]], len(DATA)))
+    mirror.upstream.blobs += [errors.UpstreamFailed("down")] * RESUMES
+    mirror.upstream.blobs.append(ScriptedTransfer.rest_of(DATA, got))
     with pytest.raises((errors.BodyCut, errors.UpstreamUnavailable)):
         await mirror.get()
     await settle()
     assert await mirror.get() == (DATA, Outcome.MISS)
+    assert mirror.upstream.rests[-1].start == got
     await mirror.end()
 
 

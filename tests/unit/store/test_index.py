@@ -82,7 +82,7 @@ async def test_blobs_go_before_manifests(rows: Rows) -> None:
 async def test_files_are_the_truth(rows: Rows) -> None:
     await rows.write({str(A): "[100, 7.0, true]", str(B): "[5, 9.0, true]", "garbage": "x"})
     index = Index(rows, SettableClock())
-    assert await index.load([(A, IndexEntry(100, 1.0, False)), (C, IndexEntry(3, 2.0, False))]) == []
+    await index.load([(A, IndexEntry(100, 1.0, False)), (C, IndexEntry(3, 2.0, False))])
     assert order(index) == [C, A]
     assert index.get(A) == IndexEntry(100, 7.0, True)
     assert index.size == 103
@@ -90,15 +90,13 @@ async def test_files_are_the_truth(rows: Rows) -> None:
 
 
 @pytest.mark.parametrize("size", [99, 101, 0])
-async def test_a_file_that_is_not_as_long_as_was_committed_is_damaged(rows: Rows, size: int) -> None:
+async def test_a_file_that_is_not_as_long_as_was_committed_keeps_the_size_it_should_have(rows: Rows, size: int) -> None:
     await rows.write({str(A): "[100, 7.0, false]"})
     index = Index(rows, SettableClock())
-    assert await index.load([(A, IndexEntry(size, 1.0, False)), (B, IndexEntry(size, 1.0, False))]) == [A]
-    assert order(index) == [B]
-    assert (index.size, A in index) == (size, False)
-    assert (await rows.items()).keys() == {str(B)}
-    # Without a row there is nothing to compare with: whoever leaves the file there gets it as it is.
-    assert await Index(rows, SettableClock()).load([(A, IndexEntry(size, 1.0, False))]) == []
+    await index.load([(A, IndexEntry(size, 1.0, False)), (B, IndexEntry(size, 1.0, False))])
+    assert index.get(A) == IndexEntry(100, 7.0, False)
+    assert index.get(B) == IndexEntry(size, 1.0, False)
+    assert await rows.items() == {str(A): "[100, 7.0, false]", str(B): f"[{size}, 1.0, false]"}
 
 
 GARBAGE = [
@@ -122,7 +120,7 @@ GARBAGE = [
 async def test_a_row_of_garbage_is_as_good_as_none(rows: Rows, row: str) -> None:
     await rows.write({str(A): row})
     index = Index(rows, SettableClock())
-    assert await index.load([(A, IndexEntry(10, 1.0, False))]) == []
+    await index.load([(A, IndexEntry(10, 1.0, False))])
     assert index.get(A) == IndexEntry(10, 1.0, False)
 
 
@@ -144,6 +142,70 @@ async def test_only_changes_are_written(rows: Rows) -> None:
     await index.flush()
     assert before == {str(A): "[1, 5, false]"}
     assert await rows.items() == {}
+
+
+# Other processes. ------------------------------------------------------------------------------------------
+
+
+def found(*digests: Digest, used_at: float = 5.0) -> dict[Digest, IndexEntry]:
+    """What a look at the folder finds: of each file its size, and when it was written."""
+    return {digest: IndexEntry(10, used_at, False) for digest in digests}
+
+
+def known(clock: SettableClock, *digests: Digest) -> Index:
+    """An index that knows these files, each used a second after the one before."""
+    index = Index(Rows(Path("unused"), Recorder()), clock)
+    for digest in digests:
+        clock.now += 1
+        index.add(digest, 10, is_manifest=False)
+    index.watch()
+    return index
+
+
+def test_files_that_others_put_there_are_taken_over_by_when_they_were_written() -> None:
+    index = known(SettableClock(100), A)
+    index.reconcile(found(A) | found(B, used_at=50.0) | found(C, used_at=200.0), {})
+    assert order(index) == [B, A, C]
+    assert (index.size, len(index)) == (30, 3)
+
+
+def test_files_that_others_removed_are_forgotten() -> None:
+    index = known(SettableClock(100), A, B)
+    index.reconcile(found(B), {})
+    assert order(index) == [B]
+    assert index.size == 10
+
+
+def test_what_was_added_since_the_look_began_stays_and_what_was_removed_stays_away() -> None:
+    index = known(SettableClock(100), A)
+    index.remove(A)
+    index.add(B, 10, is_manifest=True)
+    index.reconcile(found(A, C), {str(A): "[10, 500.0, false]"})
+    assert order(index) == [C, B]
+    index.watch()
+    index.reconcile(found(A, C), {})
+    assert set(order(index)) == {A, C}
+
+
+def test_the_later_use_counts_whoever_it_was() -> None:
+    index = known(SettableClock(100), A, B, C)
+    rows = {str(A): "[10, 150.0, false]", str(B): "[10, 50.0, true]"}
+    index.reconcile(found(A, B, C), rows)
+    assert order(index) == [B, C, A]
+    assert index.get(B) == IndexEntry(10, 102.0, False)
+
+
+def test_what_another_knows_for_a_manifest_is_one() -> None:
+    index = known(SettableClock(100), A)
+    index.reconcile(found(A, B), {str(A): "[10, 150.0, true]", str(B): "[10, 150.0, true]"})
+    assert index.manifests == 2
+
+
+@pytest.mark.parametrize("row", ["", "garbage", "[10, NaN, false]"])
+def test_a_row_of_garbage_tells_nothing_of_its_file(row: str) -> None:
+    index = known(SettableClock(100), A)
+    index.reconcile(found(A, B), {str(A): row, str(B): row})
+    assert order(index) == [B, A]
 
 
 class IndexMachine(RuleBasedStateMachine):

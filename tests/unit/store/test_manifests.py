@@ -31,7 +31,7 @@ async def test_what_was_put_is_got(cabinet: Cabinet) -> None:
     assert await cold(cabinet).get(MANIFEST.digest) == MANIFEST
     assert cabinet.file(MANIFEST.digest).read_bytes() == DATA
     assert cabinet.index.manifests == 1
-    assert not cabinet.blobs.is_leased(MANIFEST.digest)
+    assert not cabinet.committed.is_leased(MANIFEST.digest)
 
 
 @pytest.mark.parametrize("damage", [DATA[:-1], DATA + b" ", b"", b"x" * len(DATA)])
@@ -74,7 +74,7 @@ async def test_getting_renews(cabinet: Cabinet) -> None:
 
 
 async def test_a_cache_too_small_for_it_does_not_keep_it(tmp_path: Path) -> None:
-    async with Cabinet(tmp_path, max_size=len(DATA) - 1) as cabinet:
+    async with Cabinet(tmp_path, max_size=2 * len(DATA) - 1) as cabinet:
         await cabinet.manifests.put(MANIFEST)
         assert await cabinet.manifests.get(MANIFEST.digest) is None
         assert cabinet.partial_files == []
@@ -187,7 +187,7 @@ async def test_a_blob_that_an_index_lists_is_not_read_as_a_manifest(cabinet: Cab
     index = index_of(blob)
     await cabinet.manifests.put(index)
     assert await cold(cabinet).get(index.digest) == index
-    assert not cabinet.blobs.is_leased(blob)
+    assert not cabinet.committed.is_leased(blob)
 
 
 async def test_a_child_that_cannot_be_read_does_not_keep_its_index_from_being_served(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -142,6 +142,11 @@ async def test_a_row_that_could_not_be_read_is_looked_for_again(tmp_path: Path) 
 GONE = Digest.of(b"gone")
 
 
+async def none(_: set[Digest]) -> set[Digest]:
+    """Nothing more is on disk."""
+    return set()
+
+
 async def test_what_concerns_nothing_that_is_kept_is_forgotten(rows: Rows) -> None:
     records = StoredRecords(rows)
     for digest in (DIGEST, GONE):
@@ -150,7 +155,7 @@ async def test_what_concerns_nothing_that_is_kept_is_forgotten(rows: Rows) -> No
         await records.put_media_type(digest, OCI_MANIFEST)
         await records.grant(HUB, digest)
         await records.grant(Route("localhost:5000", OTHER.repository), digest)
-    await records.prune(lambda digest: digest == DIGEST)
+    await records.prune(lambda digest: digest == DIGEST, none)
     for memory in (records, StoredRecords(rows)):
         assert await memory.tag(HUB, Tag(DIGEST.encoded)) == TagRecord(DIGEST, 5.0)
         assert await memory.media_type(DIGEST) == OCI_MANIFEST
@@ -168,7 +173,7 @@ async def test_pruning_keeps_what_is_kept_and_is_no_change(rows: Rows) -> None:
     await records.grant(HUB, DIGEST)
     before = await rows.items()
     records.changed = False
-    await records.prune(lambda digest: True)
+    await records.prune(lambda digest: True, none)
     assert await rows.items() == before
     assert not records.changed
 
@@ -178,7 +183,7 @@ async def test_rows_of_garbage_are_forgotten(rows: Rows, key: str) -> None:
     await rows.write({key: "x", "tag docker.io/a:b": "[]"})
     records = StoredRecords(rows)
     await records.grant(HUB, DIGEST)
-    await records.prune(lambda digest: True)
+    await records.prune(lambda digest: True, none)
     assert (await rows.items()).keys() == {f"grant {HUB}@{DIGEST}"}
 
 
@@ -202,9 +207,95 @@ async def test_what_is_written_while_pruning_looks_is_not_forgotten(tmp_path: Pa
     records = StoredRecords(table)
     await records.put_tag(HUB, LATEST, TagRecord(GONE, 5.0))
     table.meanwhile = lambda: records.put_tag(HUB, LATEST, RECORD)
-    await records.prune(lambda digest: digest == DIGEST)
+    await records.prune(lambda digest: digest == DIGEST, none)
     for memory in (records, StoredRecords(table)):
         assert await memory.tag(HUB, LATEST) == RECORD
+    await table.close()
+
+
+async def test_what_another_process_keeps_is_not_forgotten(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    elsewhere = Digest.of(b"elsewhere")
+    for digest in (DIGEST, GONE, elsewhere):
+        await records.grant(HUB, digest)
+    asked: list[set[Digest]] = []
+
+    async def are_kept(digests: set[Digest]) -> set[Digest]:
+        asked.append(digests)
+        return digests & {elsewhere}
+
+    await records.prune(lambda digest: digest == DIGEST, are_kept)
+    assert asked == [{GONE, elsewhere}]
+    assert (await rows.items()).keys() == {f"grant {HUB}@{DIGEST}", f"grant {HUB}@{elsewhere}"}
+
+
+async def test_what_comes_while_the_disk_is_looked_at_is_not_forgotten(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    await records.grant(HUB, GONE)
+    kept: set[Digest] = set()
+
+    async def meanwhile(digests: set[Digest]) -> set[Digest]:
+        kept.update(digests)
+        return set()
+
+    await records.prune(lambda digest: digest in kept, meanwhile)
+    assert await StoredRecords(rows).granted(HUB, GONE)
+
+
+# Two processes. --------------------------------------------------------------------------------------------
+
+
+async def test_what_another_process_wrote_is_found(rows: Rows, tmp_path: Path) -> None:
+    table = Rows(tmp_path / "records", Recorder())
+    await table.open()
+    mine, theirs = StoredRecords(rows), StoredRecords(table)
+    assert await mine.tag(HUB, LATEST) is None
+    assert not await mine.granted(HUB, DIGEST)
+    await theirs.put_tag(HUB, LATEST, RECORD)
+    await theirs.grant(HUB, DIGEST)
+    await theirs.put_media_type(DIGEST, OCI_MANIFEST)
+    assert await mine.tag(HUB, LATEST) == RECORD
+    assert await mine.granted(HUB, DIGEST)
+    assert await mine.media_type(DIGEST) == OCI_MANIFEST
+    await table.close()
+
+
+async def test_the_latest_tag_is_whoever_s_it_is(rows: Rows, tmp_path: Path) -> None:
+    table = Rows(tmp_path / "records", Recorder())
+    await table.open()
+    mine, theirs = StoredRecords(rows), StoredRecords(table)
+    await mine.put_tag(HUB, LATEST, RECORD)
+    newer = TagRecord(Digest.of(b"newer"), RECORD.validated_at + 60)
+    await theirs.put_tag(HUB, LATEST, newer)
+    assert await mine.tag(HUB, LATEST) == RECORD
+    assert await mine.latest_tag(HUB, LATEST) == newer
+    assert await mine.tag(HUB, LATEST) == newer
+    await theirs.forget_tag(HUB, LATEST)
+    assert await mine.latest_tag(HUB, LATEST) is None
+    assert await mine.tag(HUB, LATEST) is None
+    await table.close()
+
+
+async def test_what_could_not_be_written_is_newer_than_what_is_there(tmp_path: Path) -> None:
+    class Full(Rows):
+        full = False
+
+        async def write(self, changes: Mapping[str, str | None]) -> bool:
+            return not self.full and await super().write(changes)
+
+    table = Full(tmp_path / "records", Recorder())
+    await table.open()
+    records = StoredRecords(table)
+    await records.put_tag(HUB, LATEST, RECORD)
+    table.full = True
+    newer = TagRecord(Digest.of(b"newer"), RECORD.validated_at + 60)
+    await records.put_tag(HUB, LATEST, newer)
+    assert await records.latest_tag(HUB, LATEST) == newer
+    await records.forget_tag(HUB, LATEST)
+    assert await records.latest_tag(HUB, LATEST) is None
+    table.full = False
+    await records.put_tag(HUB, LATEST, newer)
+    assert await StoredRecords(table).tag(HUB, LATEST) == newer
     await table.close()
 
 

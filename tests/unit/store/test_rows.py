@@ -166,12 +166,51 @@ async def test_a_file_in_place_of_the_table_does_no_harm(tmp_path: Path) -> None
     await table.rows.close()
 
 
-async def test_of_a_table_that_was_never_opened_nothing_can_be_told(tmp_path: Path) -> None:
-    table = Table(tmp_path / "table")
+async def test_of_a_table_that_cannot_be_opened_nothing_can_be_told(tmp_path: Path) -> None:
+    (tmp_path / "in the way").write_bytes(b"not a folder")
+    table = Table(tmp_path / "in the way" / "table")
+    await table.rows.open()
+    assert table.troubles == ["open of table/"]
     with pytest.raises(StoreFailed):
         await table.rows.get("key")
     assert await table.rows.items() == {}
-    await table.rows.write({"key": "value"})
+    assert not await table.rows.write({"key": "value"})
+    await table.rows.close()
+
+
+async def test_a_write_tells_whether_it_was_done(table: Table) -> None:
+    assert await table.rows.write({"key": "value"})
+    assert await table.rows.write({})
+    connection = sqlite3.connect(table.folder / "cache.db")
+    connection.execute("ALTER TABLE Cache RENAME TO Elsewhere")
+    assert not await table.rows.write({"key": "newer"})
+    assert not await table.rows.write({"key": None})
+    connection.close()
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED])
+async def test_a_table_that_another_holds_is_not_taken_away_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    table = Table(tmp_path / "table")
+    connect = table.rows._connect
+
+    def locked() -> object:
+        (tmp_path / "table").mkdir(exist_ok=True)
+        error = sqlite3.OperationalError("database is locked")
+        error.sqlite_errorcode = code
+        raise error
+
+    monkeypatch.setattr(table.rows, "_connect", locked)
+    await table.rows.open()
+    assert not await table.rows.write({"key": "value"})
+    assert table.troubles == ["open of table/"]
+    assert os.listdir(tmp_path) == ["table"]
+    # It is tried again later, without a restart.
+    monkeypatch.setattr(table.rows, "_connect", connect)
+    monkeypatch.setattr(rows_module, "_TRY_AGAIN_SECONDS", 0.0)
+    assert await table.rows.write({"key": "value"})
+    assert await table.rows.get("key") == "value"
     await table.rows.close()
 
 

@@ -1,0 +1,1 @@
+"""Figures that the mirror promises, measured with real processes on loopback."""
