@@ -133,7 +133,7 @@ class Download:
         if self._partial is not None:
             # Before others can see that there was a yes.
             await self._means.records.grant(self._fill.route, self._fill.digest)
-        if self._passage is None and (self._partial is None or not await self._partial.expect(total)):
+        if self._passage is None and not await self._has_room(total):
             await self._spill()
         have = self._sink.size
         # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.
@@ -142,6 +142,13 @@ class Download:
         self._fill.passage = self._passage
         self._progress = self._fill.begin(self._partial, total, have)
         return self._progress
+
+    async def _has_room(self, total: int | None) -> bool:
+        try:
+            return self._partial is not None and await self._partial.expect(total)
+        except StoreFailed as error:
+            self._trouble("reservation of room", error)
+            return False
 
     # Bytes. ----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ Any number of processes may use it at once.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import time
 from contextlib import suppress
@@ -26,6 +27,9 @@ from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
+
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+# Reasons why a disk takes nothing now, and may again.
 
 _UPKEEP_SECONDS = 5.0
 _SAVE_SECONDS = 60.0
@@ -76,9 +80,15 @@ class Cache:
 
     def _open(self) -> None:
         self._folders.start()
-        self._folders.root.replace("oci-layout", layout.LAYOUT)
-        self._room.enter()
-        self.blobs.sweep()
+        try:
+            self._folders.root.replace("oci-layout", layout.LAYOUT)
+            self._room.enter()
+            self.blobs.sweep()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            # What is there can be served all the same.
+            self._observer.notify(StoreTroubled("opening of the cache", error))
 
     async def readable(self) -> bool:
         """Tell whether blobs can be read."""

@@ -273,12 +273,24 @@ def unlock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_UN)
 
 
-def set_aside(folder: Path, fd: int) -> None:
-    """Give the folder open as `fd` another name, unless another process has done so already."""
-    fcntl.flock(fd, fcntl.LOCK_EX)
-    with suppress(FileNotFoundError):
-        if os.path.samestat(os.fstat(fd), os.stat(folder)):
-            os.rename(folder, folder.with_name(f"{folder.name}.broken-{time.time_ns()}"))
+def make_folder(path: Path) -> os.stat_result:
+    """Make a folder for the owner alone, unless something has its name; return what has it, links not followed."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        os.mkdir(path, mode=0o700)
+    return os.lstat(path)
+
+
+def set_aside(path: Path, found: os.stat_result) -> None:
+    """Give what was `found` at this path another name, unless another process has done so already."""
+    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(parent, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(found, os.lstat(path)):
+                os.rename(path, path.with_name(f"{path.name}.broken-{time.time_ns()}"))
+    finally:
+        os.close(parent)
 
 
 def write_all(fd: int, data: bytes) -> None:

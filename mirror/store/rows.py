@@ -6,8 +6,8 @@ A table is a hint. Whatever goes wrong with it is reported and answered as if th
 from __future__ import annotations
 
 import functools
-import os
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -142,20 +142,19 @@ class Rows:
             return otherwise
 
     def _open(self) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = os.open(self._folder, os.O_RDONLY)
+        found = files.make_folder(self._folder)
         try:
+            if not stat.S_ISDIR(found.st_mode):
+                raise NotADirectoryError("something else is in its place")
             self._table = self._connect()
         except (sqlite3.Error, OSError, ValueError) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
                 raise
             files.set_aside(self._folder, found)
+            files.make_folder(self._folder)
             self._table = self._connect()
-        finally:
-            os.close(found)
 
     def _connect(self) -> Any:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         cache = diskcache.Cache(str(self._folder), timeout=_BUSY_SECONDS, disk=StringsOnly, **_SETTINGS)
         next(iter(cache), None)
         return cache
