@@ -69,16 +69,20 @@ class Cache:
         try:
             if self._path.exists() and not self._path.is_dir():
                 raise ConfigError("cache.path", f"{self._path} is not a folder")
-            await self._threads.writing.run(self._open)
+            trouble = await self._threads.writing.run(self._open)
         except StoreFailed as error:
             raise ConfigError("cache.path", f"{self._path}: {error}") from error
+        if trouble is not None:
+            # What is there can be served all the same.
+            self._observer.notify(StoreTroubled("opening of the cache", trouble))
         await self._index_rows.open()
         await self._record_rows.open()
         await self._restore()
         await self._room.tidy()
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
 
-    def _open(self) -> None:
+    def _open(self) -> OSError | None:
+        """Open the folders, and return what keeps the disk from taking anything for now."""
         self._folders.start()
         try:
             self._folders.root.replace("oci-layout", layout.LAYOUT)
@@ -87,8 +91,8 @@ class Cache:
         except OSError as error:
             if error.errno not in _PASSING:
                 raise
-            # What is there can be served all the same.
-            self._observer.notify(StoreTroubled("opening of the cache", error))
+            return error
+        return None
 
     async def readable(self) -> bool:
         """Tell whether blobs can be read."""

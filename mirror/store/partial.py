@@ -94,10 +94,10 @@ class Partial:
 
     async def append(self, data: bytes) -> None:
         """Write `data` at the end, hash it and say so, in one thread."""
-        await self._threads.writing.run(self._append, data)
         is_unmeasured = self._page.is_agreed and self._page.total is None
-        if is_unmeasured and self.size > self._page.reserved and not await self.expect(None):
+        if is_unmeasured and self.size + len(data) > self._page.reserved and not await self.expect(None):
             raise StoreFailed("the cache has no room for more of a blob whose length nobody told")
+        await self._threads.writing.run(self._append, data)
 
     def _append(self, data: bytes) -> None:
         files.write_at(self._fd, data, self.size)
