@@ -36,10 +36,6 @@ def unfinished(folder: Path) -> dict[str, int]:
 
 
 def litter(folder: Path) -> list[str]:
-    """Return what a mirror that stopped in peace has no reason to leave.
-
-    A file that has a name in `partial/` beside the one that it was committed under waits there until it is old.
-    """
-    twins = {path.stat().st_ino for path in folder.glob("blobs/*/*")}
-    left = [path for path in folder.glob("partial/*") if path.stat().st_ino not in twins]
-    return [path.name for path in (*left, *folder.glob("run/*")) if path.name not in _LASTING]
+    """Return what a mirror that stopped in peace has no reason to leave."""
+    left = [*folder.glob("partial/*"), *folder.glob("run/*")]
+    return [path.name for path in left if path.name not in _LASTING]

@@ -1,12 +1,12 @@
 """A disk that loses what was not made durable, as far as the rules let it.
 
 A file's content is durable up to its last fsync, a folder's names up to the folder's; of what came later any beginning
-may be there: names in their order, bytes in theirs or as zeros, and each folder and each file for itself.
+may be there: names in their order, bytes in theirs or as zeros, and each folder and each file for itself. A file that
+moves from one folder to another is in one of them, as on every file system with a journal.
 """
 
 from __future__ import annotations
 
-import os
 import random
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -57,7 +57,7 @@ class Disk:
         self._files: dict[int, _File] = defaultdict(_File)
         self._names: dict[str, dict[str, int]] = defaultdict(dict)
         self._current: dict[str, dict[str, int]] = defaultdict(dict)
-        self._pending: dict[str, list[Entry]] = defaultdict(list)
+        self._pending: dict[str, list[dict[str, Entry]]] = defaultdict(list)
         self.committed: set[str] = set()
         """The names of the blobs that the mirror had said were committed."""
 
@@ -73,7 +73,7 @@ class Disk:
     def _create(self, entry: Entry) -> None:
         _, folder, name, number, mode = entry
         self._files[number] = _File(mode=mode)
-        self._name(folder, name, number)
+        self._later({folder: (name, number)})
 
     def _write(self, entry: Entry) -> None:
         self._files[entry[1]].pending.append(entry)
@@ -84,52 +84,52 @@ class Disk:
         self._files[entry[1]].sync()
 
     def _sync_folder(self, entry: Entry) -> None:
-        for change in self._pending.pop(entry[1], []):
-            _change(self._names[entry[1]], change)
+        self._settle(entry[1], len(self._pending[entry[1]]))
 
     def _rename(self, entry: Entry) -> None:
         _, source, name, target, new_name = entry
         number = self._current[source][name]
         if source == target:
-            self._later(source, (name, None, new_name, number))
+            self._later({source: (name, None, new_name, number)})
         else:
-            self._later(source, (name, None))
-            self._name(target, new_name, number)
+            self._later({source: (name, None), target: (new_name, number)})
 
     def _unlink(self, entry: Entry) -> None:
-        self._later(entry[1], (entry[2], None))
+        self._later({entry[1]: (entry[2], None)})
 
     def _committed(self, entry: Entry) -> None:
         self.committed.add(entry[1])
 
-    def _name(self, folder: str, name: str, number: int) -> None:
-        self._later(folder, (name, number))
+    def _later(self, changes: dict[str, Entry]) -> None:
+        """Change names in one folder or two, at once."""
+        for folder, change in changes.items():
+            _change(self._current[folder], change)
+            self._pending[folder].append(changes)
 
-    def _later(self, folder: str, change: Entry) -> None:
-        _change(self._current[folder], change)
-        self._pending[folder].append(change)
+    def _settle(self, folder: str, count: int) -> None:
+        """The first `count` changes of a folder are durable, and with them all that others made before them."""
+        for changes in self._pending[folder][:count]:
+            if changes not in self._pending[folder]:
+                continue
+            for name, change in changes.items():
+                self._settle(name, self._pending[name].index(changes))
+                self._pending[name].remove(changes)
+                _change(self._names[name], change)
 
     def cut(self, chance: random.Random) -> None:
         """The power goes: lose some of what is not durable."""
         for folder, changes in self._pending.items():
-            for change in changes[: chance.randint(0, len(changes))]:
-                _change(self._names[folder], change)
+            self._settle(folder, chance.randint(0, len(changes)))
         for file in self._files.values():
             file.lose(chance)
 
     def write_out(self, path: Path) -> None:
         """Make a folder of what is left."""
-        first: dict[int, Path] = {}
         for folder, names in self._names.items():
             (path / folder).mkdir(parents=True, exist_ok=True)
             for name, number in names.items():
-                target = path / folder / name
-                if number in first:
-                    os.link(first[number], target)
-                    continue
-                first[number] = target
-                target.write_bytes(self._files[number].content)
-                target.chmod(self._files[number].mode)
+                (path / folder / name).write_bytes(self._files[number].content)
+                (path / folder / name).chmod(self._files[number].mode)
 
 
 def _change(names: dict[str, int], change: Entry) -> None:

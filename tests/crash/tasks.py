@@ -95,9 +95,10 @@ async def record(folder: str, log: str) -> None:
 
 
 async def _client(machine: Machine, data: bytes) -> str:
-    """Return how the pull of a blob ended: whole, cut, or wrong."""
+    """Return how the pull of a blob ended: whole, cut, or wrong. One that does not end is an error."""
     try:
-        got = await machine.pull(Digest.of(data))
+        async with asyncio.timeout(30):
+            got = await machine.pull(Digest.of(data))
     except MirrorError as error:
         return f"cut: {error}"
     return "whole" if got == data else "wrong"

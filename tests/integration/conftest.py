@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from mirror.app import Mirror
 from mirror.config import Config
-from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy import deadline
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
@@ -102,12 +103,13 @@ def joins(monkeypatch: pytest.MonkeyPatch) -> Joins:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every deadline for an upstream is a fiftieth of what it is, so that none overtakes another."""
-    waiting = ("access", "blob_size", "download", "supply", "pull_blob", "pull_manifest")
-    for module in (*(f"proxy.{name}" for name in waiting), "upstream.client", "upstream.tokens"):
-        monkeypatch.setattr(
-            f"mirror.{module}.answer_within",
-            lambda seconds=ANSWER_WITHIN: answer_within(seconds / 50),
-        )
+    for name, module in list(sys.modules.items()):
+        if name.startswith("mirror.") and module is not deadline and hasattr(module, "answer_within"):
+            monkeypatch.setattr(
+                module,
+                "answer_within",
+                lambda seconds=deadline.ANSWER_WITHIN: deadline.answer_within(seconds / 50),
+            )
 
 
 @pytest.fixture

@@ -252,18 +252,23 @@ async def test_the_head_of_a_part_does_not_wait_for_its_bytes(
         assert (await client.answer()).head.status == 200
 
 
-async def test_a_part_that_has_arrived_is_sent_while_the_rest_is_missing(
+async def test_a_part_that_has_arrived_is_sent_while_the_rest_is_missing_but_for_its_end(
     registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob
 ) -> None:
     gate = Gate()
     registry.fault(PATH, stop_at(2 * MIB, gate))
 
-    async with raw_client(mirror) as client:
-        for first, last in [(0, 9), (MIB, 2 * MIB - 1), (2 * MIB - 1, 2 * MIB - 1)]:
-            await client.ask(PATH, Range=f"bytes={first}-{last}")
-            answer = await client.answer()
-            assert (answer.head.status, answer.body) == (206, blob.data[first : last + 1])
-    gate.open()
+    async with raw_client(mirror) as client, raw_client(mirror) as tiny:
+        await client.ask(PATH, Range=f"bytes=1000-{MIB - 1}")
+        await tiny.ask(PATH, Range="bytes=0-9")
+        assert ((await client.head()).length, (await tiny.head()).length) == (MIB - 1000, 10)
+        assert await client.exactly(MIB - 1000 - HOLD_BACK) == blob.data[1000 : MIB - HOLD_BACK]
+        # A part is complete only when the whole is known to be right.
+        assert await client.nothing_comes()
+        assert await tiny.nothing_comes()
+        gate.open()
+        assert await client.exactly(HOLD_BACK) == blob.data[MIB - HOLD_BACK : MIB]
+        assert await tiny.exactly(10) == blob.data[:10]
 
 
 async def test_a_part_of_what_is_held_back_waits_for_the_digest(

@@ -39,7 +39,9 @@ class Origin:
     manifests: dict[Digest, Manifest] = field(default_factory=dict)
     tagged: list[tuple[float, Digest | None]] = field(default_factory=list)
     closed: set[Repository] = field(default_factory=set)
-    """Repositories that nothing may be had through."""
+    """Repositories that nothing may be had through now."""
+    never_open: set[Repository] = field(default_factory=set)
+    """Repositories that nothing may ever be had through."""
     is_down: bool = False
     lied_about: set[Digest] = field(default_factory=set)
     """What came with wrong bytes at least once."""
@@ -122,7 +124,7 @@ class SimulatedUpstream:
                 raise error
         if self._origin.is_down:
             raise UpstreamUnreachable("down")
-        if repository in self._origin.closed:
+        if repository in self._origin.closed | self._origin.never_open:
             raise Denied("private")
 
     def _blob(self, digest: Digest) -> bytes:

@@ -52,7 +52,7 @@ class Site:
         upstreams = {"docker.io": self.upstream}
         failures = Failures(MemoryCache(clock), timedelta(seconds=NEGATIVE_TTL))
         access = Access(records, failures, self.tasks)
-        self.filler = Filler(Means(upstreams, self.store, records, failures, self.observer), self.tasks)
+        self.filler = Filler(Means(upstreams, self.store, records, failures, access, self.observer), self.tasks)
         sizes = BlobSize(upstreams, records, failures, self.tasks)
         self.blobs = PullBlob(upstreams, self.store, access, self.filler, sizes)
         policy = FreshnessPolicy(timedelta(seconds=TAG_TTL), timedelta(seconds=STALE_IF_ERROR))

@@ -26,6 +26,8 @@ class Storm:
     async def run(self) -> None:
         """Let clients come for a while, then be calm, and see whether everything heals."""
         self.world.origin.move_tag(b"first", 0)
+        if self._chance.random() < 0.3:
+            self.world.origin.never_open.add(OTHER.repository)
         for _ in range(self._chance.choice((1, 2, 2, 3))):
             self.world.start()
         happenings = [self._clients(), self._tag_moves()]

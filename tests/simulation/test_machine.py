@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -29,6 +30,9 @@ UPSTREAM_FAULTS = (
     "cut", "stall", "short", "long", "other bytes", "no length", "other length", "range ignored", "refused",
     "throttled", "failed", "silent", "no head length",
 )  # fmt: skip
+
+EXAMPLES = int(os.environ.get("EXAMPLES", "500"))
+"""How many stories are tried: the same 500 in every run, others where more or fewer are asked for."""
 
 blobs = st.integers(0, len(SIZES) - 1)
 sites = st.integers(0, 1)
@@ -179,14 +183,12 @@ class MirrorMachine(RuleBasedStateMachine):
 
 
 MirrorMachine.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=EXAMPLES,
     stateful_step_count=15,
     deadline=None,
     database=None,
+    derandomize=EXAMPLES == 500,
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.mark.timeout(0)  # a failure takes Hypothesis minutes to make short
-class TestMirror(MirrorMachine.TestCase):
-    pass
+# A failure takes Hypothesis minutes to make short.
+TestMirror = pytest.mark.timeout(0)(MirrorMachine.TestCase)

@@ -12,7 +12,7 @@ from tests.simulation.scale import scaled_down
 from tests.simulation.storm import Storm
 from tests.unit.virtual_time import Stuck, run
 
-COUNT = 300
+COUNT = 500
 """Seeds that every run tries, always the same."""
 
 

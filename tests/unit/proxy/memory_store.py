@@ -36,6 +36,9 @@ class MemoryBlob(MemoryFile):
     async def sendable(self, offset: int) -> int:
         return max(offset, self._size)
 
+    async def verified(self) -> None:
+        pass
+
     async def doubt(self) -> None:
         self._doubted()
 
@@ -160,6 +163,12 @@ class MemoryFollowed:
 
     def reader(self) -> MemoryFile:
         return MemoryFile(os.dup(self.inode.fd), self._store.opened)
+
+    async def spill(self, prefix: int) -> MemoryPassage:
+        await self._store.call("spill")
+        hasher = self._digest.hasher()
+        hasher.update(self.inode.data[:prefix])
+        return self._store.begin_passage(self._digest, hasher, prefix)
 
     async def close(self) -> None:
         self._store.opened["followed"] -= self._file.fileno() >= 0

@@ -121,14 +121,15 @@ async def test_what_a_killed_writer_did_not_speak_of_is_not_believed() -> None:
 
 
 @in_virtual_time
-async def test_a_writer_that_gives_up_tells_who_reads_along() -> None:
-    works = Works(DATA, cut(DATA, 0, HALF), *[UpstreamFailed("down")] * RESUMES)
+async def test_when_the_writer_gives_up_who_reads_along_tries_for_itself() -> None:
+    works = Works(DATA, cut(DATA, 0, HALF), *[UpstreamFailed("down")] * RESUMES, ScriptedTransfer.rest_of(DATA, HALF))
     beside = works.beside()
-    reading = [asyncio.create_task(works.read())]
+    writing = asyncio.create_task(works.read())
     await settle()
-    reading.append(asyncio.create_task(beside.read()))
-    for result in await asyncio.gather(*reading, return_exceptions=True):
-        assert isinstance(result, BodyCut)
+    following = asyncio.create_task(beside.read())
+    with pytest.raises(BodyCut):
+        await writing
+    assert await following == DATA
     await drain(beside.tasks, 60)
     beside.check_nothing_is_left()
 

@@ -49,16 +49,18 @@ DIGEST = Digest.of(DATA)
 class Mirror:
     """Pulling blobs, with everything around it in memory."""
 
-    def __init__(self, *transfers: ScriptedTransfer, max_size: int = 2**40) -> None:
+    def __init__(self, *transfers: ScriptedTransfer, max_size: int = 2**40, beside: Mirror | None = None) -> None:
         self.upstream = ScriptedUpstream(blobs=list(transfers))
-        self.store = MemoryStore(max_size)
-        self.records = MemoryRecords()
+        self.store: MemoryStore = MemoryStore(max_size, beside.store.disk if beside else None)
+        self.records: MemoryRecords = beside.records if beside else MemoryRecords()
         self.tasks = Tasks(Recorder())
         self.clock = SettableClock()
         self.failures = Failures(MemoryCache(self.clock), timedelta(seconds=30))
         self.access = Access(self.records, self.failures, self.tasks)
         upstreams = {"docker.io": self.upstream}
-        self.filler = Filler(Means(upstreams, self.store, self.records, self.failures, Recorder()), self.tasks)
+        self.filler = Filler(
+            Means(upstreams, self.store, self.records, self.failures, self.access, Recorder()), self.tasks
+        )
         self.sizes = BlobSize(upstreams, self.records, self.failures, self.tasks)
         self.pull = PullBlob(upstreams, self.store, self.access, self.filler, self.sizes)
 
@@ -163,6 +165,32 @@ async def test_another_repository_has_to_ask_for_what_is_being_filled() -> None:
     await mirror.end()
 
 
+@pytest.mark.parametrize("is_head", [False, True])
+@in_virtual_time
+async def test_another_repository_has_to_ask_for_what_another_process_fills(is_head: bool) -> None:
+    gate = asyncio.Event()
+    mirror = Mirror(ScriptedTransfer([DATA[:1000], gate, DATA[1000:]], len(DATA)))
+    beside = Mirror(beside=mirror)
+    first = asyncio.create_task(mirror.get(HUB))
+    await settle()
+    joined = asyncio.create_task(beside.get(HUB))
+    await asyncio.sleep(1)
+    assert beside.upstream.asked == []
+    joined.cancel()
+    await settle()
+    other = Mirror(beside=mirror)
+    other.upstream.head_blobs += [errors.Denied("private")] * 2
+    reading = asyncio.create_task(other.get(OTHER))
+    await asyncio.sleep(1)
+    with pytest.raises(errors.Denied):
+        await (other.pull.head(OTHER, DIGEST) if is_head else reading)
+    gate.set()
+    assert (await first)[0] == DATA
+    await asyncio.gather(reading, return_exceptions=True)
+    for one in (mirror, beside, other):
+        await one.end()
+
+
 @in_virtual_time
 async def test_a_refusal_to_one_repository_is_not_one_to_another() -> None:
     gate = asyncio.Event()
@@ -240,7 +268,9 @@ async def test_a_blob_that_vanishes_every_time_is_given_up() -> None:
             return await super().open(digest)
 
     upstreams = {"docker.io": mirror.upstream}
-    filler = Filler(Means(upstreams, Committed(), mirror.records, mirror.failures, Recorder()), mirror.tasks)
+    filler = Filler(
+        Means(upstreams, Committed(), mirror.records, mirror.failures, mirror.access, Recorder()), mirror.tasks
+    )
     pull = PullBlob(upstreams, Vanishing(), mirror.access, filler, mirror.sizes)
     with pytest.raises(errors.StoreFailed):
         await pull.pull(HUB, DIGEST)

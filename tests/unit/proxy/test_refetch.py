@@ -57,7 +57,7 @@ class Works:
         upstreams = {"docker.io": self.upstream}
         failures = Failures(MemoryCache(clock), timedelta(seconds=30))
         access = Access(records, failures, self.tasks)
-        filler = Filler(Means(upstreams, self.store, records, failures, observer), self.tasks)
+        filler = Filler(Means(upstreams, self.store, records, failures, access, observer), self.tasks)
         sizes = BlobSize(upstreams, records, failures, self.tasks)
         policy = FreshnessPolicy(timedelta(minutes=5), timedelta(days=7))
         memory = Memory(self.manifests, records, failures, policy, clock)

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from mirror.errors import UpstreamUnreachable
 from mirror.oci.digest import Digest
+from mirror.proxy.access import Access
 from mirror.proxy.download import Means
 from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
 from mirror.proxy.failures import Failures
@@ -38,24 +39,26 @@ class Works:
         max_size: int = 2**40,
         disk: MemoryDisk | None = None,
         upstream: ScriptedUpstream | None = None,
+        records: MemoryRecords | None = None,
     ) -> None:
         self.data = data
         self.digest = Digest.of(data)
         self.upstream = upstream or ScriptedUpstream(blobs=list(transfers))
         self.store = MemoryStore(max_size, disk)
         self.disk = self.store.disk
-        self.records = MemoryRecords()
+        self.records = records or MemoryRecords()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
         self.clock = SettableClock()
         self.failures = Failures(MemoryCache(self.clock), timedelta(seconds=30))
         upstreams = {"docker.io": self.upstream}
-        means = Means(upstreams, self.store, self.records, self.failures, self.observer)
+        access = Access(self.records, self.failures, self.tasks)
+        means = Means(upstreams, self.store, self.records, self.failures, access, self.observer)
         self.filler = Filler(means, self.tasks)
 
     def beside(self) -> Works:
-        """Return another process that has the same disk and the same upstream."""
-        return Works(self.data, disk=self.disk, upstream=self.upstream)
+        """Return another process that has the same disk, the same records and the same upstream."""
+        return Works(self.data, disk=self.disk, upstream=self.upstream, records=self.records)
 
     async def kill(self) -> None:
         """End this process at once, as kill -9 does."""

@@ -41,6 +41,12 @@ class Growing(MemoryFile):
             self._end = min(self._end + self._step, len(DATA))
         return self._end
 
+    async def verified(self) -> None:
+        raise NotImplementedError
+
+    async def doubt(self) -> None:
+        raise NotImplementedError
+
 
 class Client(web.StreamResponse):
     """What is written to a client who takes so long for every piece."""
