@@ -79,7 +79,8 @@ class Download:
             # Whoever reads along in another process goes on with it as soon as it is closed.
             return
         if self._partial is not None and self._passage is None:
-            is_good = not isinstance(error, DigestMismatch | StoreFailed | Refused)
+            # Also after a no, which is for one repository: another may go on with it.
+            is_good = not isinstance(error, DigestMismatch | StoreFailed)
             await self._leave(self._partial, is_kept=is_good and self._partial.size > 0)
 
     def report(self) -> None:

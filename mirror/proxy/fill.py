@@ -11,7 +11,7 @@ import sys
 from contextlib import suppress
 from typing import Protocol
 
-from mirror.errors import BodyCut, MirrorError, StoreFailed
+from mirror.errors import BodyCut, MirrorError, StoreFailed, UpstreamInvalid
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces import Body, OpenFile, Passage
 from mirror.proxy.progress import FillState, Progress
@@ -94,7 +94,8 @@ class Fill:
                 return None
             if size is not None and size <= SMALL:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(progress.settled(), SMALL_PATIENCE)
+                    # An empty body is complete with its first header.
+                    await asyncio.wait_for(progress.settled(), SMALL_PATIENCE if size else None)
             if self.error is not None:
                 raise self.error
             if not self.is_joinable:
@@ -142,11 +143,13 @@ class Fill:
     def begin(self, source: Source | None, total: int | None, prefix: int = 0) -> Progress:
         """Upstream agreed: readers may follow `source`, which has `prefix` of `total` bytes; None for a passage.
 
-        Whoever takes over a fill that has begun goes on with it.
+        Whoever takes over a fill that has begun goes on with it; raises UpstreamInvalid for another length.
         """
         self._source = source or self._source
         if self.progress is None:
             self.progress = Progress(total)
+        elif None not in (total, self.progress.total) and total != self.progress.total:
+            raise UpstreamInvalid("upstream offers a blob of another length than before")
         self.progress.reach(prefix)
         self._agreed.set()
         return self.progress

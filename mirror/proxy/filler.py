@@ -137,6 +137,9 @@ class Filler:
         except MirrorError as error:
             self._fail(fill, error)
             return True
+        except BaseException:
+            self._fail(fill, ShuttingDown("the fill was interrupted"))
+            raise
         finally:
             try:
                 if fill.progress is not None:
@@ -149,19 +152,20 @@ class Filler:
         while (seen := await follow(fill, followed, permit)).state is not FillState.COMMITTED:
             if fill.progress is None:
                 return False
-            if seen.state is FillState.FAILED:
-                return not fill.withdraw() and await self._go_past(fill, followed)
-            if partial := await self._claim(fill):
+            if seen.state is FillState.FAILED and fill.withdraw():
+                return False
+            if seen.state is not FillState.FAILED and seen.is_written:
+                # It lives and does nothing: what it holds is not to be had.
+                return await self._go_past(fill, followed)
+            try:
+                partial = await self._means.store.claim(fill.digest)
+            except StoreFailed:
+                return await self._go_past(fill, followed)
+            if partial is not None:
                 return await self._take_over(fill, followed, partial)
             await asyncio.sleep(POLL_SECONDS)
         self._land(fill)
         return True
-
-    async def _claim(self, fill: Fill) -> PartialFile | None:
-        try:
-            return await self._means.store.claim(fill.digest)
-        except StoreFailed:
-            return None
 
     async def _take_over(self, fill: Fill, followed: FollowedFile, partial: PartialFile) -> bool:
         assert fill.progress is not None  # noqa: S101  # it has begun

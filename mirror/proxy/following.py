@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from mirror.proxy.fill import Fill
 from mirror.proxy.interfaces import FollowedFile, Sighting
@@ -19,6 +18,8 @@ SILENCE_SECONDS = 75.0
 
 async def follow(fill: Fill, followed: FollowedFile, permit: Callable[[], Awaitable[None]]) -> Sighting:
     """Let the readers of `fill` have what its writer has; returns what was seen when there was no more to come.
+
+    That is the end of the fill, or that nobody writes it any more, or that whoever does has been silent for too long.
 
     The writer asked for a repository of its own; `permit` has to say yes for this one before anything is read.
     """
@@ -35,7 +36,7 @@ async def follow(fill: Fill, followed: FollowedFile, permit: Callable[[], Awaita
         if seen != last:
             last, since = seen, _now()
         elif _now() - since >= SILENCE_SECONDS:
-            return replace(seen, state=FillState.FAILED)
+            return seen
         await asyncio.sleep(POLL_SECONDS)
 
 

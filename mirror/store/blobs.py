@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
 
@@ -14,16 +13,13 @@ from mirror.store.followed import Followed
 from mirror.store.index import Index
 from mirror.store.partial import Partial, PartialEvents
 from mirror.store.passage import PassageFile, Passages
-from mirror.store.place import Place
+from mirror.store.place import OURS, Place
 from mirror.store.reading import StoredBlob
 from mirror.store.room import Room
 from mirror.store.threads import FileThreads
 
 LEFT_SECONDS = 24 * 3600.0
 """How long a partial file that nobody writes waits for somebody to go on with it."""
-
-OURS = re.compile(r"sha(256|512)-[0-9a-f]+(\.[0-9a-f]+)?")
-"""What partial files are called; with a second part, they are private to their writer."""
 
 
 class Blobs:

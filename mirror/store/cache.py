@@ -70,15 +70,15 @@ class Cache:
             if self._path.exists() and not self._path.is_dir():
                 raise ConfigError("cache.path", f"{self._path} is not a folder")
             trouble = await self._threads.writing.run(self._open)
+            await self._index_rows.open()
+            await self._record_rows.open()
+            await self._restore()
         except StoreFailed as error:
             raise ConfigError("cache.path", f"{self._path}: {error}") from error
         if trouble is not None:
             # What is there can be served all the same.
             self._observer.notify(StoreTroubled("opening of the cache", trouble))
-        await self._index_rows.open()
-        await self._record_rows.open()
-        await self._restore()
-        await self._room.tidy()
+        await self._tend(save=False)
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
 
     def _open(self) -> OSError | None:

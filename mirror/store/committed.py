@@ -52,9 +52,12 @@ class Committed:
         before, removals = self._index.get(digest), self._removals
         try:
             opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
-        except BaseException:
+        except BaseException as error:
             self.release(digest)
-            raise
+            if not files.is_rotten(error.__cause__):
+                raise
+            await self._doubt(digest)
+            return None
         if opened is None:
             self.release(digest)
             if self._index.get(digest) is before:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 
 from mirror.errors import StoreFailed
 from mirror.proxy.scrub import Problem, StoredFile
@@ -14,8 +13,6 @@ from mirror.store.index import Index
 from mirror.store.threads import Threads
 
 _PIECE = 4 * 1024 * 1024
-_ROTTEN = {errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EILSEQ}
-# What the kernel says of a file whose bytes are lost. Anything else, too many open files for one, is no fault of it.
 
 
 class Examination:
@@ -38,7 +35,7 @@ class Examination:
         try:
             self.problem = await self._find(fast=fast, bandwidth=bandwidth)
         except StoreFailed as error:
-            is_rotten = isinstance(error.__cause__, OSError) and error.__cause__.errno in _ROTTEN
+            is_rotten = files.is_rotten(error.__cause__)
             self.problem = Problem.UNREADABLE if is_rotten else Problem.UNEXAMINED
             self.detail = str(error)
 

@@ -26,6 +26,7 @@ _SETTLED_NS = 1_000_000_000
 DRAFT = ".new"
 """How the names of small files end that are being written."""
 
+_ROTTEN = {errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EILSEQ}
 _UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
@@ -86,6 +87,10 @@ class Folder:
         while True:
             try:
                 fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | _FLAGS, 0o600, dir_fd=self._fd)
+            except PermissionError:
+                # Sealed by a writer that died before it could move it.
+                self._unseal(name)
+                continue
             except OSError as error:
                 if error.errno not in (errno.ELOOP, errno.ENXIO):  # a symbolic link, a socket
                     raise
@@ -121,6 +126,15 @@ class Folder:
             return stat.S_ISREG(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
         except FileNotFoundError:
             return False
+
+    def _unseal(self, name: str) -> None:
+        fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
+        try:
+            if os.fstat(fd).st_mode & stat.S_IWUSR:
+                raise PermissionError(errno.EACCES, "not ours to write", name)
+            os.fchmod(fd, 0o600)
+        finally:
+            os.close(fd)
 
     def has(self, name: str, fd: int) -> bool:
         """Tell whether the file open as `fd` is the one of this name."""
@@ -348,6 +362,11 @@ def identity(fd: int) -> tuple[int, int, int]:
     """Return device, inode and size of the open file; the inode is its own for as long as anybody has it open."""
     status = os.fstat(fd)
     return status.st_dev, status.st_ino, status.st_size
+
+
+def is_rotten(error: BaseException | None) -> bool:
+    """Tell whether the kernel says that bytes are lost; too many open files, for one, is no fault of a file."""
+    return isinstance(error, OSError) and error.errno in _ROTTEN
 
 
 def in_passing() -> int:

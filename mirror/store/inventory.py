@@ -9,11 +9,11 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.routing import Route
 from mirror.proxy.scrub import Leftover, StoredFile
-from mirror.store.blobs import OURS
 from mirror.store.committed import Committed
 from mirror.store.examination import Examination
 from mirror.store.folders import Folders
 from mirror.store.index import Index
+from mirror.store.place import OURS
 from mirror.store.records import StoredRecords
 from mirror.store.strangers import strangers
 from mirror.store.threads import Threads

@@ -19,6 +19,7 @@ from mirror.store import files, pages
 from mirror.store.committed import Committed
 from mirror.store.folders import Folders
 from mirror.store.index import Index
+from mirror.store.place import OURS
 from mirror.store.processes import Processes
 from mirror.store.threads import Threads
 
@@ -173,7 +174,11 @@ class Room:
         for entry in list(self._folders.partial.entries()):
             # Those who read along with one that died a moment ago are about to take over.
             is_fresh = time.time() - entry.modified < _FRESH_SECONDS
-            fd = None if entry.name == but or is_fresh else self._folders.partial.claim(entry.name)
+            fd = (
+                None
+                if entry.name == but or is_fresh or not OURS.fullmatch(entry.name)
+                else self._folders.partial.claim(entry.name)
+            )
             if fd is not None:
                 self._folders.run.remove(entry.name)
                 self._folders.partial.remove(entry.name)

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from mirror.errors import InvalidDigest
 from mirror.oci.digest import Digest
-from mirror.store.blobs import OURS
 from mirror.store.files import DRAFT, Folder
 from mirror.store.folders import ALGORITHMS, Folders
+from mirror.store.place import OURS
 
 _FILES = {"oci-layout", "index.json"}
 _FOLDERS = {"blobs", "partial", "run", "index", "records"}

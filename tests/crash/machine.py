@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import AsyncIterator
@@ -63,7 +64,7 @@ class Machine:
         await self.cache.start()
         try:
             yield self
-            await self._tasks.finished()
+            await self.settle()
         finally:
             await self._tasks.cancel()
             await self.cache.stop()
@@ -77,8 +78,9 @@ class Machine:
             pulled.body.close()
 
     async def settle(self) -> None:
-        """Wait until no fill is under way."""
-        await self._tasks.finished()
+        """Wait until no fill is under way; raises TimeoutError for one that does not end."""
+        async with asyncio.timeout(30):
+            await self._tasks.finished()
 
     async def scrub(self) -> Report | None:
         """Verify all that is stored, and mend it; None where the disk would not let us look."""
