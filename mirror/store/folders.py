@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mirror.oci.digest import Digest
-from mirror.store.files import Folder
+from mirror.store.folder import Folder
 
 ALGORITHMS = ("sha256", "sha512")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from mirror.store.files import Folder
+from mirror.store.folder import Folder
 
 OURS = re.compile(r"sha(256|512)-[0-9a-f]+(\.[0-9a-f]+)?")
 """What partial files are called; with a second part, they are private to their writer."""

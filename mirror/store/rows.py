@@ -18,7 +18,7 @@ from diskcache.core import MODE_RAW
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events import Observer, StoreTroubled
-from mirror.store import files
+from mirror.store.folder import make_folder, set_aside
 from mirror.store.threads import Threads
 
 T = TypeVar("T")
@@ -142,7 +142,7 @@ class Rows:
             return otherwise
 
     def _open(self) -> None:
-        found = files.make_folder(self._folder)
+        found = make_folder(self._folder)
         try:
             if not stat.S_ISDIR(found.st_mode):
                 raise NotADirectoryError("something else is in its place")
@@ -150,8 +150,8 @@ class Rows:
         except (sqlite3.Error, OSError, ValueError) as error:
             if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_DAMAGE:
                 raise
-            files.set_aside(self._folder, found)
-            files.make_folder(self._folder)
+            set_aside(self._folder, found)
+            make_folder(self._folder)
             self._table = self._connect()
 
     def _connect(self) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from mirror.errors import InvalidDigest
 from mirror.oci.digest import Digest
-from mirror.store.files import DRAFT, Folder
+from mirror.store.folder import DRAFT, Folder
 from mirror.store.folders import ALGORITHMS, Folders
 from mirror.store.place import OURS
 

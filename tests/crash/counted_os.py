@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.store import files
+from mirror.store import folder as folder_calls
 
 
 class Fault(StrEnum):
@@ -89,7 +90,8 @@ class CountedOs:
 
     def install(self) -> CountedOs:
         """Take the place of `os` in this process, for good."""
-        vars(files)["os"] = self
+        for module in (files, folder_calls):
+            vars(module)["os"] = self
         if "mkdir" in _STEPS[self._fault]:
             make = Path.mkdir
             # Not as an attribute of this module: folders are made through `pathlib`.

@@ -13,6 +13,7 @@ from mirror.errors import ConfigError, MirrorError
 from mirror.oci.digest import Digest
 from mirror.proxy.events import FillFinished, StoreTroubled, TaskCrashed
 from mirror.store import files
+from mirror.store import folder as folder_calls
 from tests.crash import checking
 from tests.crash.content import DAMAGED, FIRST, MANIFEST, OLD, SECOND
 from tests.crash.counted_os import CountedOs, Fault
@@ -80,7 +81,8 @@ def _note(journal: Path, name: str) -> None:
 async def record(folder: str, log: str) -> None:
     """Live without a fault, and leave a log of every operation on the disk, with what was committed when."""
     recording = RecordingOs(Path(folder))
-    vars(files)["os"] = recording
+    for module in (files, folder_calls):
+        vars(module)["os"] = recording
     machine = Machine(Path(folder))
     _tell_commits(machine, lambda name: recording.log.append(("committed", name)))
     async with machine.running():

@@ -20,7 +20,7 @@ from tests.integration.waiting import until, until_metric
 UNRELATED = content.blob(100_000, "unrelated")
 UNRELATED_PATH = f"/v2/somebody/else/blobs/{UNRELATED.digest}"
 
-_OF_A_BLOB = re.compile(r"/memfd:|/partial/.|/blobs/[^/]+/.|/run/sha")
+_OF_A_BLOB = re.compile(r"/memfd:passage|/partial/.|/blobs/[^/]+/.|/run/sha")
 
 
 async def ask_pipelined(mirror: RunningMirror, path: str, **headers: str) -> RawAnswer:

@@ -7,7 +7,7 @@ import errno
 
 import pytest
 
-from mirror.store.files import Folder
+from mirror.store.folder import Folder
 from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.faults import both, chunked, healthy, stop_at, wrong_bytes

@@ -22,7 +22,7 @@ from mirror.oci.reference import Repository, Tag
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import DOCKER_HUB, Route
 from mirror.store.cache import _SAVE_SECONDS, _UPKEEP_SECONDS
-from mirror.store.files import Folder
+from mirror.store.folder import Folder
 from mirror.store.rows import Rows
 from tests.fakes import content
 from tests.fakes.content import FakeBlob, FakeImage, FakeIndex

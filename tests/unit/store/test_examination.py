@@ -14,6 +14,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.scrub import Problem
 from mirror.store import examination, files
+from mirror.store.folder import Folder
 from mirror.store.inventory import StoredInventory
 from mirror.store.threads import Threads
 from tests.unit.store.cabinet import Cabinet, open_files
@@ -118,7 +119,7 @@ async def test_a_file_that_cannot_be_opened_for_want_of_something_else_is_not_he
     cabinet: Cabinet, inventory: StoredInventory, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     await cabinet.store(DATA)
-    refuse(monkeypatch, files.Folder, "open", code)
+    refuse(monkeypatch, Folder, "open", code)
     async with inventory.examine(stored(), fast=False, bandwidth=None) as examined:
         assert examined.problem is Problem.UNEXAMINED
         assert os.strerror(code) in examined.detail
@@ -233,7 +234,7 @@ async def test_a_removal_that_the_disk_refuses_is_a_failure(
     cabinet: Cabinet, inventory: StoredInventory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cabinet.store(DATA)
-    refuse(monkeypatch, files.Folder, "remove", errno.EROFS)
+    refuse(monkeypatch, Folder, "remove", errno.EROFS)
     async with inventory.examine(stored(), fast=False, bandwidth=None) as examined:
         with pytest.raises(StoreFailed, match="Read-only"):
             await examined.remove()
@@ -244,7 +245,7 @@ async def test_a_file_that_cannot_even_be_opened_is_removed_by_its_name(
     cabinet: Cabinet, inventory: StoredInventory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cabinet.store(DATA)
-    refuse(monkeypatch, files.Folder, "open", errno.EIO)
+    refuse(monkeypatch, Folder, "open", errno.EIO)
     async with inventory.examine(stored(), fast=False, bandwidth=None) as examined:
         assert examined.problem is Problem.UNREADABLE
         assert await examined.remove()

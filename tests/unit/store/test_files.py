@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from mirror.store import files
-from mirror.store.files import Folder, in_memory, read_ahead, seal, write_all
+from mirror.store.files import in_memory, read_ahead, seal, write_all
+from mirror.store.folder import Folder
 from tests.unit.store.cabinet import open_files
 
 

@@ -16,7 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.proxy.routing import Route
 from mirror.store import files
-from mirror.store.files import Folder
+from mirror.store.folder import Folder
 from mirror.store.partial import Partial
 from mirror.store.rows import Rows
 from tests.unit.recorder import Recorder
