@@ -1,11 +1,13 @@
 """A service as a child process: started until ready, frozen and thawed, stopped with all its children."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -13,6 +15,7 @@ from .http_client import ask
 
 START_DEADLINE = 30.0  # seconds until a service must be ready; far more than any of them takes
 STOP_DEADLINE = 45.0  # seconds from SIGTERM to SIGKILL; more than the mirror's own drain time
+QUIET_PORTS = (15_000, 32_000)  # below those that Linux gives to outgoing connections
 TAIL = 4000  # characters of a log shown when a service fails
 
 
@@ -21,11 +24,12 @@ class ServiceError(Exception):
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody listens on, nor is given to a connection while a service restarts."""
+    while True:
+        port = random.randrange(*QUIET_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def answers(url: str) -> bool:
