@@ -3,9 +3,9 @@ FROM python:3.13-slim AS build
 WORKDIR /build
 COPY requirements/run.txt requirements/build.txt requirements/
 RUN python -m venv /opt/mirror \
-    && /opt/mirror/bin/pip install --no-cache-dir --require-hashes -r requirements/run.txt \
+    && /opt/mirror/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/run.txt \
     && python -m venv /opt/build \
-    && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
+    && /opt/build/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY mirror mirror
 RUN /opt/build/bin/python -m hatchling build -t wheel \
