@@ -136,6 +136,9 @@ _DOCKER_HUB = UpstreamConfig(
     endpoints=(URL("https://registry-1.docker.io"),), aliases=("index.docker.io", "registry-1.docker.io")
 )
 
+BUILT_IN = (DOCKER_HUB, "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com")
+"""The upstreams of a configuration that names none."""
+
 
 class LogConfig(_Section):
     """What is written to standard output."""
@@ -163,7 +166,7 @@ class Config(BaseSettings):
     scrub: ScrubConfig = ScrubConfig()
     freshness: FreshnessConfig = FreshnessConfig()
     default_upstream: str = DOCKER_HUB
-    upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: {DOCKER_HUB: _DOCKER_HUB})
+    upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: dict.fromkeys(BUILT_IN, UpstreamConfig()))
     log: LogConfig = LogConfig()
 
     @model_validator(mode="before")

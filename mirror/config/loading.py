@@ -11,9 +11,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from mirror.config.fields import Config
+from mirror.config.fields import BUILT_IN, Config
 from mirror.errors import ConfigError
-from mirror.proxy.routing import DOCKER_HUB
 
 _PLAINLY = {
     "extra_forbidden": "unknown key",
@@ -46,7 +45,7 @@ def _validated(content: dict[str, Any]) -> Config:
             raise ConfigError("", f"{name}: there is no field {section}")
     # Given here and not left to the default, so that the environment is merged with it like with a file.
     if content.get("upstreams") is None:
-        content["upstreams"] = {DOCKER_HUB: {}}
+        content["upstreams"] = dict.fromkeys(BUILT_IN)
     try:
         config = Config(**content)
     except SettingsError as error:

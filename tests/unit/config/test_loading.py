@@ -72,8 +72,8 @@ def test_the_defaults(load_text: Load) -> None:
         assert config.freshness.negative_ttl == timedelta(seconds=30)
         assert config.default_upstream == "docker.io"
         assert (config.log.level, config.log.format) == ("info", "text")
-        [(name, hub)] = config.upstreams.items()
-        assert (name, hub.endpoints) == ("docker.io", (URL("https://registry-1.docker.io"),))
+        hub = config.upstreams["docker.io"]
+        assert hub.endpoints == (URL("https://registry-1.docker.io"),)
         assert hub.aliases == ("index.docker.io", "registry-1.docker.io")
         assert (hub.credentials, hub.serve_private, hub.private_network) == (None, "nobody", False)
 
@@ -409,9 +409,12 @@ def test_upstreams_of_the_environment_join_those_of_the_file(load_text: Load, mo
     assert config.upstreams["ghcr.io"].private_network is True
 
 
-def test_upstreams_of_the_environment_join_the_built_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MIRROR_UPSTREAMS", '{"ghcr.io": {}}')
-    assert load(None).upstreams.keys() == {"docker.io", "ghcr.io"}
+def test_upstreams_of_the_environment_join_the_built_in_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    built_in = load(None).upstreams
+    monkeypatch.setenv("MIRROR_UPSTREAMS", '{"ghcr.io": {"hosts": ["g"]}, "registry.example": {}}')
+    upstreams = load(None).upstreams
+    assert upstreams.keys() == {*built_in, "registry.example"}
+    assert upstreams["ghcr.io"].hosts == ("g",)
 
 
 @pytest.mark.parametrize(
