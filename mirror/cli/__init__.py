@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,3 +53,31 @@ def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool)
     from mirror.proxy.scrub import Thoroughness
 
     sys.exit(run(load(config_file), Thoroughness(fast=fast, repairs=not dry_run), as_json=as_json))
+
+
+@commands.command()
+@config_option
+@click.argument("client", type=click.Choice(["docker", "containerd", "podman", "buildkit", "k3s"]))
+@click.option("--url", metavar="URL", help="How clients reach the mirror. Default: from `listen`, on this machine.")
+@click.option("--all-registries", is_flag=True, help="Docker 29 and newer: every registry, not Docker Hub only.")
+@click.option("--write", "writes", is_flag=True, help="Put it where the client reads it, beside what is there.")
+@click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Write below this folder.")
+def setup(config_file: Path | None, client: str, url: str | None, **options: Any) -> None:
+    """Print what a client needs to use this mirror: the file, and where it goes.
+
+    podman is also Buildah, Skopeo and CRI-O. Existing files are merged, and kept as a backup.
+    """
+    from mirror.cli.setup.command import Target, run
+    from mirror.cli.setup.site import mirror_url
+    from mirror.config import load
+
+    if options["root"] is not None and not options["writes"]:
+        raise click.UsageError("--root is for --write")
+    if options["all_registries"] and client != "docker":
+        raise click.UsageError("--all-registries is for docker: the others always are told all")
+    config = load(config_file)
+    try:
+        address = mirror_url(url, config.listen)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--url") from None
+    sys.exit(run(config, address, Target(client, **options)))
