@@ -11,14 +11,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from aiohttp import web
 
-from mirror import __version__
+from mirror import __version__, registries
 from mirror.admin.application import admin_application
 from mirror.admin.health import Readiness
-from mirror.config import Config, UpstreamConfig
+from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.download import Means
-from mirror.proxy.events import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
@@ -29,6 +28,8 @@ from mirror.proxy.refetch import Refetch
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
+from mirror.proxy.visibility import Memory as VisibilityMemory
+from mirror.proxy.visibility import Views, Visibility
 from mirror.server.api import RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
@@ -41,10 +42,8 @@ from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics import Metrics
 from mirror.telemetry.observers import Observers
-from mirror.upstream.auth import AuthPolicy, Credential
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
-from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.tokens import TokenServices
 
 
@@ -65,8 +64,13 @@ class Mirror:
         self._cache = Cache(config.cache.path, limits, self._observer)
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
+        self._visible = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}")
-        self._manifests, self._blobs = self._pulls()
+        tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
+        outside = registries.Outside(self._egress, tokens, self._observer)
+        upstreams = registries.clients(config.upstreams, outside)
+        self._visibility = self._who_may_see(registries.views(config.upstreams, upstreams, outside))
+        self._manifests, self._blobs = self._pulls(upstreams)
         refetch = Refetch(config.upstreams, self._manifests, self._blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
@@ -94,10 +98,12 @@ class Mirror:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._tokens.close)
             stack.push_async_callback(self._failures.close)
+            stack.push_async_callback(self._visible.close)
             await self._egress.start()
             stack.push_async_callback(self._egress.close)
             await self._cache.start()
             stack.push_async_callback(self._cache.stop)
+            await self._visibility.guard(name for name, one in self._config.upstreams.items() if one.credentials)
             stack.push_async_callback(self._tasks.cancel)
             yield
             await self._finish()
@@ -138,9 +144,14 @@ class Mirror:
 
     # Building. -------------------------------------------------------------------------------------------
 
-    def _pulls(self) -> tuple[PullManifest, PullBlob]:
+    def _who_may_see(self, views: dict[str, Views]) -> Visibility:
+        freshness = self._config.freshness
+        failures = Failures(self._visible, freshness.negative_ttl)
+        memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, time.time)
+        return Visibility(views, memory, self._tasks, self._observer)
+
+    def _pulls(self, upstreams: dict[str, RegistryClient]) -> tuple[PullManifest, PullBlob]:
         config, cache = self._config, self._cache
-        upstreams = self._upstreams()
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
@@ -159,7 +170,8 @@ class Mirror:
         return Patrol(self.scrub, self._cache.diary, every, bandwidth, time.time, self._observer)
 
     def _public_listener(self) -> Listener:
-        api = RegistryApi(_routing(self._config), ManifestHandler(self._manifests), BlobHandler(self._blobs))
+        manifests, blobs = ManifestHandler(self._manifests), BlobHandler(self._blobs)
+        api = RegistryApi(_routing(self._config), self._visibility, manifests, blobs)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
@@ -169,29 +181,10 @@ class Mirror:
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
 
-    def _upstreams(self) -> dict[str, RegistryClient]:
-        tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
-        return {
-            name: _client(name, upstream, self._egress, tokens, self._observer)
-            for name, upstream in self._config.upstreams.items()
-        }
-
 
 def _routing(config: Config) -> Routing:
     names = (UpstreamNames(name, upstream.aliases, upstream.hosts) for name, upstream in config.upstreams.items())
     return Routing(names, config.default_upstream)
-
-
-def _client(
-    name: str, upstream: UpstreamConfig, egress: Egress, tokens: TokenServices, observer: Observer
-) -> RegistryClient:
-    credentials = upstream.credentials
-    credential = Credential(credentials.username, credentials.password) if credentials else None
-    endpoints = []
-    for url in upstream.endpoints:
-        policy = AuthPolicy(name, url, credential, frozenset(upstream.realms), upstream.private_network)
-        endpoints.append(Endpoint(url, policy, egress, tokens, observer))
-    return RegistryClient(name, endpoints, observer)
 
 
 async def serve(config: Config) -> None:

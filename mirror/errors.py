@@ -74,6 +74,10 @@ class Denied(Refused):
     """Upstream refuses access to this repository with the credentials the mirror has."""
 
 
+class NotPublic(Denied):
+    """The repository is not one that anybody may read, and the mirror serves no other."""
+
+
 # Upstream could not be asked, or did not answer as a registry. ---------------------------------------------
 
 

@@ -110,6 +110,7 @@ class UpstreamConfig(_Section):
     hosts: tuple[str, ...] = ()
     credentials: CredentialsConfig | None = None
     serve_private: Literal["nobody", "everyone"] = "nobody"
+    auth_ttl: Duration = timedelta(minutes=5)
     realms: tuple[Origin, ...] = ()
     private_network: bool = False
 
@@ -119,14 +120,9 @@ class UpstreamConfig(_Section):
         return [value] if isinstance(value, str) else value
 
     @model_validator(mode="after")
-    def _credentials_are_used_knowingly(self) -> Self:
+    def _credentials_stay_secret(self) -> Self:
         if self.credentials is None:
             return self
-        if self.serve_private != "everyone":
-            raise ValueError(
-                "serve_private: with credentials, say `everyone`: whatever they can read,"
-                " every client of the mirror will be able to read"
-            )
         if not self.private_network and any(url.scheme == "http" for url in self.endpoints):
             raise ValueError("credentials: they are not sent over plain http, except with private_network: true")
         return self

@@ -91,6 +91,17 @@ class CredentialsWithheld:
 
 
 @dataclass(frozen=True, slots=True)
+class VisibilityAsked:
+    """An upstream was asked whether anybody may read a repository.
+
+    Outcome is `public`, `private`, `missing` (what it was asked by is not there) or `untold`.
+    """
+
+    upstream: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class FillStarted:
     """A blob began to be fetched."""
 
@@ -187,6 +198,7 @@ Event = (
     | UpstreamReceived
     | TokenRequested
     | CredentialsWithheld
+    | VisibilityAsked
     | FillStarted
     | FillResumed
     | FillFinished

@@ -26,13 +26,16 @@ _KINDS = _family(Refused) | _family(UpstreamUnavailable)
 
 
 class Failures:
-    """What upstream refused (for `negative_ttl`) and when it could not be asked (for a few seconds)."""
+    """What upstream refused (for `negative_ttl`) and when it could not be asked (for a few seconds).
+
+    A look-up is of a reference, or, with None, of the repository as a whole.
+    """
 
     def __init__(self, cache: ShortLivedCache, negative_ttl: timedelta) -> None:
         self._cache = cache
         self._negative_ttl = negative_ttl
 
-    async def recall(self, kind: Kind, route: Route, reference: Reference) -> None:
+    async def recall(self, kind: Kind, route: Route, reference: Reference | None) -> None:
         """Raise the error that a look-up of this manifest or blob ended with a moment ago, marked as remembered."""
         value = await self._cache.get(_key(kind, route, reference))
         if value is None:
@@ -45,7 +48,7 @@ class Failures:
         raise error
 
     async def remember(
-        self, kind: Kind, route: Route, reference: Reference, error: Refused | UpstreamUnavailable
+        self, kind: Kind, route: Route, reference: Reference | None, error: Refused | UpstreamUnavailable
     ) -> None:
         """Note how the look-up failed."""
         if error.remembered:
@@ -60,5 +63,5 @@ class Failures:
         await self._cache.delete(_key(kind, route, reference))
 
 
-def _key(kind: Kind, route: Route, reference: Reference) -> str:
+def _key(kind: Kind, route: Route, reference: Reference | None) -> str:
     return f"{kind} {route} {reference}"

@@ -9,18 +9,23 @@ from aiohttp import web
 from mirror.errors import UnknownRegistry
 from mirror.oci.error_codes import ErrorCode
 from mirror.oci.paths import BlobPath, ManifestPath, Name, Ping, parse_path
+from mirror.oci.reference import Reference
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.routing import Route, Routing
+from mirror.proxy.visibility import Visibility
 from mirror.server.blobs import BlobHandler
 from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
 
 
 class RegistryApi:
-    """Answers every request of the public listener: the name first, then the registry, then the content."""
+    """Answers every request of the public listener: the name first, then the registry, who may see it, the content."""
 
-    def __init__(self, routing: Routing, manifests: ManifestHandler, blobs: BlobHandler) -> None:
+    def __init__(
+        self, routing: Routing, visibility: Visibility, manifests: ManifestHandler, blobs: BlobHandler
+    ) -> None:
         self._routing = routing
+        self._visibility = visibility
         self._manifests = manifests
         self._blobs = blobs
 
@@ -35,19 +40,21 @@ class RegistryApi:
             case Ping():
                 return _ready_made(exchange, b"{}")
             case ManifestPath(name, reference):
-                route = self._route(exchange, Kind.MANIFEST, name, query)
+                route = await self._route(exchange, Kind.MANIFEST, name, query, reference)
                 return await self._manifests.serve(exchange, route, reference)
             case BlobPath(name, digest):
-                route = self._route(exchange, Kind.BLOB, name, query)
+                route = await self._route(exchange, Kind.BLOB, name, query, digest)
                 return await self._blobs.serve(exchange, route, digest)
 
-    def _route(self, exchange: Exchange, kind: Kind, name: Name, query: str) -> Route:
+    async def _route(self, exchange: Exchange, kind: Kind, name: Name, query: str, reference: Reference) -> Route:
+        """Return what a request is for, once it is sure that clients may have anything of it."""
         exchange.note.kind = kind
         registry = namespace(query)
         route = self._routing.route(name, registry, exchange.request.headers.get("Host", ""))
         exchange.note.upstream = route.upstream
         if registry is not None:
             exchange.headers["OCI-Namespace"] = registry
+        await self._visibility.check(route, kind, reference)
         return route
 
 

@@ -1,7 +1,8 @@
 """`oci-layout` and `index.json`: the cache folder as an OCI image layout, and the copy that records come back from.
 
 Tags are descriptors with their full name as `org.opencontainers.image.ref.name`; other manifests are descriptors
-without one; grants are annotations of the index. What clients such as skopeo do not know they pass over.
+without one; grants are annotations of the index, and so are the upstreams whose content may have been fetched with
+credentials. What clients such as skopeo do not know they pass over.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mirror.store.records import parse_tag_record
 REF_NAME = "org.opencontainers.image.ref.name"
 VALIDATED_AT = "mirror.validated-at"
 GRANTS = "mirror.grants/"
+CREDENTIALED = "mirror.credentialed"
 
 LAYOUT = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
 
@@ -36,6 +38,8 @@ def render(rows: dict[str, str], index: Index) -> bytes:
         elif kind == "grant":
             repository, _, digest = rest.partition("@")
             grants[GRANTS + repository].append(digest)
+        elif kind == "credentialed":
+            grants[CREDENTIALED].append(rest)
     for digest in types:
         descriptors.add_untagged(digest)
     document = {
@@ -87,6 +91,8 @@ def parse(data: bytes) -> dict[str, str]:
     for key, digests in annotations.items() if isinstance(annotations, dict) else []:
         if key.startswith(GRANTS) and isinstance(digests, str):
             rows.update({f"grant {key.removeprefix(GRANTS)}@{digest}": "yes" for digest in digests.split()})
+        elif key == CREDENTIALED and isinstance(digests, str):
+            rows.update({f"credentialed {upstream}": "yes" for upstream in digests.split()})
     return rows
 
 

@@ -1,4 +1,4 @@
-"""What upstreams said: tags, media types and grants; in the `records/` table, the hot ones in memory."""
+"""What upstreams said: tags, media types, grants, what is public; in the `records/` table, the hot ones in memory."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from mirror.store.rows import Rows
 
 _HOT_ROWS = 50_000
 _ABSENT = ""
+_OF_NO_CONTENT = ("public ", "credentialed ")
 
 Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 """Tells which of these digests are on disk, or on their way there."""
 
 
 class StoredRecords:
-    """Tags, media types and grants (see interfaces.Records).
+    """Tags, media types and grants (see interfaces.Records), and what is public (see visibility.Sightings).
 
-    Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`.
+    Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`, of
+    content; `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -69,6 +71,35 @@ class StoredRecords:
         if await self._read(f"grant {route}@{digest}") == _ABSENT:
             await self._put(f"grant {route}@{digest}", "yes")
 
+    async def public_at(self, route: Route) -> float | None:
+        """Return when the repository was last seen to be public, according to any process."""
+        try:
+            at = float(await self._read(f"public {route}") or "nan")
+        except ValueError:
+            return None
+        return at if math.isfinite(at) else None
+
+    async def put_public(self, route: Route, at: float) -> None:
+        """Note that anybody could read the repository then."""
+        await self._put(f"public {route}", str(at))
+
+    async def forget_public(self, route: Route) -> None:
+        """Forget that anybody could."""
+        # Whatever the table says: one that cannot be read now may be read again.
+        await self._put(f"public {route}", _ABSENT)
+
+    async def credentialed(self, upstream: str) -> bool:
+        """Tell whether credentials may have opened what is stored of this upstream; True if that cannot be told."""
+        try:
+            return await self._rows.get(f"credentialed {upstream}") is not None
+        except StoreFailed:
+            return True
+
+    async def put_credentialed(self, upstream: str) -> None:
+        """Note that they may; it is never forgotten, since grants do not say how they were obtained."""
+        if await self._read(f"credentialed {upstream}") == _ABSENT:
+            await self._put(f"credentialed {upstream}", "yes")
+
     async def routes(self, digest: Digest) -> list[Route]:
         """Return the repositories that have a grant for the digest."""
         granted = [key for key in await self.rows() if key.startswith("grant ") and key.endswith(f"@{digest}")]
@@ -85,10 +116,16 @@ class StoredRecords:
         """
         rows = await self.rows()
         # What was written meanwhile is in memory; nothing can be between this and the removal.
-        concerned = {key: _concerned(key, self._hot.get(key) or value) for key, value in rows.items()}
+        concerned = {
+            key: _concerned(key, self._hot.get(key) or value)
+            for key, value in rows.items()
+            if not key.startswith(_OF_NO_CONTENT)
+        }
         doubtful = {digest for digest in concerned.values() if digest is not None and not is_kept(digest)}
         lost = doubtful - await are_kept(doubtful)
         gone = [key for key, digest in concerned.items() if digest is None or (digest in lost and not is_kept(digest))]
+        holding = {_repository_of(key) for key in concerned.keys() - set(gone)}
+        gone += [key for key in rows if key.startswith("public ") and _repository_of(key) not in holding]
         for key in gone:
             self._hot.pop(key, None)
         await self._rows.write(dict.fromkeys(gone))
@@ -139,6 +176,17 @@ def _concerned(key: str, value: str) -> Digest | None:
         return Digest.parse(rest.rpartition("@")[2])
     except RequestError:
         return None
+
+
+def _repository_of(key: str) -> str:
+    """Return the repository that a row is about, with its upstream; something else for a media type."""
+    kind, _, rest = key.partition(" ")
+    match kind:
+        case "grant":
+            return rest.rpartition("@")[0]
+        case "tag":
+            return rest.rpartition(":")[0]
+    return rest
 
 
 def _route(text: str) -> Route | None:

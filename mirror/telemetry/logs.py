@@ -86,6 +86,8 @@ class Logs:
                     realm=realm,
                     todo=f"add it to upstreams.{upstream}.realms",
                 )
+            case events.VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
+                self._log.warning("visibility cannot be told", upstream=upstream, times=times)
             case events.FileScrubbed(digest, size, problem, action) if problem is not None:
                 self._log.error("bad file", digest=str(digest), bytes=size, problem=str(problem), action=str(action))
             case events.Evicted(digest, size, reason):

@@ -14,6 +14,7 @@ _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 50
 SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
 EVICTION_REASONS = ("size", "disk")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
+VISIBILITY_OUTCOMES = ("public", "private", "missing", "untold")
 _REFUSALS = ("full", "slow_head", "malformed")
 
 # The names of the _created series would double every counter on the page.
@@ -104,6 +105,12 @@ class Metrics:
             ["upstream", "outcome"],
             registry=self.registry,
         )
+        self._visibility = Counter(
+            "mirror_visibility_checks_total",
+            "Questions whether anybody may read a repository, where private content is served to nobody",
+            ["upstream", "outcome"],
+            registry=self.registry,
+        )
 
     def _make_cache_metrics(self) -> None:
         self._cache_bytes = Gauge("mirror_cache_bytes", "Bytes of committed files", registry=self.registry)
@@ -148,8 +155,7 @@ class Metrics:
                 self._upstream_seconds.labels(upstream, kind)
             for source in ("cache", "upstream"):
                 self._response_bytes.labels(upstream, source)
-            for answer in TOKEN_OUTCOMES:
-                self._token_requests.labels(upstream, answer)
+            self._begin_access_at_zero(upstream)
             self._upstream_bytes.labels(upstream)
             self._digest_mismatches.labels(upstream)
             self._resumes.labels(upstream)
@@ -159,6 +165,12 @@ class Metrics:
             self._evictions.labels(reason)
         for reason in _REFUSALS:
             self._connections_refused.labels(reason)
+
+    def _begin_access_at_zero(self, upstream: str) -> None:
+        for outcome in TOKEN_OUTCOMES:
+            self._token_requests.labels(upstream, outcome)
+        for outcome in VISIBILITY_OUTCOMES:
+            self._visibility.labels(upstream, outcome)
 
     def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912  # a flat table of events
         """Count `event`."""
@@ -177,6 +189,8 @@ class Metrics:
                 self._upstream_bytes.labels(upstream).inc(size)
             case events.TokenRequested(upstream, outcome):
                 self._token_requests.labels(upstream, outcome).inc()
+            case events.VisibilityAsked(upstream, outcome):
+                self._visibility.labels(upstream, outcome).inc()
             case events.DigestMismatched(upstream):
                 self._digest_mismatches.labels(upstream).inc()
             case events.FillStarted():

@@ -676,8 +676,8 @@ BAD_FILES = {
         "upstreams: {docker.io: {}, quay.io: {aliases: [docker.io]}}",
         "upstreams.quay.io.aliases: ",
     ),
-    "credentials for everyone, unsaid": (
-        f"upstreams: {{docker.io: {{credentials: {{{CREDENTIALS}}}}}}}",
+    "private content for nobody in particular": (
+        "upstreams: {docker.io: {serve_private: authenticated}}",
         "upstreams.docker.io.serve_private: ",
     ),
     "a password file that is not there": (

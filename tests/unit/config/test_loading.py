@@ -76,6 +76,7 @@ def test_the_defaults(load_text: Load) -> None:
         assert hub.endpoints == (URL("https://registry-1.docker.io"),)
         assert hub.aliases == ("index.docker.io", "registry-1.docker.io")
         assert (hub.credentials, hub.serve_private, hub.private_network) == (None, "nobody", False)
+        assert hub.auth_ttl == timedelta(minutes=5)
 
 
 def test_config_yaml_is_taken_where_it_is(tmp_path: Path) -> None:
@@ -322,14 +323,6 @@ def test_only_the_line_break_at_the_end_is_no_part_of_a_password(
     credentials = config.upstreams["docker.io"].credentials
     assert credentials is not None
     assert credentials.password == content.rstrip("\r\n")
-
-
-@pytest.mark.parametrize("fields", [{}, {"serve_private": "nobody"}])
-def test_credentials_that_serve_everybody_must_say_so(
-    load_text: Load, password_file: Path, fields: dict[str, object]
-) -> None:
-    error = refusal(load_text, with_credentials(password_file, **fields))
-    assert error.key == "upstreams.docker.io.serve_private"
 
 
 @pytest.mark.parametrize("endpoints", ["http://a.example", ["https://a.example", "http://b.example"]])

@@ -5,16 +5,17 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.errors import RequestError, UnknownRegistry, UpstreamFailed
+from mirror.errors import Denied, NotPublic, RequestError, UnknownRegistry, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
 from mirror.proxy.routing import Routing, UpstreamNames
+from mirror.proxy.visibility import Visibility
 from mirror.server.api import RegistryApi, namespace
 from mirror.server.blobs import BlobHandler
 from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
-from tests.unit.proxy import test_pull_blob, test_pull_manifest
+from tests.unit.proxy import test_pull_blob, test_pull_manifest, test_visibility
 from tests.unit.proxy.doubles import HUB
 
 
@@ -53,14 +54,18 @@ def test_no_query_does_worse_than_be_refused(query: str) -> None:
         return
 
 
+DIGEST = test_pull_manifest.OLD.digest
+
+
 class Api:
     """The public listener's handler, with everything behind it in memory."""
 
-    def __init__(self, age: float = test_pull_manifest.FRESH) -> None:
+    def __init__(self, age: float = test_pull_manifest.FRESH, visibility: Visibility | None = None) -> None:
         self.manifests = test_pull_manifest.Mirror(age)
         self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
+            visibility or test_visibility.Gate().visibility,
             ManifestHandler(self.manifests.puller),
             BlobHandler(self.blobs.pull),
         )
@@ -117,6 +122,18 @@ async def test_a_manifest_that_is_not_stale_has_no_cause() -> None:
     exchange, _, headers = await Api().ask("/v2/alpine/manifests/latest")
     assert exchange.note.cause is None
     assert "Warning" not in headers
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("about", ["manifests/latest", f"manifests/{DIGEST}", f"blobs/{test_pull_blob.DIGEST}"])
+async def test_what_clients_may_not_see_is_not_looked_at(about: str, method: str) -> None:
+    gate = test_visibility.Gate(Denied("no"))
+    await gate.visibility.guard(["docker.io"])
+    api = Api(visibility=gate.visibility)
+    with pytest.raises(NotPublic):
+        await api.ask(f"/v2/alpine/{about}", method)
+    assert gate.anybody.asked == [f"library/alpine:{about.partition('/')[2]}"]
+    assert api.manifests.upstream.asked == api.blobs.upstream.asked == []
 
 
 async def test_the_namespace_is_not_echoed_to_who_did_not_give_it() -> None:

@@ -40,6 +40,8 @@ def tables(draw: st.DrawFn) -> dict[str, str]:
         rows[f"tag docker.io/{repository}:{tag}"] = json.dumps([str(draw(st.sampled_from(known))), validated_at])
     for repository, digest in draw(st.lists(st.tuples(repositories, st.sampled_from(known) | digests), max_size=4)):
         rows[f"grant ghcr.io/{repository}@{digest}"] = "yes"
+    for upstream in draw(st.sets(st.sampled_from(["docker.io", "ghcr.io", "registry.example:5000"]))):
+        rows[f"credentialed {upstream}"] = "yes"
     return rows
 
 

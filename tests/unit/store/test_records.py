@@ -74,6 +74,48 @@ async def test_grants_are_kept_by_repository(rows: Rows) -> None:
         assert not await memory.granted(HUB, Digest.of(b"other"))
 
 
+async def test_what_is_public_is_kept_by_repository(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    assert await records.public_at(HUB) is None
+    await records.put_public(HUB, 1_700_000_000.25)
+    for memory in (records, StoredRecords(rows)):
+        assert await memory.public_at(HUB) == 1_700_000_000.25
+        assert await memory.public_at(OTHER) is None
+    another = StoredRecords(rows)
+    await another.forget_public(HUB)
+    assert await records.public_at(HUB) is None
+    assert await rows.items() == {}
+
+
+@pytest.mark.parametrize("value", ["", "soon", "nan", "inf", "-inf", "[]"])
+async def test_a_damaged_row_makes_nothing_public(rows: Rows, value: str) -> None:
+    await rows.write({f"public {HUB}": value})
+    assert await StoredRecords(rows).public_at(HUB) is None
+
+
+async def test_that_credentials_were_used_is_not_forgotten(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    assert not await records.credentialed("docker.io")
+    await records.put_credentialed("docker.io")
+    await records.put_credentialed("docker.io")
+    await records.prune(lambda _: False, none)
+    for memory in (records, StoredRecords(rows)):
+        assert await memory.credentialed("docker.io")
+        assert not await memory.credentialed("ghcr.io")
+
+
+async def test_what_is_public_is_forgotten_with_the_last_of_its_content(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    for route in (HUB, OTHER):
+        await records.put_public(route, 5.0)
+    await records.grant(HUB, DIGEST)
+    await records.prune(lambda digest: digest == DIGEST, none)
+    assert await records.public_at(HUB) == 5.0
+    assert await records.public_at(OTHER) is None
+    await records.prune(lambda _: False, none)
+    assert await rows.items() == {}
+
+
 async def test_whoever_saves_a_copy_learns_of_changes(rows: Rows) -> None:
     records = StoredRecords(rows)
     assert not records.changed
@@ -118,6 +160,18 @@ class Moody(Rows):
         if self.failing:
             raise StoreFailed("a row could not be read")
         return await super().get(key)
+
+
+async def test_where_it_cannot_be_told_credentials_may_have_been_used(tmp_path: Path) -> None:
+    table = Moody(tmp_path / "records", Recorder())
+    await table.open()
+    records = StoredRecords(table)
+    table.failing = True
+    assert await records.credentialed("docker.io")
+    await records.put_credentialed("docker.io")
+    table.failing = False
+    assert await StoredRecords(table).credentialed("docker.io")
+    await table.close()
 
 
 async def test_a_row_that_could_not_be_read_is_looked_for_again(tmp_path: Path) -> None:

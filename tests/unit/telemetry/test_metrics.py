@@ -11,7 +11,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.telemetry.metrics import Metrics
+from mirror.telemetry.metrics import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
 from tests.unit.oci.strategies import digests
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
 
@@ -82,6 +82,11 @@ class Page:
         (
             events.TokenRequested("ghcr.io", "granted"),
             'mirror_token_requests_total{outcome="granted",upstream="ghcr.io"}',
+            1,
+        ),
+        (
+            events.VisibilityAsked("ghcr.io", "private"),
+            'mirror_visibility_checks_total{outcome="private",upstream="ghcr.io"}',
             1,
         ),
         (events.DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
@@ -175,7 +180,7 @@ anything = st.one_of(
 CLOSED = {
     "upstream": {"docker.io", "ghcr.io", "none"},
     "kind": {str(kind) for kind in Kind},
-    "outcome": {*(str(outcome) for outcome in Outcome), "granted", "refused", "failed"},
+    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES},
     "source": {"cache", "upstream"},
     "reason": {"size", "disk", "full", "slow_head", "malformed"},
     "result": {"ok", "refetched", "removed", "left"},

@@ -1,0 +1,280 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+
+from mirror.errors import (
+    Denied,
+    ManifestUnknown,
+    MirrorError,
+    NotPublic,
+    UpstreamFailed,
+    UpstreamThrottled,
+    UpstreamTimeout,
+)
+from mirror.oci.reference import Reference, Repository, Tag
+from mirror.proxy.cache_status import Kind
+from mirror.proxy.events import VisibilityAsked
+from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
+from mirror.proxy.routing import Route
+from mirror.proxy.tasks import Tasks
+from mirror.proxy.visibility import WAIT_WITHIN, Memory, Views, Visibility
+from tests.unit.proxy.doubles import HUB, OTHER, MemoryCache, SettableClock
+from tests.unit.recorder import Recorder
+from tests.unit.virtual_time import in_virtual_time, settle
+
+TTL = 300.0
+STALE = 3600.0
+TAG, ANOTHER = Tag("3.20"), Tag("edge")
+
+Answer = MirrorError | float | None
+"""A yes is None, a no or trouble an error; a number is seconds until a yes."""
+
+
+class ScriptedViewer:
+    """Answers in order, the last answer for good."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    async def look(self, repository: Repository, kind: Kind, reference: Reference) -> None:
+        self.asked.append(f"{repository}:{reference}")
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        await asyncio.sleep(answer if isinstance(answer, float) else 0.01)
+        if isinstance(answer, MirrorError):
+            raise answer
+
+
+class MemorySightings:
+    """What a table would hold."""
+
+    def __init__(self) -> None:
+        self.public: dict[Route, float] = {}
+        self.marked: set[str] = set()
+
+    async def public_at(self, route: Route) -> float | None:
+        return self.public.get(route)
+
+    async def put_public(self, route: Route, at: float) -> None:
+        self.public[route] = at
+
+    async def forget_public(self, route: Route) -> None:
+        self.public.pop(route, None)
+
+    async def credentialed(self, upstream: str) -> bool:
+        return upstream in self.marked
+
+    async def put_credentialed(self, upstream: str) -> None:
+        self.marked.add(upstream)
+
+
+class Gate:
+    """The visibility of one upstream, as anybody and as the mirror see it."""
+
+    def __init__(self, *anybody: Answer, mirror: Answer = None) -> None:
+        self.clock = SettableClock()
+        self.anybody = ScriptedViewer(anybody or (None,))
+        self.mirror = ScriptedViewer([mirror])
+        self.sightings = MemorySightings()
+        self.observer = Recorder()
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is only in memory."""
+        cache = MemoryCache(self.clock)
+        failures = Failures(cache, timedelta(seconds=30))
+        memory = Memory(self.sightings, cache, failures, timedelta(seconds=STALE), self.clock)
+        views = {"docker.io": Views(self.anybody, self.mirror, timedelta(seconds=TTL))}
+        self.visibility = Visibility(views, memory, Tasks(self.observer), self.observer)
+
+    async def check(self, reference: Tag = TAG, route: Route = HUB) -> None:
+        await self.visibility.guard(["docker.io"])
+        await self.visibility.check(route, Kind.MANIFEST, reference)
+
+    @property
+    def asked(self) -> int:
+        return len(self.anybody.asked)
+
+    @property
+    def outcomes(self) -> list[str]:
+        return [event.outcome for event in self.observer.of(VisibilityAsked)]
+
+
+@in_virtual_time
+async def test_public_is_believed_of_the_repository_for_its_time() -> None:
+    gate = Gate()
+    await gate.check()
+    gate.clock.now += TTL - 1
+    await gate.check(ANOTHER)
+    assert gate.asked == 1
+    await gate.check(route=OTHER)
+    assert gate.asked == 2
+    gate.clock.now += 1
+    await gate.check()
+    assert (gate.asked, gate.mirror.asked) == (3, [])
+    assert gate.outcomes == ["public"] * 3
+
+
+@in_virtual_time
+async def test_private_is_believed_for_its_time_and_asked_again_then() -> None:
+    gate = Gate(Denied("no"), None)
+    for remembered in (False, True, True):
+        with pytest.raises(NotPublic) as raised:
+            await gate.check()
+        assert raised.value.remembered is remembered
+    gate.clock.now += TTL
+    await gate.check()
+    assert gate.outcomes == ["private", "public"]
+
+
+@in_virtual_time
+async def test_what_was_seen_before_a_restart_is_as_old_as_it_is() -> None:
+    gate = Gate()
+    await gate.check()
+    gate.clock.now += TTL - 10
+    gate.restart()
+    await gate.check()
+    assert gate.asked == 1
+    gate.clock.now += 10
+    await gate.check()
+    assert gate.asked == 2
+
+
+@in_virtual_time
+async def test_a_sighting_from_the_future_is_not_believed_unasked() -> None:
+    gate = Gate(Denied("no"))
+    gate.sightings.public[HUB] = gate.clock.now + 1000
+    with pytest.raises(NotPublic):
+        await gate.check()
+    assert not gate.sightings.public
+
+
+@in_virtual_time
+async def test_public_outlasts_an_outage_for_as_long_as_it_may() -> None:
+    gate = Gate(None, UpstreamFailed("down"))
+    await gate.check()
+    gate.clock.now += TTL + STALE - 1
+    await gate.check()
+    # Not asked again in the same breath.
+    await gate.check(ANOTHER)
+    assert gate.asked == 2
+    gate.clock.now += UNAVAILABLE_SECONDS
+    with pytest.raises(UpstreamFailed, match="cannot be told: down"):
+        await gate.check()
+    with pytest.raises(UpstreamFailed):
+        await gate.check(ANOTHER)
+    assert gate.asked == 3
+    assert gate.outcomes == ["public", "untold", "untold"]
+
+
+@in_virtual_time
+async def test_private_never_goes_stale() -> None:
+    gate = Gate(None, Denied("no"), UpstreamFailed("down"))
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(NotPublic):
+        await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(UpstreamFailed):
+        await gate.check()
+    gate.restart()
+    with pytest.raises(UpstreamFailed):
+        await gate.check()
+
+
+@in_virtual_time
+async def test_a_limit_of_the_rate_is_told_as_one() -> None:
+    with pytest.raises(UpstreamThrottled) as raised:
+        await Gate(UpstreamThrottled("slow down", 17)).check()
+    assert raised.value.retry_after == 17
+
+
+@pytest.mark.parametrize(
+    ("mirror", "withdrawn"),
+    [
+        (None, True),
+        (Denied("no"), True),
+        (UpstreamFailed("down"), True),
+        (60.0, True),
+        (ManifestUnknown("none"), False),
+    ],
+)
+def test_what_is_missing_withdraws_a_repository_unless_nobody_at_all_has_it(mirror: Answer, withdrawn: bool) -> None:
+    @in_virtual_time
+    async def story() -> None:
+        gate = Gate(None, ManifestUnknown("none"), mirror=mirror)
+        await gate.check()
+        gate.clock.now += TTL
+        for remembered in (False, True):
+            with pytest.raises((ManifestUnknown, UpstreamTimeout)) as raised:
+                await gate.check(ANOTHER)
+            await asyncio.sleep(10)
+            if isinstance(raised.value, ManifestUnknown):
+                assert raised.value.remembered in {remembered, True}
+        assert gate.asked == 2
+        assert (HUB not in gate.sightings.public) is withdrawn
+        assert gate.outcomes == ["public", "private" if withdrawn else "missing"]
+
+    story()
+
+
+@in_virtual_time
+async def test_everybody_waits_for_one_question() -> None:
+    gate = Gate(1.0)
+    await asyncio.gather(*(gate.check(tag) for tag in (TAG, ANOTHER) * 10))
+    assert gate.asked == 1
+
+
+@in_virtual_time
+async def test_who_waited_for_a_question_about_something_missing_asks_for_its_own() -> None:
+    gate = Gate(ManifestUnknown("none"), None, mirror=ManifestUnknown("none"))
+    first = asyncio.create_task(gate.check(ANOTHER))
+    await settle()
+    await gate.check(TAG)
+    with pytest.raises(ManifestUnknown):
+        await first
+    assert gate.anybody.asked == [f"{HUB.repository}:{ANOTHER}", f"{HUB.repository}:{TAG}"]
+
+
+@in_virtual_time
+async def test_who_stops_waiting_leaves_the_question_to_the_others() -> None:
+    gate = Gate(1.0)
+    first = asyncio.create_task(gate.check())
+    await settle()
+    second = asyncio.create_task(gate.check())
+    first.cancel()
+    await second
+    assert gate.asked == 1
+    await gate.check()
+    assert gate.asked == 1
+
+
+@in_virtual_time
+async def test_nobody_waits_longer_than_there_is_time_for() -> None:
+    loop = asyncio.get_running_loop()
+    with pytest.raises(UpstreamTimeout):
+        await Gate(60.0).check()
+    assert loop.time() <= WAIT_WITHIN
+
+
+@in_virtual_time
+async def test_an_upstream_that_never_had_credentials_is_not_guarded() -> None:
+    gate = Gate(Denied("no"))
+    await gate.visibility.guard([])
+    await gate.visibility.check(HUB, Kind.BLOB, TAG)
+    gate.sightings.marked.add("docker.io")
+    await gate.visibility.guard([])
+    with pytest.raises(NotPublic):
+        await gate.visibility.check(HUB, Kind.BLOB, TAG)
+
+
+@in_virtual_time
+async def test_an_upstream_that_serves_everyone_is_marked_and_not_guarded() -> None:
+    gate = Gate()
+    await gate.visibility.guard(["ghcr.io"])
+    await gate.visibility.check(Route("ghcr.io", HUB.repository), Kind.BLOB, TAG)
+    assert gate.sightings.marked == {"ghcr.io"}
