@@ -1,14 +1,16 @@
 """A containerd of the tests' own, asked by `ctr`; one mirror is all there is of Docker Hub."""
 
-import functools
-import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from .own_mounts import own_mounts
+from .own_mounts import why_not as no_mounts
+from .podman import full_name
 from .process import Service
+from .setup import set_up
 
 PULL_DEADLINE = 120  # seconds until a pull counts as hanging
 CONFIGURATION = """
@@ -18,11 +20,6 @@ state = "{state}"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
 address = "{socket}"
-"""
-HOSTS = """
-server = "{mirror}"
-[host."{mirror}"]
-capabilities = ["pull", "resolve"]
 """
 
 
@@ -34,12 +31,13 @@ class Containerd(Service):
     """containerd with an empty content store; layers are unpacked by plain copies."""
 
     def __init__(self, directory: Path, mirror: str) -> None:
-        (directory / "hosts" / "docker.io").mkdir(parents=True)
+        directory.mkdir()
         # Sockets have short paths: the kernel takes 107 characters.
         self._runtime = Path(tempfile.mkdtemp(prefix="containerd-"))
         self._root = directory / "root"
-        self._hosts = directory / "hosts"
-        (self._hosts / "docker.io" / "hosts.toml").write_text(HOSTS.format(mirror=mirror))
+        self._hosts = directory / "root" / "etc" / "containerd" / "certs.d"
+        set_up("containerd", directory / "root", "--url", mirror)
+        self._mounts = own_mounts(directory)
         configuration = directory / "config.toml"
         places = {"root": self._root, "state": self._runtime / "state", "socket": self._socket}
         configuration.write_text(CONFIGURATION.format(**places))
@@ -49,9 +47,14 @@ class Containerd(Service):
             lambda: self._ctr("version").returncode == 0,
         )
 
-    def pull(self, image: str) -> None:
-        """Pulls and unpacks an image by its Docker Hub name; raises CtrError with ctr's words."""
-        self._run("images", "pull", "--hosts-dir", str(self._hosts), "--snapshotter", "native", _name(image))
+    def pull(self, image: str, hosts: Path | None = None) -> None:
+        """Pulls and unpacks an image; raises CtrError with ctr's words. `hosts` is another folder of hosts.toml."""
+        self._run("images", "pull", "--hosts-dir", str(hosts or self._hosts), "--snapshotter", "native", _name(image))
+
+    def remove(self, image: str) -> None:
+        """Removes an image with its content: the next pull has to fetch it again."""
+        self._run("images", "remove", "--sync", _name(image))
+        assert not self._run("content", "list", "--quiet").strip(), "another image keeps content"
 
     def digest(self, image: str) -> str:
         """The digest of the manifest or index that a pulled image came from."""
@@ -79,7 +82,7 @@ class Containerd(Service):
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(
-            ["ctr", "--address", self._socket, *arguments],
+            [*self._mounts, "ctr", "--address", self._socket, *arguments],
             capture_output=True,
             timeout=PULL_DEADLINE,
             check=False,
@@ -89,15 +92,12 @@ class Containerd(Service):
 StartContainerd = Callable[[str], Containerd]
 
 
-@functools.cache
 def why_not() -> str | None:
     """Why this machine cannot run containerd, or None."""
-    if os.geteuid() != 0:
-        return "containerd needs root"
     missing = [program for program in ("containerd", "ctr") if shutil.which(program) is None]
-    return f"{missing[0]} is not installed" if missing else None
+    return f"{missing[0]} is not installed" if missing else no_mounts()
 
 
 def _name(image: str) -> str:
     """The full name: ctr adds nothing to what it is given."""
-    return f"docker.io/{image}:latest"
+    return f"{full_name(image)}:latest"

@@ -1,6 +1,5 @@
 """A Docker daemon of the tests' own that knows one registry mirror, and can reach nothing else."""
 
-import functools
 import json
 import os
 import shutil
@@ -10,14 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+from .own_mounts import own_mounts
+from .own_mounts import why_not as no_mounts
 from .process import Service
+from .setup import set_up
 
-HUB = "docker.io index.docker.io registry-1.docker.io auth.docker.io production.cloudflare.docker.com"
-NOWHERE = "127.0.0.3"  # nothing listens there
 PULL_DEADLINE = 120  # seconds until a pull counts as hanging
-
-# dockerd must not find Docker Hub: it sees its own /etc/hosts and /etc/resolv.conf.
-IN_OWN_MOUNTS = 'mount --bind "$1" /etc/hosts && mount --bind "$2" /etc/resolv.conf && shift 2 && exec "$@"'
 
 
 class DockerError(Exception):
@@ -32,9 +29,12 @@ class DockerDaemon(Service):
         # Sockets have short paths: the kernel takes 107 characters.
         self._runtime = Path(tempfile.mkdtemp(prefix="dockerd-"))
         self._data = directory / "data"
-        (directory / "daemon.json").write_text(json.dumps(self._configuration(mirror)))
+        settings = directory / "root" / "etc" / "docker"
+        settings.mkdir(parents=True)
+        (settings / "daemon.json").write_text(json.dumps(self._configuration()))
+        set_up("docker", directory / "root", "--url", mirror)
         super().__init__(
-            [*_own_mounts(directory), "dockerd", "--config-file", directory / "daemon.json"],
+            [*own_mounts(directory, {Path("/etc/docker"): settings}), "dockerd"],
             directory / "log",
             lambda: self._docker("version").returncode == 0,
         )
@@ -74,9 +74,8 @@ class DockerDaemon(Service):
         shutil.rmtree(self._runtime, ignore_errors=True)
         shutil.rmtree(self._data, ignore_errors=True)
 
-    def _configuration(self, mirror: str) -> dict[str, object]:
+    def _configuration(self) -> dict[str, object]:
         return {
-            "registry-mirrors": [mirror],
             "storage-driver": "vfs",
             "bridge": "none",
             "iptables": False,
@@ -115,27 +114,14 @@ class DockerDaemon(Service):
 StartDocker = Callable[[str], DockerDaemon]
 
 
-@functools.cache
 def why_not() -> str | None:
     """Why this machine cannot run a Docker daemon, or None."""
-    if os.geteuid() != 0:
-        return "dockerd needs root"
-    for program in ("dockerd", "containerd", "runc", "docker", "unshare"):
+    for program in ("dockerd", "containerd", "runc", "docker"):
         if shutil.which(program) is None:
             return f"{program} is not installed"
-    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
-        return "this machine allows no mount namespace"
-    return None
+    return no_mounts()
 
 
 def _client() -> str:
     """The client that came with the daemon, if there are several."""
     return shutil.which("docker", path="/usr/bin") or "docker"
-
-
-def _own_mounts(directory: Path) -> list[str | Path]:
-    """What starts a command so that Docker Hub's names lead nowhere."""
-    hosts, resolver = directory / "hosts", directory / "resolv.conf"
-    hosts.write_text(f"127.0.0.1 localhost\n{NOWHERE} {HUB}\n")
-    resolver.write_text(f"nameserver {NOWHERE}\n")
-    return ["unshare", "-m", "sh", "-c", IN_OWN_MOUNTS, "sh", hosts, resolver]

@@ -1,35 +1,16 @@
-"""Podman with a store of its own, to which one mirror is all there is of Docker Hub."""
+"""Podman with a store of its own, to which one mirror is all there is of the registries."""
 
-import functools
 import json
-import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self, cast
-from urllib.parse import urlsplit
 
-from .skopeo import ACCEPT_ANYTHING
+from . import containers_conf
 
 DEADLINE = 120  # seconds until a pull counts as hanging
-REGISTRIES = """
-unqualified-search-registries = []
-[[registry]]
-prefix = "docker.io"
-location = "{mirror}"
-insecure = true
-"""
-# Locks and networks would otherwise be the machine's own.
-CONFIGURATION = """
-[engine]
-cgroup_manager = "cgroupfs"
-events_logger = "none"
-lock_type = "file"
-[network]
-network_config_dir = "{directory}/networks"
-"""
 
 
 class PodmanError(Exception):
@@ -41,24 +22,12 @@ class Podman:
 
     def __init__(self, directory: Path, mirror: str) -> None:
         directory.mkdir()
-        policy, registries = directory / "policy.json", directory / "registries.conf"
-        policy.write_text(json.dumps(ACCEPT_ANYTHING))
-        registries.write_text(REGISTRIES.format(mirror=urlsplit(mirror).netloc))
-        configuration = directory / "containers.conf"
-        configuration.write_text(CONFIGURATION.format(directory=directory))
-        self._policy = policy
         # Podman takes no run folder with a path of more than 50 characters.
         self._runtime = Path(tempfile.mkdtemp(prefix="podman-"))
         self._store = directory / "store"
-        self._environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": str(directory),
-            "XDG_RUNTIME_DIR": str(directory),
-            "TMPDIR": str(directory),
-            "CONTAINERS_CONF": str(configuration),
-            "CONTAINERS_REGISTRIES_CONF": str(registries),
-        }
+        self._environment = containers_conf.environment(directory)
         self._command = [
+            *containers_conf.behind(mirror, directory),
             "podman",
             f"--root={self._store}",
             f"--runroot={self._runtime}",
@@ -67,8 +36,13 @@ class Podman:
         ]
 
     def pull(self, image: str) -> None:
-        """Pulls an image by its Docker Hub name; raises PodmanError with podman's words."""
-        self._run("pull", f"--signature-policy={self._policy}", f"docker.io/{image}")
+        """Pulls an image by its name with a registry, or by its Docker Hub name; raises PodmanError."""
+        self._run("pull", full_name(image))
+
+    def remove(self, image: str) -> None:
+        """Removes an image with its layers: the next pull has to fetch them again."""
+        self._run("rmi", "--force", full_name(image))
+        assert not self._run("images", "--quiet", "--all").strip(), "another image keeps layers"
 
     def image_id(self, image: str) -> str:
         """The id of a pulled image: the digest of its config."""
@@ -87,7 +61,7 @@ class Podman:
         shutil.rmtree(self._store, ignore_errors=True)
 
     def _inspect(self, image: str) -> dict[str, object]:
-        found = self._run("image", "inspect", f"docker.io/{image}")
+        found = self._run("image", "inspect", full_name(image))
         return cast(list[dict[str, object]], json.loads(found))[0]
 
     def _run(self, *arguments: str) -> str:
@@ -107,9 +81,11 @@ class Podman:
 StartPodman = Callable[[str], Podman]
 
 
-@functools.cache
 def why_not() -> str | None:
     """Why this machine cannot run podman, or None."""
-    if os.geteuid() != 0:
-        return "podman needs root, or subordinate ids that nobody has set up"
-    return None if shutil.which("podman") else "podman is not installed"
+    return containers_conf.why_not("podman")
+
+
+def full_name(image: str) -> str:
+    """The name with its registry, which is Docker Hub if the name has none."""
+    return image if "." in image.partition("/")[0] else f"docker.io/{image}"

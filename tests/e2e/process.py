@@ -84,7 +84,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**_clean_environment(), **self._environment},
+                env={**clean_environment(), **self._environment},
                 start_new_session=True,
             )
         self._wait_until_ready()
@@ -159,7 +159,7 @@ class Service:
         return self._process
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """This process's environment without what would lead a service elsewhere."""
     return {
         name: value

@@ -1,13 +1,13 @@
-"""Skopeo with a configuration of its own: no system registries, no signatures, no TLS."""
+"""Skopeo with a configuration of its own: no signatures, and no TLS, or else one mirror of all registries."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import cast
 
+from . import containers_conf
+
 DEADLINE = 120  # seconds until a copy counts as hanging
-ACCEPT_ANYTHING = {"default": [{"type": "insecureAcceptAnything"}]}
 
 
 class SkopeoError(Exception):
@@ -17,27 +17,21 @@ class SkopeoError(Exception):
 class Skopeo:
     """Copies and inspects images as containers/image, and so Podman and Buildah, do."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, mirror: str | None = None) -> None:
         directory.mkdir()
-        policy, registries = directory / "policy.json", directory / "registries.conf"
-        policy.write_text(json.dumps(ACCEPT_ANYTHING))
-        registries.write_text("unqualified-search-registries = []\n")
-        self._environment = {
-            "PATH": "/usr/bin:/bin",
-            "HOME": str(directory),
-            "XDG_RUNTIME_DIR": str(directory),
-            "TMPDIR": str(directory),
-            "CONTAINERS_REGISTRIES_CONF": str(registries),
-        }
-        self._command = ["skopeo", "--policy", str(policy)]
+        self._environment = containers_conf.environment(directory)
+        start = containers_conf.behind(mirror, directory) if mirror else containers_conf.alone(directory)
+        self._command: list[str | Path] = [*start, "skopeo"]
+        # Behind a mirror what is said of TLS is what the mirror's setup has said.
+        self._tls = [] if mirror else ["tls-verify=false"]
 
     def copy(self, source: str, target: str, *options: str) -> None:
         """Copies one image; raises SkopeoError with skopeo's words."""
-        self._run("copy", "--src-tls-verify=false", "--preserve-digests", *options, source, target)
+        self._run("copy", *(f"--src-{option}" for option in self._tls), "--preserve-digests", *options, source, target)
 
     def inspect(self, source: str, *options: str) -> dict[str, object]:
         """What `skopeo inspect` tells of an image."""
-        found = self._run("inspect", "--tls-verify=false", *options, source)
+        found = self._run("inspect", *(f"--{option}" for option in self._tls), *options, source)
         return cast(dict[str, object], json.loads(found))
 
     def _run(self, *arguments: str) -> str:
@@ -56,4 +50,4 @@ class Skopeo:
 
 def why_not() -> str | None:
     """Why this machine cannot run skopeo, or None."""
-    return None if shutil.which("skopeo") else "skopeo is not installed"
+    return containers_conf.why_not("skopeo")

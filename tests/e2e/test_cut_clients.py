@@ -81,9 +81,9 @@ def twice_at_most(pull: Callable[[], None], failure: type[Exception]) -> None:
         pull()
 
 
-def assert_pulled(client: Containerd, image: Image) -> None:
+def assert_pulled(client: Containerd, name: str, image: Image) -> None:
     """containerd has the manifest under its tag, and each blob under its digest."""
-    assert client.digest(LARGE) == image.manifest.digest
+    assert client.digest(name) == image.manifest.digest
     for content in (*image.manifests, *image.blobs):
         assert client.content(content.digest) == content.data
 
@@ -101,14 +101,14 @@ def test_docker_finishes_in_one_go(line: Line, start_docker: StartDocker) -> Non
 def test_containerd_finishes_in_one_go(line: Line, start_containerd: StartContainerd) -> None:
     containerd = start_containerd(line.cutter.url)
     containerd.pull(LARGE)
-    assert_pulled(containerd, line.image)
+    assert_pulled(containerd, LARGE, line.image)
     line.assert_cut_and_sent_once()
 
 
 def test_containerd_goes_on_after_a_reset_at_the_next_pull(line: Line, start_containerd: StartContainerd) -> None:
     containerd = start_containerd(line.cutter.url)
     twice_at_most(lambda: containerd.pull(LARGE), CtrError)
-    assert_pulled(containerd, line.image)
+    assert_pulled(containerd, LARGE, line.image)
     line.assert_cut_and_sent_once()
 
 

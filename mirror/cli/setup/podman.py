@@ -23,7 +23,9 @@ location = "{mirror}/{registry}"
 
 
 def podman(site: Site) -> Needs:
-    """Return what the family of containers/image needs."""
+    """Return what the family of containers/image needs; raises CannotSetUp for an address it cannot be given."""
+    if site.authority.startswith("["):
+        raise CannotSetUp("Podman's mirrors cannot be at an IPv6 address: give the mirror a name, with --url")
     registries = [registry for registry in site.registries if ":" not in registry]
     insecure = "insecure = true\n" if site.is_plain else ""
     tables = "\n".join(_REGISTRY.format(registry=registry, mirror=site.authority) + insecure for registry in registries)

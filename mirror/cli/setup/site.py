@@ -13,7 +13,7 @@ from mirror.config.units import Address
 from mirror.oci.reference import is_registry, split_registry
 
 _URL = re.compile(r"https?://(?:(?P<address>\[[0-9A-Fa-f:.]+\](?::[0-9]{1,5})?)|(?P<registry>[^/@?#\[\]]+))/?")
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # what listens everywhere is reached here
+_ANY = {"0.0.0.0": "127.0.0.1", "::": "localhost"}  # noqa: S104  # where what listens everywhere is reached
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from yarl import URL
 
 from mirror.cli.setup.buildkit import buildkit
 from mirror.cli.setup.containerd import containerd
@@ -74,6 +75,11 @@ def test_podman_has_a_mirror_for_each_registry() -> None:
 def test_podman_trusts_https() -> None:
     [text] = contents(podman(SECURE)).values()
     assert registries(text)[0]["mirror"] == [{"location": "cache.example/docker.io"}]
+
+
+def test_podman_cannot_be_told_an_ipv6_address() -> None:
+    with pytest.raises(CannotSetUp, match="IPv6"):
+        podman(replace(LOCAL, url=URL("http://[::1]:5000")))
 
 
 def test_podman_cannot_be_told_a_registry_with_a_port() -> None:

@@ -34,7 +34,8 @@ def test_a_default_that_no_image_can_begin_with_goes_by_its_name() -> None:
     ("listen", "url"),
     [
         ("0.0.0.0:5000", "http://127.0.0.1:5000"),
-        ("[::]:5000", "http://[::1]:5000"),
+        ("[::]:5000", "http://localhost:5000"),
+        ("[::1]:5000", "http://[::1]:5000"),
         ("10.1.2.3:80", "http://10.1.2.3"),
         ("localhost:5000", "http://localhost:5000"),
     ],
