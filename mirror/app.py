@@ -13,17 +13,18 @@ from aiohttp import web
 
 from mirror import __version__, registries
 from mirror.admin.application import admin_application
-from mirror.admin.health import Readiness
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.download import Means
+from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.patrol import Patrol
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.refetch import Refetch
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
@@ -132,15 +133,19 @@ class Mirror:
         if self._patience is not None and not self._patience.expired():
             self._patience.reschedule(asyncio.get_running_loop().time())
 
+    async def _told_readiness(self) -> Readiness:
+        readiness = await self._readiness()
+        self._observer.notify(ReadinessTold(readiness))
+        return readiness
+
     async def _readiness(self) -> Readiness:
         if self._draining:
-            return Readiness(ready=False, degraded=["shutting down"])
+            return Readiness(ready=False, troubles=(Trouble.STOPPING,))
         if not await self._cache.readable():
-            return Readiness(ready=False, degraded=["the cache cannot be read"])
-        degraded = [] if await self._cache.writable() else ["the disk takes no new files"]
-        if await self._cache.short():
-            degraded.append("less of the disk is free than cache.min_free: what is new is not kept")
-        return Readiness(ready=True, degraded=degraded)
+            return Readiness(ready=False, troubles=(Trouble.UNREADABLE,))
+        writable, short = await self._cache.writable(), await self._cache.short()
+        found = {Trouble.UNWRITABLE: not writable, Trouble.DISK_SHORT: short}
+        return Readiness(ready=True, troubles=tuple(trouble for trouble, there in found.items() if there))
 
     # Building. -------------------------------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class Mirror:
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
 
     def _admin_listener(self) -> Listener:
-        application = admin_application(self.metrics.registry, self._readiness)
+        application = admin_application(self.metrics.registry, self._told_readiness)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from mirror.admin.health import Probe, live, ready
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def admin_application(registry: CollectorRegistry, probe: Probe) -> web.Application:
@@ -16,7 +20,19 @@ def admin_application(registry: CollectorRegistry, probe: Probe) -> web.Applicat
         [
             web.get("/livez", live),
             web.get("/readyz", ready(probe)),
-            web.get("/metrics", make_aiohttp_handler(registry)),
+            web.get("/metrics", metrics(registry, probe)),
         ]
     )
     return application
+
+
+def metrics(registry: CollectorRegistry, probe: Probe) -> Handler:
+    """Return a handler that answers with all metrics; what they say of readiness is true at that moment."""
+    page = make_aiohttp_handler(registry)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        # Counted when it is asked for. A disk that hangs makes the scrape hang: such a mirror is down.
+        await probe()
+        return await page(request)
+
+    return handle

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from aiohttp import web
 
-
-@dataclass(frozen=True, slots=True)
-class Readiness:
-    """Whether hits can be served, and what is not as it should be."""
-
-    ready: bool
-    degraded: list[str] = field(default_factory=list)
-
+from mirror.proxy.readiness import Readiness, Trouble
 
 Probe = Callable[[], Awaitable[Readiness]]
+
+_SENTENCES = {
+    Trouble.STOPPING: "shutting down",
+    Trouble.UNREADABLE: "the cache cannot be read",
+    Trouble.UNWRITABLE: "the disk takes no new files",
+    Trouble.DISK_SHORT: "less of the disk is free than cache.min_free: what is new is not kept",
+}
 
 
 async def live(_: web.Request) -> web.Response:
@@ -30,7 +29,7 @@ def ready(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(_: web.Request) -> web.Response:
         readiness = await probe()
         status = "ready" if readiness.ready else "not ready"
-        body = {"status": status, "degraded": readiness.degraded}
+        body = {"status": status, "degraded": [_SENTENCES[trouble] for trouble in readiness.troubles]}
         return web.json_response(body, status=200 if readiness.ready else 503)
 
     return handle

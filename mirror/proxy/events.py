@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.readiness import Readiness
 
 
 @dataclass(slots=True)
@@ -174,6 +175,13 @@ class CacheResized:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadinessTold:
+    """Somebody asked whether the mirror is ready."""
+
+    readiness: Readiness
+
+
+@dataclass(frozen=True, slots=True)
 class StoreTroubled:
     """The disk or an index refused; `doing` says at what."""
 
@@ -207,6 +215,7 @@ Event = (
     | FileScrubbed
     | ScrubFinished
     | CacheResized
+    | ReadinessTold
     | StoreTroubled
     | TaskCrashed
 )

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.readiness import Readiness, Trouble
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
 _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
@@ -34,6 +35,7 @@ class Metrics:
         self._make_upstream_metrics()
         self._make_cache_metrics()
         self._make_scrub_metrics()
+        self._make_readiness_metrics()
         self._begin_at_zero(list(upstreams))
         self._cache_max_bytes.set(max_bytes)
         Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=self.registry).labels(
@@ -147,6 +149,13 @@ class Metrics:
         for result in SCRUB_RESULTS:
             self._scrubbed.labels(result)
 
+    def _make_readiness_metrics(self) -> None:
+        self._ready = Gauge("mirror_ready", "1 while hits can be served, else 0", registry=self.registry)
+        self._degraded = Gauge(
+            "mirror_degraded", "1 while this is not as it should be, else 0", ["trouble"], registry=self.registry
+        )
+        self._readiness_told(Readiness(ready=False))
+
     def _begin_at_zero(self, upstreams: list[str]) -> None:
         for upstream in upstreams:
             for kind in (Kind.MANIFEST, Kind.BLOB):
@@ -208,11 +217,18 @@ class Metrics:
                 self._scrub_finished.set(at)
             case events.CacheResized():
                 self._cache_resized(event)
+            case events.ReadinessTold(readiness):
+                self._readiness_told(readiness)
 
     def _request_finished(self, event: events.RequestFinished) -> None:
         self._requests.labels(event.upstream, event.kind, event.outcome).inc()
         self._request_seconds.labels(event.kind, event.outcome).observe(event.seconds)
         self._response_bytes.labels(event.upstream, event.source).inc(event.sent)
+
+    def _readiness_told(self, readiness: Readiness) -> None:
+        self._ready.set(readiness.ready)
+        for trouble in Trouble:
+            self._degraded.labels(trouble).set(trouble in readiness.troubles)
 
     def _cache_resized(self, event: events.CacheResized) -> None:
         self._cache_bytes.set(event.size)

@@ -130,6 +130,7 @@ async def test_a_disk_in_trouble_costs_upstream_requests_and_clients_nothing(
         answer = await ask_pipelined(small, TAG)
         assert (answer.head.status, answer.body) == (200, IMAGE.manifest.data)
         assert await degraded(small)
+        assert await small.metric('mirror_degraded{trouble="unwritable"}') == 1
         await until_metric(small, "mirror_fills_in_flight", 0)
         # Nothing had to go for what could not be kept anyway.
         assert cache_folder.digests() == kept
@@ -198,6 +199,7 @@ async def test_some_of_the_disk_is_left_to_others(
 
         balloon = fill_up(disk, leave=8 * MIB)
         assert await degraded(mirror)
+        assert await mirror.metric('mirror_degraded{trouble="disk_short"}') == 1
         # Others have taken more than half of the cache would give back: it stays as it is.
         assert (await ask_pipelined(mirror, path_of(COLD))).body == COLD.data
         await until_metric(mirror, "mirror_fills_in_flight", 0)

@@ -24,6 +24,7 @@ from mirror import __version__
 from mirror.__main__ import main
 from mirror.config import Config, load
 from mirror.errors import ConfigError
+from mirror.store.folder import Folder
 from tests.fakes import content, faults
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
@@ -72,6 +73,17 @@ async def test_health_does_not_depend_on_upstreams(
     assert not journal.entries
 
 
+async def test_the_metrics_page_says_whether_the_mirror_is_ready_now(
+    mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreadable = 'mirror_degraded{trouble="unreadable"}'
+    assert (await mirror.metric("mirror_ready"), await mirror.metric(unreadable)) == (1, 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "readable", lambda _: False)
+        assert (await mirror.metric("mirror_ready"), await mirror.metric(unreadable)) == (0, 1)
+    assert (await mirror.metric("mirror_ready"), await mirror.metric(unreadable)) == (1, 0)
+
+
 async def test_probes_do_not_get_into_each_others_way(mirror: RunningMirror) -> None:
     answers = await asyncio.gather(*(page(mirror, "/readyz") for _ in range(50)))
     assert [(status, json.loads(text)["degraded"]) for status, text in answers] == [(200, [])] * 50
@@ -108,6 +120,9 @@ METRICS = {
     "mirror_scrubbed_bytes_total": set(),
     "mirror_scrub_finished_timestamp_seconds": set(),
     "mirror_token_requests_total": {"upstream", "outcome"},
+    "mirror_visibility_checks_total": {"upstream", "outcome"},
+    "mirror_ready": set(),
+    "mirror_degraded": {"trouble"},
     "mirror_build_info": {"version"},
 }
 """Every metric there is so far, with its labels."""

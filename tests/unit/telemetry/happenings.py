@@ -9,6 +9,7 @@ from mirror.errors import StoreFailed, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.readiness import Readiness, Trouble
 
 DIGEST = Digest.of(b"")
 
@@ -35,6 +36,7 @@ def one_of_each() -> list[events.Event]:
         events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
         events.ScrubFinished(1_700_000_000.0),
         events.CacheResized(5000, 2, 3),
+        events.ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
         events.StoreTroubled("commit of a blob", StoreFailed("disk full")),
         events.TaskCrashed("fill x", ZeroDivisionError("bug")),
     ]

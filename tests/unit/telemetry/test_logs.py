@@ -57,6 +57,7 @@ SILENT = (
     events.UpstreamReceived,
     events.FillStarted,
     events.CacheResized,
+    events.ReadinessTold,
     events.ScrubFinished,
 )
 

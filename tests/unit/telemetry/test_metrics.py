@@ -11,6 +11,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.readiness import Readiness, Trouble
 from mirror.telemetry.metrics import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
 from tests.unit.oci.strategies import digests
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
@@ -54,6 +55,12 @@ class Page:
             events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, seconds=1.5),
             'mirror_request_duration_seconds_sum{kind="blob",outcome="hit"}',
             1.5,
+        ),
+        (events.ReadinessTold(Readiness(ready=True)), "mirror_ready", 1),
+        (
+            events.ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
+            'mirror_degraded{trouble="disk_short"}',
+            1,
         ),
         (events.ConnectionsCounted(3, 100), "mirror_connections", 3),
         (events.ConnectionsCounted(3, 100), "mirror_connections_max", 100),
@@ -184,6 +191,7 @@ CLOSED = {
     "source": {"cache", "upstream"},
     "reason": {"size", "disk", "full", "slow_head", "malformed"},
     "result": {"ok", "refetched", "removed", "left"},
+    "trouble": {str(trouble) for trouble in Trouble},
     "version": {"1.2.3"},
 }
 
@@ -230,3 +238,11 @@ def test_two_mirrors_in_one_process_count_apart() -> None:
     one, other = Page(), Page()
     one.metrics.notify(events.UpstreamReceived("docker.io", 5))
     assert other.value('mirror_upstream_bytes_total{upstream="docker.io"}') == 0
+
+
+def test_a_trouble_that_is_over_is_taken_back() -> None:
+    page = Page()
+    for readiness in (Readiness(ready=False, troubles=(Trouble.UNREADABLE,)), Readiness(ready=True)):
+        page.metrics.notify(events.ReadinessTold(readiness))
+    assert page.value("mirror_ready") == 1
+    assert [page.value(f'mirror_degraded{{trouble="{trouble}"}}') for trouble in Trouble] == [0] * len(Trouble)
