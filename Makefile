@@ -5,8 +5,10 @@ VENV := .venv
 PYTEST_ARGS ?=
 MINUTES ?= 10
 SEED ?=
+ENGINE ?= docker
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: run test lint soak tools lock clean
+.PHONY: run test lint soak image tools lock clean
 
 run: $(VENV)/.run
 	exec $(VENV)/bin/mirror serve --config $(CONFIG)
@@ -19,10 +21,16 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(VENV)/bin/hadolint Dockerfile
+	$(VENV)/bin/shellcheck .ci/run scripts/*
 
 # Random traffic under random trouble for as long as you like: make soak MINUTES=10 SEED=7
 soak: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# The container image, mirror:VERSION. Another engine: make image ENGINE=podman
+image:
+	$(ENGINE) build --build-arg VERSION=$(VERSION) --build-arg REVISION=$(shell git rev-parse HEAD) --tag mirror:$(VERSION) .
 
 # The registries, engines and clients that the end-to-end tests use, from Debian's packages.
 tools:
