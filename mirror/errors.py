@@ -55,6 +55,10 @@ class RangeNotSatisfiable(RequestError):
         self.size = size
 
 
+class PreconditionFailed(RequestError):
+    """The client wants what it names, and nothing else; the content is another one."""
+
+
 # Upstream answered, and the answer is no. ----------------------------------------------------------------
 
 

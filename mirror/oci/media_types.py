@@ -25,9 +25,6 @@ MANIFEST_TYPES = (
     DOCKER_V1,
 )
 
-MANIFEST_ACCEPT = ", ".join(MANIFEST_TYPES)
-"""What goes upstream as Accept: constant, so that no client's header can change what is cached."""
-
 MAX_MANIFEST = 4 * 1024 * 1024
 """Largest manifest, in bytes (distribution-spec: at least 4 MiB must be taken; registries refuse more)."""
 

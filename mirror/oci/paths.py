@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mirror.errors import InvalidName, UnknownPath
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository, parse_reference, split_registry
+from mirror.oci.reference import Repository, Tag, parse_reference, split_registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ManifestPath:
     """`/v2/<name>/manifests/<reference>`."""
 
     name: Name
-    reference: Reference
+    reference: Tag | Digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,22 @@ class Tag:
         return self.name
 
 
-Reference = Tag | Digest
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What a tag is to clients that take only these media types: perhaps another manifest than it is to the others."""
+
+    tag: Tag
+    types: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.tag} as {','.join(self.types)}"
 
 
-def parse_reference(text: str) -> Reference:
+Reference = Tag | Variant | Digest
+"""What a manifest is asked for by."""
+
+
+def parse_reference(text: str) -> Tag | Digest:
     """Return the digest or tag that `text` spells; a colon makes it a digest.
 
     Raises InvalidDigest or InvalidTag.

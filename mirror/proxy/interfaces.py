@@ -9,7 +9,7 @@ from typing import Protocol
 
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository, Tag
+from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
@@ -244,16 +244,16 @@ class ManifestStore(Protocol):
 class Records(Protocol):
     """What upstreams said: tags, and grants. Losing them costs requests, never correctness."""
 
-    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag pointed to when this process last looked; that may be a while ago."""
 
-    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag points to according to any process."""
 
-    async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
+    async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
 
-    async def forget_tag(self, route: Route, tag: Tag) -> None:
+    async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         """Forget the tag."""
 
     async def granted(self, route: Route, digest: Digest) -> bool:

@@ -71,6 +71,11 @@ class PullBlob:
         async with answer_within():
             return await self._head(route, digest)
 
+    async def confirm(self, route: Route, digest: Digest) -> CacheStatus:
+        """Make sure that the blob may be had here, stored or not, and fetch nothing; raises as `pull` does."""
+        async with answer_within():
+            return confirmed_status(await self._confirm(route, digest))
+
     async def _head(self, route: Route, digest: Digest) -> BlobHead:
         if body := await self._store.open(digest):
             pulled = await self._stored(route, digest, body)

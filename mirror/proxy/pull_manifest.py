@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mirror.errors import Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
+from mirror.errors import ManifestUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Tag
+from mirror.oci.media_types import MANIFEST_TYPES
+from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
@@ -71,18 +72,34 @@ class PullManifest:
         self._observer = observer
         self._flights = SingleFlight[PulledManifest](tasks)
 
-    async def pull(self, route: Route, reference: Reference) -> PulledManifest:
+    async def pull(
+        self, route: Route, reference: Tag | Digest, accepted: Collection[str] = MANIFEST_TYPES
+    ) -> PulledManifest:
         """Return the manifest; what a tag answers was upstream's within its TTL, or says that it is stale.
 
+        A tag is answered in one of the `accepted` media types, if upstream knows it in one; a digest is what it is.
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not be read.
         """
         if isinstance(reference, Digest):
             return await self._by_digest(route, reference)
-        return await self._by_tag(route, reference)
+        async with answer_within():
+            pulled = await self._by_tag(route, reference)
+            if pulled.manifest.media_type in accepted:
+                return pulled
+            return await self._by_variant(route, Variant(reference, tuple(accepted)))
 
     # By tag. ---------------------------------------------------------------------------------------------
 
-    async def _by_tag(self, route: Route, tag: Tag) -> PulledManifest:
+    async def _by_variant(self, route: Route, variant: Variant) -> PulledManifest:
+        """Pull what upstream has for clients that do not take what the tag points to; it ages as tags do, by itself."""
+        try:
+            return await self._by_tag(route, variant)
+        except ManifestUnknown as error:
+            unknown = ManifestUnknown("upstream has it in no type that the client accepts")
+            unknown.remembered = error.remembered
+            raise unknown from error
+
+    async def _by_tag(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.tag(route, tag)
         if record is not None and (fresh := await self._fresh(record)):
             return fresh
@@ -95,7 +112,7 @@ class PullManifest:
         manifest = await self._manifests.get(record.digest)
         return None if manifest is None else PulledManifest(manifest, CacheStatus(Outcome.HIT), record.age(now))
 
-    async def _revalidate(self, route: Route, tag: Tag) -> PulledManifest:
+    async def _revalidate(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.latest_tag(route, tag)
         if record is not None and (fresh := await self._fresh(record)):
             return fresh
@@ -121,7 +138,7 @@ class PullManifest:
         status = CacheStatus(Outcome.STALE, detail="upstream-unavailable")
         return None if manifest is None else PulledManifest(manifest, status, record.age(now))
 
-    async def _ask(self, route: Route, tag: Tag, seconds: float) -> PulledManifest:
+    async def _ask(self, route: Route, tag: Tag | Variant, seconds: float) -> PulledManifest:
         asked_at = self._clock()
         async with answer_within(seconds):
             found = await self._resolve(route, tag)
@@ -129,7 +146,7 @@ class PullManifest:
         await self._records.put_tag(route, tag, record)
         return replace(found, age=record.age(self._clock()))
 
-    async def _resolve(self, route: Route, tag: Tag) -> PulledManifest:
+    async def _resolve(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         upstream = self._upstreams[route.upstream]
         remote = await upstream.head_manifest(route.repository, tag)
         if remote is None:

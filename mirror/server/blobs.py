@@ -9,6 +9,7 @@ from mirror.proxy.interfaces import Body
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.routing import Route
 from mirror.server.body import send_span, send_unmeasured
+from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.exchange import Exchange
 from mirror.server.ranges import Span, parse_range
 
@@ -21,6 +22,10 @@ class BlobHandler:
 
     async def serve(self, exchange: Exchange, route: Route, digest: Digest) -> web.StreamResponse:
         """Return the answer; its body, if it has one, has been sent or its connection cut."""
+        verdict = judge(exchange.request.headers, etag_of(digest))
+        if verdict is not Verdict.SEND:
+            exchange.record(await self._pull.confirm(route, digest))
+            return exchange.respond_without(verdict, _headers(digest))
         if exchange.is_head:
             return await self._head(exchange, route, digest)
         pulled = await self._pull.pull(route, digest)
@@ -43,13 +48,9 @@ def _headers(digest: Digest) -> dict[str, str]:
     return {
         "Content-Type": "application/octet-stream",
         "Docker-Content-Digest": str(digest),
-        "ETag": _etag(digest),
+        "ETag": etag_of(digest),
         "Accept-Ranges": "bytes",
     }
-
-
-def _etag(digest: Digest) -> str:
-    return f'"{digest}"'
 
 
 async def _send(exchange: Exchange, digest: Digest, body: Body) -> web.StreamResponse:
@@ -72,7 +73,7 @@ async def _send(exchange: Exchange, digest: Digest, body: Body) -> web.StreamRes
 
 def _asked(request: web.BaseRequest, digest: Digest, size: int) -> Span | None:
     header = request.headers.get("Range")
-    if header is None or request.headers.get("If-Range", _etag(digest)) != _etag(digest):
+    if header is None or request.headers.get("If-Range", etag_of(digest)) != etag_of(digest):
         return None
     return parse_range(header, size)
 

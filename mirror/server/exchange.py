@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from mirror.errors import PreconditionFailed
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.events import RequestFinished
+from mirror.server.conditions import Verdict
 
 
 def _common_headers() -> dict[str, str]:
@@ -18,6 +20,9 @@ def _common_headers() -> dict[str, str]:
         "X-Content-Type-Options": "nosniff",
         "Server": "mirror",
     }
+
+
+_OF_THE_BODY = ("Content-Type", "Accept-Ranges")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,13 @@ class Exchange:
         """Return a complete answer; aiohttp leaves the body of an answer to HEAD out, and its length in."""
         self.note.sent = 0 if self.is_head else len(body)
         return web.Response(status=status, body=body, headers={**self.headers, **headers})
+
+    def respond_without(self, verdict: Verdict, headers: Mapping[str, str]) -> web.Response:
+        """Return a 304 where what would be sent with these headers is held; raises PreconditionFailed if unwanted."""
+        if verdict is Verdict.UNWANTED:
+            raise PreconditionFailed("the content is not what If-Match names")
+        told = {name: value for name, value in headers.items() if name not in _OF_THE_BODY}
+        return web.Response(status=304, headers={**self.headers, **told})
 
     def respond_json(self, body: bytes, status: int = 200) -> web.Response:
         """Return a complete answer in JSON."""

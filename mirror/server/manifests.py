@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from mirror.oci.reference import Reference
+from mirror.oci.accept import accepted_types
+from mirror.oci.digest import Digest
+from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.pull_manifest import PulledManifest, PullManifest
 from mirror.proxy.routing import Route
+from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.exchange import Exchange
 
 
@@ -17,12 +20,16 @@ class ManifestHandler:
     def __init__(self, pull: PullManifest) -> None:
         self._pull = pull
 
-    async def serve(self, exchange: Exchange, route: Route, reference: Reference) -> web.Response:
-        """Return the answer."""
-        pulled = await self._pull.pull(route, reference)
+    async def serve(self, exchange: Exchange, route: Route, reference: Tag | Digest) -> web.Response:
+        """Return the answer; a 304 where the client has it."""
+        headers = exchange.request.headers
+        pulled = await self._pull.pull(route, reference, accepted_types(headers.getall("Accept", ())))
         exchange.record(pulled.status)
         if pulled.trouble is not None:
             exchange.note.cause = f"served stale: {pulled.trouble}"
+        verdict = judge(headers, etag_of(pulled.manifest.digest))
+        if verdict is not Verdict.SEND:
+            return exchange.respond_without(verdict, _headers(pulled))
         return exchange.respond(pulled.manifest.data, _headers(pulled))
 
 
@@ -30,10 +37,11 @@ def _headers(pulled: PulledManifest) -> dict[str, str]:
     headers = {
         "Content-Type": pulled.manifest.media_type,
         "Docker-Content-Digest": str(pulled.manifest.digest),
-        "ETag": f'"{pulled.manifest.digest}"',
+        "ETag": etag_of(pulled.manifest.digest),
     }
     if pulled.age is not None:
         headers["Age"] = str(pulled.age)
+        headers["Vary"] = "Accept"
     if pulled.status.outcome is Outcome.STALE:
         # The distribution spec's way of telling a person something through their client ("Warnings").
         headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {pulled.age} s ago"'

@@ -29,6 +29,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.InvalidTag: Problem(404, ErrorCode.MANIFEST_UNKNOWN),
     errors.UnknownPath: Problem(404, ErrorCode.UNSUPPORTED),
     errors.UnknownRegistry: Problem(404, ErrorCode.NAME_UNKNOWN),
+    errors.PreconditionFailed: Problem(412, ErrorCode.UNSUPPORTED),
     errors.RangeNotSatisfiable: Problem(416, ErrorCode.SIZE_INVALID),
     errors.ManifestUnknown: Problem(404, ErrorCode.MANIFEST_UNKNOWN, Outcome.NEGATIVE),
     errors.BlobUnknown: Problem(404, ErrorCode.BLOB_UNKNOWN, Outcome.NEGATIVE),

@@ -10,7 +10,7 @@ from cachetools import LRUCache
 
 from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Repository, Tag
+from mirror.oci.reference import Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
 from mirror.store.rows import Rows
@@ -27,7 +27,8 @@ class StoredRecords:
     """Tags, media types and grants (see interfaces.Records), and what is public (see visibility.Sightings).
 
     Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`, of
-    content; `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it.
+    content, and for clients that do not take what a tag points to, `variant <upstream>/<repository>:<tag> as <types>`;
+    `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it.
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -37,21 +38,21 @@ class StoredRecords:
         self.changed = False
         """True once anything was written; whoever saves a copy sets it back."""
 
-    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag last pointed to, as far as this process knows."""
-        return parse_tag_record(await self._get(f"tag {route}:{tag}"))
+        return parse_tag_record(await self._get(_tag_row(route, tag)))
 
-    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag last pointed to; another process may have written it."""
-        return parse_tag_record(await self._read(f"tag {route}:{tag}"))
+        return parse_tag_record(await self._read(_tag_row(route, tag)))
 
-    async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
+    async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
-        await self._put(f"tag {route}:{tag}", json.dumps([str(record.digest), record.validated_at]))
+        await self._put(_tag_row(route, tag), json.dumps([str(record.digest), record.validated_at]))
 
-    async def forget_tag(self, route: Route, tag: Tag) -> None:
+    async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         """Forget the tag."""
-        await self._put(f"tag {route}:{tag}", _ABSENT)
+        await self._put(_tag_row(route, tag), _ABSENT)
 
     async def media_type(self, digest: Digest) -> str | None:
         """Return the media type of a stored manifest."""
@@ -166,10 +167,14 @@ class StoredRecords:
             self._unwritten[key] = True
 
 
+def _tag_row(route: Route, tag: Tag | Variant) -> str:
+    return f"{'variant' if isinstance(tag, Variant) else 'tag'} {route}:{tag}"
+
+
 def _concerned(key: str, value: str) -> Digest | None:
     """Return what a row is about, None for one that is damaged."""
     kind, _, rest = key.partition(" ")
-    if kind == "tag":
+    if kind in ("tag", "variant"):
         record = parse_tag_record(value)
         return None if record is None else record.digest
     try:

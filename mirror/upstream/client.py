@@ -10,8 +10,8 @@ import aiohttp
 from mirror.errors import BlobUnknown, DigestMismatch, ManifestUnknown, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
-from mirror.oci.media_types import MANIFEST_ACCEPT, MAX_MANIFEST, manifest_type, without_parameters
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.media_types import MANIFEST_TYPES, MAX_MANIFEST, manifest_type, without_parameters
+from mirror.oci.reference import Reference, Repository, Variant
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
@@ -118,8 +118,10 @@ class RegistryClient:
 def _manifest(
     method: str, repository: Repository, reference: Reference, accepted: frozenset[int] = frozenset({200})
 ) -> RegistryRequest:
-    path = f"manifests/{reference}"
-    return RegistryRequest(method, Kind.MANIFEST, repository, path, ManifestUnknown, MANIFEST_ACCEPT, accepted)
+    # Never a client's own words: what goes upstream, and so what is kept, is made of types that the mirror knows.
+    name, types = (reference.tag, reference.types) if isinstance(reference, Variant) else (reference, MANIFEST_TYPES)
+    path, accept = f"manifests/{name}", ", ".join(types)
+    return RegistryRequest(method, Kind.MANIFEST, repository, path, ManifestUnknown, accept, accepted)
 
 
 def _blob(method: str, repository: Repository, digest: Digest) -> RegistryRequest:

@@ -122,7 +122,7 @@ class RawClient:
     async def answer(self, method: str = "GET") -> RawAnswer:
         """Read a whole answer, or as much of it as comes."""
         head = await self.head()
-        if method == "HEAD":
+        if method == "HEAD" or head.status == 304:
             return RawAnswer(head, b"", whole=True)
         try:
             if head.headers.get("transfer-encoding") == "chunked":

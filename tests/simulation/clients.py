@@ -6,7 +6,7 @@ import asyncio
 
 from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Tag
+from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.interfaces import Body
 from mirror.proxy.routing import Route
@@ -124,7 +124,7 @@ class Watched:
 
     # Manifests. ------------------------------------------------------------------------------------------
 
-    async def pull_manifest(self, site: Site, route: Route, reference: Reference) -> str:
+    async def pull_manifest(self, site: Site, route: Route, reference: Tag | Digest) -> str:
         """Pull a manifest; return how it ended, in a word."""
         asked = _now()
         try:

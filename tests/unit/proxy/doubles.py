@@ -13,7 +13,7 @@ from typing import Generic, TypeVar, Union
 from mirror.errors import BodyCut, StoreFailed
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Reference, Repository, Tag
+from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces import WHOLE, Body, Rest
 from mirror.proxy.routing import Route
@@ -218,21 +218,21 @@ class MemoryRecords:
     """Tags and grants without a table."""
 
     def __init__(self) -> None:
-        self.tags: dict[tuple[Route, Tag], TagRecord] = {}
+        self.tags: dict[tuple[Route, Tag | Variant], TagRecord] = {}
         self.grants: set[tuple[Route, Digest]] = set()
 
-    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         await asyncio.sleep(0)
         return self.tags.get((route, tag))
 
-    async def latest_tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         return await self.tag(route, tag)
 
-    async def put_tag(self, route: Route, tag: Tag, record: TagRecord) -> None:
+    async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         await asyncio.sleep(0)
         self.tags[route, tag] = record
 
-    async def forget_tag(self, route: Route, tag: Tag) -> None:
+    async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         await asyncio.sleep(0)
         self.tags.pop((route, tag), None)
 

@@ -10,7 +10,7 @@ from mirror.errors import MirrorError
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
-from mirror.oci.reference import Tag
+from mirror.oci.reference import Tag, Variant
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
@@ -385,7 +385,7 @@ class LandingBetween(MemoryRecords):
         super().__init__()
         self._landing = record
 
-    async def tag(self, route: Route, tag: Tag) -> TagRecord | None:
+    async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         before = await super().tag(route, tag)
         await self.put_tag(route, tag, self._landing)
         return before

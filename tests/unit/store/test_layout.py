@@ -54,6 +54,15 @@ def test_the_rows_come_back(rows: dict[str, str]) -> None:
     assert parse(render(rows, index_of(*stored_in(rows)))) == rows
 
 
+def test_what_a_tag_is_to_some_clients_is_no_tag_of_the_layout() -> None:
+    rows = {
+        f"type {DIGEST}": OCI_MANIFEST,
+        f"variant docker.io/app:1.0 as {OCI_MANIFEST}": json.dumps([str(DIGEST), 1.0]),
+    }
+    document = json.loads(render(rows, index_of(DIGEST)))
+    assert [descriptor.get("annotations") for descriptor in document["manifests"]] == [None]
+
+
 @given(tables())
 def test_it_is_an_image_index(rows: dict[str, str]) -> None:
     document = json.loads(render(rows, index_of(*stored_in(rows), size=77)))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.oci.media_types import OCI_MANIFEST
-from mirror.oci.reference import Tag
+from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
+from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
 from mirror.store.records import StoredRecords, parse_tag_record
@@ -42,6 +42,28 @@ async def test_tags_are_kept_by_repository(rows: Rows) -> None:
         assert await memory.tag(HUB, LATEST) == RECORD
         assert await memory.tag(OTHER, LATEST) is None
         assert await memory.tag(HUB, Tag("Latest")) is None
+
+
+async def test_what_a_tag_is_to_some_clients_is_kept_apart_from_the_tag(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    variants = [
+        Variant(LATEST, (OCI_MANIFEST,)),
+        Variant(LATEST, (OCI_INDEX,)),
+        Variant(LATEST, (OCI_MANIFEST, OCI_INDEX)),
+    ]
+    for number, variant in enumerate(variants):
+        await records.put_tag(HUB, variant, TagRecord(DIGEST, number))
+    for memory in (records, StoredRecords(rows)):
+        assert await memory.tag(HUB, LATEST) is None
+        for number, variant in enumerate(variants):
+            assert await memory.latest_tag(HUB, variant) == TagRecord(DIGEST, number)
+    await records.put_tag(HUB, LATEST, RECORD)
+    await records.forget_tag(HUB, variants[0])
+    assert await records.tag(HUB, variants[0]) is None
+    assert await records.tag(HUB, LATEST) == RECORD
+    # What is no longer kept is not spoken of.
+    await records.prune(lambda digest: False, none)
+    assert await rows.items() == {}
 
 
 async def test_a_forgotten_tag_is_gone(rows: Rows) -> None:
