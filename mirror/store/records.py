@@ -189,7 +189,7 @@ def _repository_of(key: str) -> str:
     match kind:
         case "grant":
             return rest.rpartition("@")[0]
-        case "tag":
+        case "tag" | "variant":
             return rest.rpartition(":")[0]
     return rest
 

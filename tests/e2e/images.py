@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
+LIST_TYPE = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 class Flavour(Enum):
@@ -123,15 +124,16 @@ def build_image(
     return Image(Content(manifest_type, _json(document)), config, layers, diff_ids)
 
 
-def build_index(layer_sizes: Sequence[int] = (), seed: str = "") -> Index:
-    """The same image for amd64 and arm64 under one OCI index."""
-    images = {name: build_image(layer_sizes, Flavour.OCI, name, seed) for name in ("amd64", "arm64")}
+def build_index(layer_sizes: Sequence[int] = (), seed: str = "", flavour: Flavour = Flavour.OCI) -> Index:
+    """The same image for amd64 and arm64 under one OCI index, or Docker's list of manifests."""
+    images = {name: build_image(layer_sizes, flavour, name, seed) for name in ("amd64", "arm64")}
+    media_type = INDEX_TYPE if flavour is Flavour.OCI else LIST_TYPE
     manifests = [
         {**image.manifest.descriptor, "platform": {"os": "linux", "architecture": name}}
         for name, image in images.items()
     ]
-    document = {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": manifests}
-    return Index(Content(INDEX_TYPE, _json(document)), images)
+    document = {"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}
+    return Index(Content(media_type, _json(document)), images)
 
 
 def why_not() -> str | None:

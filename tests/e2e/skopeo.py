@@ -34,6 +34,10 @@ class Skopeo:
         found = self._run("inspect", *(f"--{option}" for option in self._tls), *options, source)
         return cast(dict[str, object], json.loads(found))
 
+    def raw(self, source: str) -> bytes:
+        """The bytes of a manifest or index, as `skopeo inspect --raw` prints them."""
+        return self._run("inspect", "--tls-verify=false", "--raw", source).encode()
+
     def _run(self, *arguments: str) -> str:
         done = subprocess.run(
             [*self._command, *arguments],

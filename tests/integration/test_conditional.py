@@ -14,6 +14,7 @@ from tests.integration.asking import check_cache_status, error_code
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.raw_http import Head, raw_client
+from tests.integration.waiting import until_metric
 
 IMAGE = content.image(layers=1, size=100_000)
 MOVED = content.image(layers=0, seed="moved")
@@ -46,6 +47,7 @@ async def warmed(mirror: RunningMirror) -> None:
     """Have everything in the cache."""
     for path in SAME:
         assert (await mirror.get(path))[0].status == 200
+    await until_metric(mirror, "mirror_fills_in_flight", 0)
 
 
 # What is held. -------------------------------------------------------------------------------------------
