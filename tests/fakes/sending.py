@@ -95,9 +95,10 @@ class _Body:
         return min(delivery.piece, delivery.drip_from - position), 0.0
 
     async def _send_piece(self, piece: bytes, pause: float) -> None:
+        await self._pace.turn()
         await self._connection.write(b"%x\r\n%b\r\n" % (len(piece), piece) if self._chunked else piece)
         self._entry.sent += len(piece)
-        await self._pace.keep(len(piece))
+        self._pace.sent(len(piece))
         if pause:
             await asyncio.sleep(pause)
 

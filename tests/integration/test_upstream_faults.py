@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.integration.aftermath import UNRELATED, Aftermath, ask_pipelined, unh
 from tests.integration.asking import error_code
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror
+from tests.integration.joins import Joins
 from tests.integration.raw_http import RawAnswer
 from tests.integration.waiting import until, until_metric
 
@@ -61,6 +63,8 @@ async def aftermath(
 def path_of(blob: content.FakeBlob) -> str:
     return f"/v2/library/alpine/blobs/{blob.digest}"
 
+
+CLIENTS = 5
 
 WHOLE = 200
 CUT = 0
@@ -143,6 +147,7 @@ async def test_a_blob_with_a_fault(
     mirror: RunningMirror,
     cache_folder: CacheFolder,
     aftermath: Aftermath,
+    joins: Joins,
     row: Row,
     size: str,
 ) -> None:
@@ -151,7 +156,7 @@ async def test_a_blob_with_a_fault(
     script = registry.always if row.lasting else registry.fault
     script(path_of(blob), row.fault, method="GET")
 
-    answers = await asyncio.gather(*(ask_pipelined(mirror, path_of(blob)) for _ in range(5)))
+    answers = await _together(registry, joins, [ask_pipelined(mirror, path_of(blob)) for _ in range(CLIENTS)])
 
     outcomes = {seen(answer, blob) for answer in answers}
     assert outcomes <= {expected} | ({502} if expected == CUT else set())
@@ -166,6 +171,17 @@ async def test_a_blob_with_a_fault(
             return
         assert seen(await ask_pipelined(mirror, path_of(blob)), blob) == WHOLE
     await until(lambda: blob.digest in cache_folder.digests(), "the blob is committed")
+
+
+async def _together(
+    registry: FakeRegistry, joins: Joins, asking: list[Coroutine[Any, Any, RawAnswer]]
+) -> list[RawAnswer]:
+    """Ask while upstream hears and says nothing, so that nobody comes when the fault is over."""
+    registry.hang()
+    answers = asyncio.gather(*asking)
+    await joins.reach(len(asking))
+    registry.resume()
+    return await answers
 
 
 async def test_a_blob_that_is_half_an_archive_is_a_blob(
