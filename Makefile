@@ -3,6 +3,7 @@
 CONFIG ?= config.yaml
 VENV := .venv
 PYTEST_ARGS ?=
+WORKERS ?= 3
 MINUTES ?= 10
 SEED ?=
 ENGINE ?= docker
@@ -14,7 +15,7 @@ run: $(VENV)/.run
 	exec $(VENV)/bin/mirror serve --config $(CONFIG)
 
 test: tools lint
-	$(VENV)/bin/pytest $(PYTEST_ARGS)
+	$(VENV)/bin/pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(VENV)/bin/ruff check
