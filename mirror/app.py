@@ -68,7 +68,7 @@ class Mirror:
         self._visible = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}")
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
-        outside = registries.Outside(self._egress, tokens, self._observer)
+        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer)
         upstreams = registries.clients(config.upstreams, outside)
         self._visibility = self._who_may_see(registries.views(config.upstreams, upstreams, outside))
         self._manifests, self._blobs = self._pulls(upstreams)

@@ -97,6 +97,10 @@ class UpstreamTimeout(UpstreamUnavailable):
     """No answer within the deadline."""
 
 
+class CredentialsUnavailable(UpstreamUnavailable):
+    """The mirror has credentials for this upstream and cannot get at them; without them it is not asked."""
+
+
 class UpstreamThrottled(UpstreamUnavailable):
     """Upstream said 429; `retry_after` is in seconds, None where it did not say."""
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mirror.config import UpstreamConfig
+from yarl import URL
+
+from mirror.config import CredentialsConfig, UpstreamConfig
 from mirror.proxy.events import Observer
+from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import Views
-from mirror.upstream.auth import AuthPolicy, Credential
+from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.client import RegistryClient
+from mirror.upstream.credential_helper import CredentialHelper
+from mirror.upstream.credentials import Credentials, CredentialSource, PasswordFile
+from mirror.upstream.docker_config import DockerConfig, server_name
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.origin import origin_of
 from mirror.upstream.tokens import TokenServices
 from mirror.upstream.viewer import RegistryViewer
 
@@ -22,6 +29,7 @@ class Outside:
 
     egress: Egress
     tokens: TokenServices
+    tasks: Tasks
     observer: Observer
 
 
@@ -46,10 +54,22 @@ def views(
 
 
 def _client(name: str, upstream: UpstreamConfig, outside: Outside) -> RegistryClient:
-    credentials = upstream.credentials
-    credential = Credential(credentials.username, credentials.password) if credentials else None
     endpoints = []
     for url in upstream.endpoints:
-        policy = AuthPolicy(name, url, credential, frozenset(upstream.realms), upstream.private_network)
+        credentials = None
+        if upstream.credentials is not None:
+            source = _source(upstream.credentials, url)
+            credentials = Credentials(name, source, outside.tasks, outside.observer)
+        policy = AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network)
         endpoints.append(Endpoint(url, policy, outside.egress, outside.tokens, outside.observer))
     return RegistryClient(name, endpoints, outside.observer)
+
+
+def _source(config: CredentialsConfig, endpoint: URL) -> CredentialSource:
+    """Return where the credential for this very endpoint is kept."""
+    host = origin_of(endpoint).authority
+    if config.docker_config is not None:
+        return DockerConfig(config.docker_config, host)
+    if config.helper is not None:
+        return CredentialHelper(config.helper, server_name(host))
+    return PasswordFile(config.username or "", lambda: config.password)

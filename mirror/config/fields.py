@@ -91,15 +91,26 @@ class FreshnessConfig(_Section):
 
 
 class CredentialsConfig(_Section):
-    """A user name, and the file that holds the password."""
+    """A user name and the file that holds the password; or a docker configuration; or a docker credential helper."""
 
-    username: str = Field(pattern=r"^[^:\x00-\x1f\x7f]+$")
-    password_file: Path
+    username: str | None = Field(default=None, pattern=r"^[^:\x00-\x1f\x7f]+$")
+    password_file: Path | None = None
+    docker_config: Path | None = None
+    helper: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        others = [name for name in ("docker_config", "helper") if getattr(self, name) is not None]
+        if not others and (self.username is None or self.password_file is None):
+            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
+        if len(others) > 1 or (others and (self.username is not None or self.password_file is not None)):
+            raise ValueError(f"{others[-1]}: give a password file, a docker_config or a helper, not several")
+        return self
 
     @property
     def password(self) -> str:
         """The content of the file, without the line break at its end; raises OSError or UnicodeDecodeError."""
-        return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        return "" if self.password_file is None else self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
 
 
 class UpstreamConfig(_Section):

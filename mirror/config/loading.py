@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from mirror.config.fields import BUILT_IN, Config
+from mirror.config.fields import BUILT_IN, Config, CredentialsConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -60,17 +61,32 @@ def _validated(content: dict[str, Any]) -> Config:
 
 def _check_files(config: Config) -> None:
     for name, upstream in config.upstreams.items():
-        if upstream.credentials is None:
-            continue
-        file = upstream.credentials.password_file
-        key = f"upstreams.{name}.credentials.password_file"
-        try:
-            empty = not upstream.credentials.password
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
-            raise ConfigError(key, f"{file} cannot be read: {reason}") from None
-        if empty:
-            raise ConfigError(key, f"{file} is empty")
+        credentials, key = upstream.credentials, f"upstreams.{name}.credentials"
+        if credentials is not None and credentials.password_file is not None:
+            _check_password(f"{key}.password_file", credentials)
+        if credentials is not None and credentials.docker_config is not None:
+            _check_docker_config(f"{key}.docker_config", credentials.docker_config)
+
+
+def _check_password(key: str, credentials: CredentialsConfig) -> None:
+    file = credentials.password_file
+    try:
+        empty = not credentials.password
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(key, f"{file} cannot be read: {getattr(error, 'strerror', None) or 'not text'}") from None
+    if empty:
+        raise ConfigError(key, f"{file} is empty")
+
+
+def _check_docker_config(key: str, file: Path) -> None:
+    try:
+        content = json.loads(file.read_bytes()) if file.stat().st_size <= _LARGEST_FILE else None
+    except OSError as error:
+        raise ConfigError(key, f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError(key, f"{file} is not a docker configuration, such as ~/.docker/config.json")
 
 
 def _first_problem(error: ValidationError) -> ConfigError:

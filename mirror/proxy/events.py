@@ -92,6 +92,14 @@ class CredentialsWithheld:
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialsUnreadable:
+    """The credentials of an upstream could not be had from where they are kept, for this reason."""
+
+    upstream: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class VisibilityAsked:
     """An upstream was asked whether anybody may read a repository.
 
@@ -206,6 +214,7 @@ Event = (
     | UpstreamReceived
     | TokenRequested
     | CredentialsWithheld
+    | CredentialsUnreadable
     | VisibilityAsked
     | FillStarted
     | FillResumed

@@ -86,6 +86,8 @@ class Logs:
                     realm=realm,
                     todo=f"add it to upstreams.{upstream}.realms",
                 )
+            case events.CredentialsUnreadable(upstream, reason):
+                self._log.error("no credentials", upstream=upstream, cause=reason)
             case events.VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
             case events.FileScrubbed(digest, size, problem, action) if problem is not None:

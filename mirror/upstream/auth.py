@@ -6,8 +6,7 @@ not bound is asked without them.
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from yarl import URL
 
@@ -15,6 +14,7 @@ from mirror.errors import Denied, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld, Observer
 from mirror.upstream.challenge import Challenge
+from mirror.upstream.credentials import Credential, Credentials
 from mirror.upstream.origin import origin_of
 from mirror.upstream.tokens import TokenRequest, TokenServices
 
@@ -26,31 +26,17 @@ KNOWN_REALMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Credential:
-    """A user name and a secret."""
-
-    username: str
-    password: str = field(repr=False)
-
-    @property
-    def basic(self) -> str:
-        """The Authorization header of the Basic scheme (RFC 7617)."""
-        pair = f"{self.username}:{self.password}".encode()
-        return f"Basic {base64.b64encode(pair).decode()}"
-
-
-@dataclass(frozen=True, slots=True)
 class AuthPolicy:
-    """What an endpoint's challenges may lead to: `realms` are further origins bound to the credential."""
+    """What an endpoint's challenges may lead to: `realms` are further origins bound to the credentials."""
 
     upstream: str
     origin: URL
-    credential: Credential | None = None
+    credentials: Credentials | None = None
     realms: frozenset[URL] = frozenset()
     private_network: bool = False
 
     def binds(self, realm: URL) -> bool:
-        """Tell whether the credential may be sent to this token service."""
+        """Tell whether the credentials may be sent to this token service."""
         origin = origin_of(self.origin)
         known = map(URL, KNOWN_REALMS.get(str(origin), ()))
         return origin_of(realm) in {origin, *map(origin_of, self.realms), *known}
@@ -90,19 +76,45 @@ class Authenticator:
 
     def _choose(self, challenges: list[Challenge]) -> Challenge | None:
         bearers = [challenge for challenge in challenges if challenge.scheme == "bearer"]
-        basics = [challenge for challenge in challenges if challenge.scheme == "basic" and self._policy.credential]
+        basics = [challenge for challenge in challenges if challenge.scheme == "basic" and self._policy.credentials]
         usable = [challenge for challenge in bearers if parse_realm(challenge.realm)]
         return next(iter([*usable, *basics, *bearers]), None)
 
     async def _answer(self, challenge: Challenge, repository: Repository, refused: str | None) -> str | None:
-        credential = self._policy.credential
         if challenge.scheme == "basic":
-            return credential.basic if credential else None
+            return await self._basic(refused)
         realm = self._realm(challenge)
-        if credential is not None and not self._policy.binds(realm):
+        credentials = self._bound(realm)
+        credential = await credentials.current() if credentials else None
+        refused = refused and refused.removeprefix("Bearer ")
+        try:
+            token = await self._tokens.token(self._request(challenge, realm, repository, credential), refused)
+        except Denied:
+            another = await credentials.renewed(credential) if credentials and credential else None
+            if another == credential:
+                raise
+            token = await self._tokens.token(self._request(challenge, realm, repository, another), refused)
+        return f"Bearer {token}"
+
+    async def _basic(self, refused: str | None) -> str | None:
+        credentials = self._policy.credentials
+        if credentials is None:
+            return None
+        credential = await credentials.current()
+        if refused is not None and credential.basic == refused:
+            credential = await credentials.renewed(credential)
+        return credential.basic
+
+    def _bound(self, realm: URL) -> Credentials | None:
+        if self._policy.credentials is not None and not self._policy.binds(realm):
             self._observer.notify(CredentialsWithheld(self._policy.upstream, str(realm.origin())))
-            credential = None
-        request = TokenRequest(
+            return None
+        return self._policy.credentials
+
+    def _request(
+        self, challenge: Challenge, realm: URL, repository: Repository, credential: Credential | None
+    ) -> TokenRequest:
+        return TokenRequest(
             self._policy.upstream,
             realm,
             challenge.service,
@@ -110,9 +122,8 @@ class Authenticator:
             self._policy.private_network,
             account=credential.username if credential else "",
             authorization=credential.basic if credential else None,
+            refresh_token=credential.password if credential and credential.is_identity_token else None,
         )
-        token = await self._tokens.token(request, refused and refused.removeprefix("Bearer "))
-        return f"Bearer {token}"
 
     def _realm(self, challenge: Challenge) -> URL:
         realm = parse_realm(challenge.realm)

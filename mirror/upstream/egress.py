@@ -32,9 +32,10 @@ _MAX_HEADER = 32 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One request: GET or HEAD, nothing of which was copied from a client.
+    """One request, nothing of which was copied from a client: GET, HEAD, or the POST of a form.
 
-    `authorization` is sent to the origin of `url` and nowhere else. `private_network` allows private addresses.
+    `authorization` and `form` are sent to the origin of `url` and nowhere else. `private_network` allows private
+    addresses.
     """
 
     method: str
@@ -42,6 +43,7 @@ class Outgoing:
     private_network: bool
     headers: Mapping[str, str] = field(default_factory=dict)
     authorization: str | None = field(default=None, repr=False)
+    form: Mapping[str, str] | None = field(default=None, repr=False)
 
 
 class Egress:
@@ -77,7 +79,7 @@ class Egress:
         """Send the request, follow redirects, and return the response with its body unread.
 
         The caller releases it. Raises UpstreamUnreachable, UpstreamTimeout, or UpstreamInvalid for a redirect
-        that may not be followed and for an encoded body.
+        that may not be followed, as no form may, and for an encoded body.
         """
         url, authorization = outgoing.url, outgoing.authorization
         for _ in range(MAX_HOPS + 1):
@@ -89,6 +91,8 @@ class Egress:
                 return _unencoded(response)
             location = response.headers.get("Location", "")
             response.release()
+            if outgoing.form is not None:
+                raise UpstreamInvalid("upstream redirects a request that holds a secret")
             url = redirected(url, location)
         raise UpstreamInvalid(f"upstream redirects more than {MAX_HOPS} times")
 
@@ -98,7 +102,9 @@ class Egress:
             headers["Authorization"] = authorization
         session = self._sessions[outgoing.private_network]
         with translated(url):
-            return await session.request(outgoing.method, url, headers=headers, allow_redirects=False)
+            return await session.request(
+                outgoing.method, url, headers=headers, data=outgoing.form, allow_redirects=False
+            )
 
 
 def redirected(url: URL, location: str) -> URL:

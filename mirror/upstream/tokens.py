@@ -1,9 +1,14 @@
-"""Token services: a token for a scope, remembered until shortly before it ends (distribution, spec/auth/token.md)."""
+"""Token services: a token for a scope, remembered until shortly before it ends (distribution, spec/auth).
+
+A user name and a password go along with a GET; an identity token is exchanged by a POST (oauth.md there).
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,12 +34,14 @@ MAX_LIFETIME = 3600.0
 RENEW_AT = 0.8
 """The share of its life after which a token is no longer used, so that none ends on the way."""
 
+_CLIENT = "mirror"
+_SALT = secrets.token_bytes(16)
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What is asked of a token service; `authorization` goes to the realm's origin only."""
+    """What is asked of a token service; `authorization` and `refresh_token` go to the realm's origin only."""
 
     upstream: str
     realm: URL
@@ -43,11 +50,14 @@ class TokenRequest:
     private_network: bool
     account: str = ""
     authorization: str | None = field(default=None, repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
 
     @property
     def key(self) -> str:
         """What a token is remembered under: nothing that would make it another token is left out."""
-        return json.dumps([self.upstream, str(self.realm), self.service, sorted(self.scopes), self.account])
+        secret = json.dumps([self.authorization, self.refresh_token]).encode()
+        mark = hashlib.blake2b(secret, key=_SALT, digest_size=16).hexdigest()
+        return json.dumps([self.upstream, str(self.realm), self.service, sorted(self.scopes), self.account, mark])
 
     @property
     def url(self) -> URL:
@@ -56,6 +66,20 @@ class TokenRequest:
         query += [("scope", scope) for scope in self.scopes]
         query += [("account", self.account)] if self.account else []
         return self.realm.extend_query(query)
+
+    @property
+    def outgoing(self) -> Outgoing:
+        """The request as it goes out."""
+        if self.refresh_token is None:
+            return Outgoing("GET", self.url, self.private_network, authorization=self.authorization)
+        form = {
+            "grant_type": "refresh_token",
+            "service": self.service,
+            "scope": " ".join(self.scopes),
+            "client_id": _CLIENT,
+            "refresh_token": self.refresh_token,
+        }
+        return Outgoing("POST", self.realm, self.private_network, form=form)
 
 
 class TokenServices:
@@ -94,12 +118,13 @@ class TokenServices:
         return token
 
     async def _ask(self, request: TokenRequest) -> tuple[str, float]:
-        outgoing = Outgoing("GET", request.url, request.private_network, authorization=request.authorization)
-        response = await self._egress.open(outgoing)
+        response = await self._egress.open(request.outgoing)
         data = await read_capped(response, MAX_ANSWER)
         match response.status:
             case 200:
                 return parse_token(data)
+            case 400 if request.refresh_token is not None and _says_invalid_grant(data):
+                raise Denied("upstream's token service does not take the mirror's identity token")
             case 401 | 403:
                 raise Denied("upstream's token service refuses a token for this repository")
             case 429:
@@ -109,16 +134,24 @@ class TokenServices:
 
 def parse_token(data: bytes) -> tuple[str, float]:
     """Return the token of a token service's answer and the seconds it lives; raises UpstreamInvalid."""
-    try:
-        answer = json.loads(data.decode())
-    except (ValueError, RecursionError):
-        answer = None
-    if not isinstance(answer, Mapping):
-        raise UpstreamInvalid("upstream's token service did not answer with a token")
+    answer = _document(data)
     token = answer.get("token") or answer.get("access_token")
     if not isinstance(token, str) or not _TOKEN.fullmatch(token):
         raise UpstreamInvalid("upstream's token service did not answer with a token")
     return token, _lifetime(answer.get("expires_in"))
+
+
+def _document(data: bytes) -> Mapping[str, Any]:
+    try:
+        answer = json.loads(data.decode())
+    except (ValueError, RecursionError):
+        answer = None
+    return answer if isinstance(answer, Mapping) else {}
+
+
+def _says_invalid_grant(data: bytes) -> bool:
+    """Tell whether this is OAuth's way of refusing a refresh token (RFC 6749, 5.2)."""
+    return _document(data).get("error") == "invalid_grant"
 
 
 def _lifetime(seconds: Any) -> float:

@@ -224,3 +224,23 @@ async def test_basic(registry: FakeRegistry, client: aiohttp.ClientSession) -> N
     headers = {"Authorization": aiohttp.encode_basic_auth("alice", "se:cret")}
     async with client.get(f"{registry.url}/v2/", headers=headers) as response:
         assert response.status == 200
+
+
+async def test_an_identity_token_is_exchanged_for_a_token(
+    registry: FakeRegistry, token_service: FakeTokenService, client: aiohttp.ClientSession
+) -> None:
+    token_service.restrict("team/*", "ci")
+    token_service.identity_tokens = {"identity": "ci"}
+    form = {
+        "grant_type": "refresh_token",
+        "service": token_service.service,
+        "scope": PULL,
+        "client_id": "test",
+        "refresh_token": "identity",
+    }
+    async with client.post(token_service.realm, data=form) as response:
+        assert response.status == 200
+        token = (await response.json())["token"]
+    assert (await read(client, registry, token))[0] == 200
+    async with client.post(token_service.realm, data={**form, "refresh_token": "another"}) as response:
+        assert (response.status, await response.json()) == (400, {"error": "invalid_grant"})

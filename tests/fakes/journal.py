@@ -21,6 +21,7 @@ class Entry:
     authorization: AuthorizationKind
     range: str | None
     headers: Headers
+    body: bytes = b""
     status: int | None = None
     sent: int = 0
     complete: bool = False
@@ -59,6 +60,7 @@ class Journal:
             authorization=_kind(request.header("Authorization")),
             range=request.header("Range"),
             headers=request.headers,
+            body=request.body,
         )
         self.entries.append(entry)
         self._arrived.set()

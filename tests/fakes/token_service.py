@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from urllib.parse import parse_qsl
 
 from tests.fakes.answer import JSON, Answer, error
 from tests.fakes.credentials import basic_credentials
@@ -40,8 +41,11 @@ class IssuedToken:
 class FakeTokenService(Origin):
     """Answers GET <realm>?service=…&scope=…; everybody may read everything unless told otherwise.
 
+    It answers the POST of a form with an identity token as well (grant_type=refresh_token), if it knows that token.
+
     Attributes to set: `fields` (which of "token", "access_token" the answer has), `expires_in` (None: not
-    sent, 60 s), `issued_at` (sent verbatim), `accounts` (user -> password), `require_credentials`,
+    sent, 60 s), `issued_at` (sent verbatim), `accounts` (user -> password), `identity_tokens` (token -> user),
+    `require_credentials`,
     `allowed_scopes` (patterns; others are refused with 403), `deny_status` (None: who may not read a
     restricted repository gets a token without that scope; else this status), `suffix` (put after each token).
     """
@@ -59,6 +63,7 @@ class FakeTokenService(Origin):
         self.expires_in: int | None = 300
         self.issued_at: str | None = None
         self.accounts: dict[str, str] = {}
+        self.identity_tokens: dict[str, str] = {}
         self.require_credentials = False
         self.allowed_scopes: tuple[str, ...] = ("*",)
         self.deny_status: int | None = None
@@ -110,6 +115,8 @@ class FakeTokenService(Origin):
     # Requests
 
     def reply(self, request: Request) -> Answer:
+        if request.method == "POST" and self.identity_tokens:
+            return self._exchange(request)
         if request.method != "GET":
             return self.unknown("UNSUPPORTED", 405)
         if request.parameter("service") != self.service:
@@ -121,6 +128,15 @@ class FakeTokenService(Origin):
         if any(not _matches(scope, self.allowed_scopes) for scope in wanted):
             return error(403, "DENIED", "scope refused")
         return self._grant(wanted, account)
+
+    def _exchange(self, request: Request) -> Answer:
+        form = dict(parse_qsl(request.body.decode()))
+        if form.get("grant_type") != "refresh_token" or form.get("service") != self.service or "client_id" not in form:
+            return self.unknown("UNKNOWN", 400)
+        account = self.identity_tokens.get(form.get("refresh_token", ""))
+        if account is None:
+            return Answer(400, (("Content-Type", JSON),), b'{"error": "invalid_grant"}')
+        return self._grant(form.get("scope", "").split(), account)
 
     def _grant(self, wanted: list[str], account: str | None) -> Answer:
         granted = frozenset(scope for scope in wanted if self._may_read(scope, account))

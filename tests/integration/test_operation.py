@@ -840,7 +840,7 @@ def test_a_section_that_is_only_named_has_its_defaults(tmp_path: Path) -> None:
 
 PLAIN = {
     "cache: {max_sise: 1GiB}": "cache.max_sise: unknown key",
-    "upstreams: {quay.io: {credentials: {user: x}}}": "upstreams.quay.io.credentials.user: unknown key (and 2 more)",
+    "upstreams: {quay.io: {credentials: {user: x}}}": "upstreams.quay.io.credentials.user: unknown key",
     "cache: 5": "cache: fields are expected below this",
     "upstreams: [docker.io]": "upstreams: names are expected below this, each with its fields",
     "cache: {path: 5}": "cache.path: a path is expected",

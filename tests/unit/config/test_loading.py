@@ -245,7 +245,7 @@ def test_what_is_wrong_is_said_in_plain_words(load_text: Load, text: str, messag
 
 def test_an_unknown_key_is_told_before_what_it_may_have_been_meant_for(load_text: Load) -> None:
     credentials = {"username": "x", "passwordfile": "y"}
-    text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "serve_private": "everyone"}}})
+    text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "private_network": "perhaps"}}})
     error = refusal(load_text, text)
     assert str(error) == "upstreams.docker.io.credentials.passwordfile: unknown key (and 1 more)"
     assert refusal(load_text, "listen: x\ncache: {max_size: 5}\nzzz: 1").key == "zzz"
@@ -332,6 +332,38 @@ def test_credentials_do_not_travel_in_the_clear(load_text: Load, password_file: 
     assert error.key == "upstreams.docker.io.credentials"
     config = load_text(with_credentials(password_file, private_network=True, **fields))
     assert config.upstreams["docker.io"].private_network
+
+
+@pytest.mark.parametrize(
+    ("credentials", "problem"),
+    [
+        ({}, "username: is needed"),
+        ({"password_file": "x"}, "username: is needed"),
+        ({"username": "x"}, "password_file: is needed"),
+        ({"helper": "ecr-login", "docker_config": "x"}, "helper: give a password file, a docker_config or a helper,"),
+        ({"helper": "ecr-login", "username": "x"}, "helper: give a password file, a docker_config or a helper,"),
+        ({"docker_config": "x", "password_file": "x"}, "docker_config: give a password file, a docker_config or"),
+        ({"helper": ""}, "helper: String should match"),
+        ({"helper": "/bin/sh"}, "helper: String should match"),
+        ({"helper": "../x"}, "helper: String should match"),
+        ({"helper": "x; y"}, "helper: String should match"),
+        ({"helper": ["x"]}, "helper: Input should be a valid string"),
+        ({"docker_config": 5}, "docker_config: a path is expected"),
+        ({"docker_config": "missing.json"}, "docker_config: missing.json cannot be read: No such file"),
+    ],
+)
+def test_credentials_come_in_one_way(load_text: Load, credentials: dict[str, object], problem: str) -> None:
+    error = refusal(load_text, json.dumps({"upstreams": {"docker.io": {"credentials": credentials}}}))
+    assert str(error).startswith(f"upstreams.docker.io.credentials.{problem}")
+
+
+@pytest.mark.parametrize("content", [b"", b"hunter2", b"[]", b"\xff", b"[" * 100_000, b" " * (1024 * 1024 + 1)])
+def test_a_docker_configuration_that_is_none(load_text: Load, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "config.json").write_bytes(content)
+    credentials = {"docker_config": str(tmp_path / "config.json")}
+    error = refusal(load_text, json.dumps({"upstreams": {"docker.io": {"credentials": credentials}}}))
+    assert error.key == "upstreams.docker.io.credentials.docker_config"
+    assert "is not a docker configuration" in str(error)
 
 
 @pytest.mark.parametrize("make", ["missing", "folder", "binary", "empty"])

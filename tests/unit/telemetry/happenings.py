@@ -27,6 +27,7 @@ def one_of_each() -> list[events.Event]:
         events.UpstreamReceived("docker.io", 1000),
         events.TokenRequested("docker.io", "refused"),
         events.CredentialsWithheld("docker.io", "https://evil.example"),
+        events.CredentialsUnreadable("docker.io", "docker-credential-x cannot be run"),
         events.VisibilityAsked("docker.io", "untold"),
         events.FillStarted("docker.io", DIGEST),
         events.FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),

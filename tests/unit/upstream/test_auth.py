@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from yarl import URL
 
 from mirror.errors import (
+    CredentialsUnavailable,
     Denied,
     MirrorError,
     UpstreamInvalid,
@@ -19,13 +20,15 @@ from mirror.errors import (
 from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.auth import Authenticator, AuthPolicy, Credential, parse_realm
+from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges
+from mirror.upstream.credentials import PAUSE_SECONDS, Credential, Credentials
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import answer
+from tests.unit.upstream.settable_source import SettableSource
 from tests.unit.virtual_time import run
 
 HUB = URL("https://registry-1.docker.io")
@@ -60,13 +63,13 @@ ALPINE = Repository("library/alpine")
     ],
 )
 def test_where_credentials_may_go(origin: URL, realm: str, bound: bool) -> None:
-    policy = AuthPolicy("x", origin, CREDENTIAL, frozenset({URL("https://sso.example")}))
+    policy = AuthPolicy("x", origin, realms=frozenset({URL("https://sso.example")}))
     assert policy.binds(URL(realm)) is bound
 
 
 def test_a_credential_does_not_show_its_password() -> None:
     assert "hunter2" not in repr(CREDENTIAL)
-    assert "hunter2" not in repr(AuthPolicy("x", HUB, CREDENTIAL))
+    assert "hunter2" not in repr(Credential("", "hunter2", is_identity_token=True))
 
 
 @given(st.text(max_size=10).filter(lambda text: ":" not in text and text.isprintable()), st.text(max_size=10))
@@ -75,7 +78,7 @@ def test_basic_is_user_and_password(username: str, password: str) -> None:
         pair = f"{username}:{password}".encode()
     except UnicodeEncodeError:
         return
-    scheme, _, encoded = Credential(username, password).basic.partition(" ")
+    scheme, _, encoded = str(Credential(username, password).basic).partition(" ")
     assert scheme == "Basic"
     assert base64.b64decode(encoded) == pair
 
@@ -130,9 +133,12 @@ class GivingTokens(Egress):
         super().__init__("test")
         self.outgoing: list[Outgoing] = []
         self.trouble: Exception | int | None = None
+        self.refused: set[str | None] = set()
 
     async def open(self, outgoing: Outgoing) -> aiohttp.ClientResponse:
         self.outgoing.append(outgoing)
+        if outgoing.authorization in self.refused:
+            return answer(401)
         if isinstance(self.trouble, Exception):
             raise self.trouble
         return answer(self.trouble or 200, b'{"token": "token-%d"}' % len(self.outgoing))
@@ -144,9 +150,12 @@ class Gate:
     def __init__(self, origin: URL = OWN, credential: Credential | None = None) -> None:
         self.observer = Recorder()
         self.egress = GivingTokens()
+        self.source = SettableSource(credential)
+        self.clock = SettableClock()
         tasks = Tasks(self.observer)
         tokens = TokenServices(self.egress, MemoryCache(SettableClock()), tasks, self.observer)
-        self.authenticator = Authenticator(AuthPolicy("x", origin, credential), tokens, self.observer)
+        credentials = Credentials("x", self.source, tasks, self.observer, self.clock) if credential else None
+        self.authenticator = Authenticator(AuthPolicy("x", origin, credentials), tokens, self.observer)
 
     async def respond(self, *headers: str, refused: str | None = None) -> str | None:
         return await self.authenticator.respond(parse_challenges(headers), ALPINE, refused)
@@ -229,6 +238,69 @@ async def test_a_demand_that_cannot_be_met_is_said_so(trouble: Exception | int) 
 async def test_basic_needs_a_credential() -> None:
     assert await Gate().respond('Basic realm="x"') is None
     assert await Gate(credential=CREDENTIAL).respond('Basic realm="x"') == CREDENTIAL.basic
+
+
+NEW = Credential("user", "renewed")
+
+
+async def test_a_password_that_is_refused_is_looked_up_again() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond('Basic realm="x"') == CREDENTIAL.basic
+    gate.source.credential = NEW
+    # Not in the same breath: whoever is refused again and again would have it looked up again and again.
+    assert await gate.respond('Basic realm="x"', refused=CREDENTIAL.basic) is None
+    gate.clock.now += PAUSE_SECONDS
+    assert await gate.respond('Basic realm="x"', refused=CREDENTIAL.basic) == NEW.basic
+    assert gate.source.reads == 2
+
+
+async def test_a_password_that_a_token_service_refuses_is_looked_up_again_once() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    gate.egress.refused = {CREDENTIAL.basic}
+    with pytest.raises(Denied):
+        await gate.respond(OWN_REALM)
+    gate.source.credential = NEW
+    gate.clock.now += PAUSE_SECONDS
+    assert await gate.respond(OWN_REALM) == "Bearer token-3"
+    gate.egress.refused.add(NEW.basic)
+    gate.clock.now += PAUSE_SECONDS
+    with pytest.raises(Denied):
+        await gate.respond(OWN_REALM, refused="Bearer token-3")
+    assert [outgoing.authorization for outgoing in gate.egress.outgoing] == [CREDENTIAL.basic] * 2 + [NEW.basic] * 2
+
+
+async def test_credentials_that_cannot_be_had_are_never_left_out() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    gate.source.credential = None
+    for offered in (OWN_REALM, 'Basic realm="x"'):
+        with pytest.raises(CredentialsUnavailable):
+            await gate.respond(offered)
+    assert not gate.egress.outgoing
+    # Where they must not go, they are not needed.
+    assert await gate.respond(FOREIGN_REALM) == "Bearer token-1"
+
+
+IDENTITY = Credential("", "identity-token", is_identity_token=True)
+
+
+async def test_an_identity_token_is_exchanged_at_a_bound_token_service() -> None:
+    gate = Gate(credential=IDENTITY)
+    assert await gate.respond(OWN_REALM) == "Bearer token-1"
+    [outgoing] = gate.egress.outgoing
+    assert (outgoing.method, outgoing.authorization) == ("POST", None)
+    assert outgoing.form is not None
+    assert outgoing.form["refresh_token"] == IDENTITY.password
+
+
+async def test_a_foreign_token_service_gets_no_identity_token() -> None:
+    gate = Gate(credential=IDENTITY)
+    assert await gate.respond(FOREIGN_REALM) == "Bearer token-1"
+    [outgoing] = gate.egress.outgoing
+    assert (outgoing.method, outgoing.form, outgoing.authorization) == ("GET", None, None)
+
+
+async def test_an_identity_token_is_no_password() -> None:
+    assert await Gate(credential=IDENTITY).respond('Basic realm="x"') is None
 
 
 async def test_the_same_answer_is_not_given_twice() -> None:

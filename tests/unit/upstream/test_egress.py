@@ -171,6 +171,20 @@ async def test_a_credential_that_was_left_behind_is_not_picked_up_again(way: str
     ]
 
 
+@pytest.mark.parametrize("way", ["https://b.example/x", "/elsewhere", "https://a.example/v2/"])
+async def test_a_form_goes_nowhere_but_where_it_was_meant_for(way: str) -> None:
+    journey = Journey(way)
+    with pytest.raises(UpstreamInvalid, match="holds a secret"):
+        await journey.open(Outgoing("POST", URL("https://a.example/token"), False, form={"refresh_token": "hunter2"}))
+    assert journey.visited == [("https://a.example/token", None)]
+
+
+def test_a_request_shows_none_of_its_secrets() -> None:
+    url = URL("https://a.example/token")
+    outgoing = Outgoing("POST", url, False, authorization="Basic hunter2", form={"refresh_token": "hunter2"})
+    assert "hunter2" not in repr(outgoing)
+
+
 @pytest.mark.parametrize(("hops", "ends"), [(MAX_HOPS, True), (MAX_HOPS + 1, False)])
 async def test_how_many_redirects_are_followed(hops: int, ends: bool) -> None:
     journey = Journey(*["/again"] * hops)

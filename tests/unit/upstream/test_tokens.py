@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 import aiohttp
 import pytest
@@ -166,6 +167,11 @@ def test_only_the_same_request_has_the_same_key() -> None:
         TokenRequest("docker.io", REALM, "registry.example", ("repository:a/c:pull",), False),
         TokenRequest("docker.io", REALM, "registry.example", ("repository:a/b:pull",), False, account="me"),
         TokenRequest("docker.io", REALM, "registry.example", (), False, account="repository:a/b:pull"),
+        replace(REQUEST, account="me", authorization="Basic one"),
+        replace(REQUEST, account="me", authorization="Basic two"),
+        replace(REQUEST, refresh_token="one"),
+        replace(REQUEST, refresh_token="two"),
+        replace(REQUEST, authorization="one"),
     ]
     assert len({request.key for request in [REQUEST, *others]}) == 1 + len(others)
 
@@ -178,8 +184,9 @@ def test_the_order_of_scopes_does_not_matter() -> None:
 
 def test_a_request_does_not_show_its_authorization() -> None:
     request = TokenRequest("x", REALM, "s", (), False, account="me", authorization="Basic hunter2")
-    assert "hunter2" not in repr(request)
-    assert "hunter2" not in request.key
+    exchange = replace(request, authorization=None, refresh_token="hunter2")
+    for shown in (repr(request), request.key, repr(exchange), exchange.key, str(exchange.url)):
+        assert "hunter2" not in shown
 
 
 # The service. ----------------------------------------------------------------------------------------------
@@ -255,6 +262,43 @@ async def test_credentials_are_sent_to_the_realm() -> None:
     [outgoing] = desk.service.outgoing
     assert outgoing.url.origin() == REALM.origin()
     assert (outgoing.method, outgoing.authorization, outgoing.private_network) == ("GET", "Basic secret", True)
+
+
+@in_virtual_time
+async def test_an_identity_token_is_exchanged_by_a_form() -> None:
+    desk = Desk()
+    desk.service.answer = lambda _: answer(200, b'{"access_token": "abc", "refresh_token": "new"}')
+    request = TokenRequest("x", REALM / "token", "s", ("repository:a:pull", "aws"), True, refresh_token="secret")
+    assert await desk.tokens.token(request, None) == "abc"
+    [outgoing] = desk.service.outgoing
+    assert (outgoing.method, outgoing.url, outgoing.authorization) == ("POST", REALM / "token", None)
+    assert outgoing.form == {
+        "grant_type": "refresh_token",
+        "service": "s",
+        "scope": "repository:a:pull aws",
+        "client_id": "mirror",
+        "refresh_token": "secret",
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"error": "invalid_grant"}', Denied),
+        (b'{"error": "invalid_request"}', UpstreamFailed),
+        (b'["invalid_grant"]', UpstreamFailed),
+        (b"invalid_grant", UpstreamFailed),
+    ],
+)
+@in_virtual_time
+async def test_an_identity_token_that_is_not_taken(body: bytes, kind: type[MirrorError]) -> None:
+    desk = Desk()
+    desk.service.answer = lambda _: answer(400, body)
+    with pytest.raises(kind):
+        await desk.tokens.token(replace(REQUEST, refresh_token="secret"), None)
+    # Who did not send one was not told that it is invalid.
+    with pytest.raises(UpstreamFailed):
+        await desk.tokens.token(REQUEST, None)
 
 
 @pytest.mark.parametrize(
