@@ -8,10 +8,14 @@ from mirror.oci.digest import Digest
 from mirror.proxy.interfaces import Body
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.routing import Route
-from mirror.server.body import send_span, send_unmeasured
+from mirror.server.body import send_pieces, send_unmeasured
 from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.exchange import Exchange
-from mirror.server.ranges import Span, parse_range
+from mirror.server.multipart import Multipart
+from mirror.server.pieces import Piece, length_of
+from mirror.server.ranges import Span, parse_ranges
+
+_MEDIA_TYPE = "application/octet-stream"
 
 
 class BlobHandler:
@@ -46,7 +50,7 @@ class BlobHandler:
 
 def _headers(digest: Digest) -> dict[str, str]:
     return {
-        "Content-Type": "application/octet-stream",
+        "Content-Type": _MEDIA_TYPE,
         "Docker-Content-Digest": str(digest),
         "ETag": etag_of(digest),
         "Accept-Ranges": "bytes",
@@ -61,21 +65,31 @@ async def _send(exchange: Exchange, digest: Digest, body: Body) -> web.StreamRes
     if size is None:
         await send_unmeasured(exchange, response, body)
         return response
-    span = _asked(exchange.request, digest, size)
-    if span is not None:
-        response.set_status(206)
-        response.headers["Content-Range"] = span.content_range(size)
-    span = span or Span(0, size)
-    response.content_length = span.stop - span.start
-    await send_span(exchange, response, body, span)
+    pieces = _pieces(exchange.request, response, digest, size)
+    response.content_length = length_of(pieces)
+    await send_pieces(exchange, response, body, pieces)
     return response
 
 
-def _asked(request: web.BaseRequest, digest: Digest, size: int) -> Span | None:
-    header = request.headers.get("Range")
-    if header is None or request.headers.get("If-Range", etag_of(digest)) != etag_of(digest):
+def _pieces(request: web.BaseRequest, response: web.StreamResponse, digest: Digest, size: int) -> list[Piece]:
+    """Return what is to be sent of a blob of this size, once the head of `response` says what that is."""
+    spans = _asked(request, digest, size)
+    if spans is None:
+        return [Span(0, size)]
+    response.set_status(206)
+    if len(spans) == 1:
+        response.headers["Content-Range"] = spans[0].content_range(size)
+        return [*spans]
+    multipart = Multipart(spans, size, _MEDIA_TYPE)
+    response.headers["Content-Type"] = multipart.content_type
+    return [*multipart.pieces()]
+
+
+def _asked(request: web.BaseRequest, digest: Digest, size: int) -> tuple[Span, ...] | None:
+    ranges, etag = request.headers.getall("Range", []), etag_of(digest)
+    if not ranges or request.headers.getall("If-Range", [etag]) != [etag]:
         return None
-    return parse_range(header, size)
+    return parse_ranges(", ".join(ranges), size)
 
 
 async def _whole(body: Body) -> int:

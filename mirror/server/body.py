@@ -11,7 +11,7 @@ import asyncio
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 
 from aiohttp import web
@@ -22,6 +22,7 @@ from mirror.proxy.events import RequestFinished
 from mirror.proxy.interfaces import Body
 from mirror.proxy.progress import HOLD_BACK
 from mirror.server.exchange import Exchange
+from mirror.server.pieces import Piece, split_end
 from mirror.server.ranges import Span
 
 WINDOW = 1024 * 1024
@@ -34,23 +35,40 @@ STALL_SECONDS = 60.0
 """How long a client may take nothing before its connection is cut."""
 
 
-async def send_span(exchange: Exchange, response: web.StreamResponse, body: Body, span: Span) -> None:
-    """Send the head of `response`, which declares the length of `span`, and then these bytes of `body`.
+async def send_pieces(exchange: Exchange, response: web.StreamResponse, body: Body, pieces: Sequence[Piece]) -> None:
+    """Send the head of `response`, which declares the length of `pieces`, and then these of `body`, in their order.
 
-    The last ones go out when the digest of the whole body has matched, be they in the middle of it.
+    Spans have to be in ascending order. The end goes out when the digest of the whole body has matched, whatever of it
+    the pieces are: no part of several waits for that but the last ones.
     """
     with _whole_or_cut(exchange, response):
         await _begin(exchange, response)
         with _own_socket(exchange.request) as target:
             await _flush_head(exchange.request)
-            if span.stop == body.size:
-                await _send_from(target, body, span, exchange.note)
+            if _ends_with(body, pieces):
+                await _send_all(target, body, pieces, exchange.note)
                 return
-            held = Span(max(span.start, span.stop - HOLD_BACK), span.stop)
-            await _send_from(target, body, Span(span.start, held.start), exchange.note)
-            tail = await _read(body, held)
+            pieces, held = split_end(pieces, HOLD_BACK)
+            await _send_all(target, body, pieces, exchange.note)
+            end = await _read(body, held)
             await body.verified()
-            await _send_bytes(target, tail, exchange.note)
+            await _send_bytes(target, end, exchange.note)
+
+
+def _ends_with(body: Body, pieces: Sequence[Piece]) -> bool:
+    """Tell whether the last bytes of `pieces` are those that the body itself holds back."""
+    match pieces[-1]:
+        case Span(_, stop):
+            return stop == body.size
+    return False
+
+
+async def _send_all(target: int, body: Body, pieces: Sequence[Piece], note: RequestFinished) -> None:
+    for piece in pieces:
+        if isinstance(piece, Span):
+            await _send_from(target, body, piece, note)
+        else:
+            await _send_bytes(target, piece, note)
 
 
 async def _send_from(target: int, body: Body, span: Span, note: RequestFinished) -> None:
@@ -62,7 +80,14 @@ async def _send_from(target: int, body: Body, span: Span, note: RequestFinished)
         offset = end
 
 
-async def _read(body: Body, span: Span) -> bytes:
+async def _read(body: Body, pieces: Sequence[Piece]) -> bytes:
+    data = bytearray()
+    for piece in pieces:
+        data += await _read_span(body, piece) if isinstance(piece, Span) else piece
+    return bytes(data)
+
+
+async def _read_span(body: Body, span: Span) -> bytes:
     data = bytearray()
     while (offset := span.start + len(data)) < span.stop:
         end = await _available(body, offset, span.stop)

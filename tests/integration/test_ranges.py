@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Protocol
 
 import pytest
 
@@ -15,57 +12,17 @@ from tests.fakes.faults import both, chunked, cut_at, hold, stop_at, wrong_bytes
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.integration.blob_states import BLOB, HOLD_BACK, MIB, PATH, SIZE, STATES, State
 from tests.integration.conftest import RunningMirror
 from tests.integration.joins import Joins
 from tests.integration.raw_http import raw_client
 from tests.integration.waiting import until_metric
 
-MIB = 1024 * 1024
-HOLD_BACK = 64 * 1024
-SIZE = 3 * MIB + 5
-PATH = f"/v2/library/alpine/blobs/{content.blob(SIZE).digest}"
-
 
 @pytest.fixture
 def blob(registry: FakeRegistry) -> FakeBlob:
-    blob = content.blob(SIZE)
-    registry.put_blob("library/alpine", blob)
-    return blob
-
-
-class State(Protocol):
-    """Brings the blob into a state; leaving it lets a transfer that was stopped go on."""
-
-    def __call__(self, registry: FakeRegistry, mirror: RunningMirror) -> AbstractAsyncContextManager[None]: ...
-
-
-@asynccontextmanager
-async def cold(registry: FakeRegistry, mirror: RunningMirror) -> AsyncIterator[None]:
-    yield
-
-
-@asynccontextmanager
-async def growing(registry: FakeRegistry, mirror: RunningMirror) -> AsyncIterator[None]:
-    """Upstream has sent a third; it goes on as soon as the request under test has been answered."""
-    gate = Gate()
-    registry.fault(PATH, stop_at(MIB, gate), method="GET")
-    reader = asyncio.create_task(mirror.get(PATH))
-    await gate.reached()
-    opened = asyncio.get_running_loop().call_later(0.05, gate.open)
-    yield
-    opened.cancel()
-    gate.open()
-    await reader
-
-
-@asynccontextmanager
-async def stored(registry: FakeRegistry, mirror: RunningMirror) -> AsyncIterator[None]:
-    await mirror.get(PATH)
-    await until_metric(mirror, "mirror_fills_in_flight", 0)
-    yield
-
-
-STATES = pytest.mark.parametrize("state", [cold, growing, stored])
+    registry.put_blob("library/alpine", BLOB)
+    return BLOB
 
 
 @STATES
@@ -132,21 +89,37 @@ async def test_a_range_behind_the_end(
     assert journal.count("GET") == 1
 
 
-@pytest.mark.parametrize("asked", ["bytes=0-", "bytes=-5", "bytes=0-0"])
-async def test_no_range_of_an_empty_blob_can_be_had(registry: FakeRegistry, mirror: RunningMirror, asked: str) -> None:
-    empty = content.blob(0)
-    registry.put_blob("library/alpine", empty)
+EMPTY = content.blob(0)
+EMPTY_PATH = f"/v2/library/alpine/blobs/{EMPTY.digest}"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-", "bytes=0-0", "bytes=-0", "bytes=0-0,5-"])
+async def test_an_empty_blob_has_no_first_byte(registry: FakeRegistry, mirror: RunningMirror, asked: str) -> None:
+    registry.put_blob("library/alpine", EMPTY)
 
     for _ in ("cold", "stored"):
-        response, _ = await mirror.get(f"/v2/library/alpine/blobs/{empty.digest}", headers={"Range": asked})
+        response, _ = await mirror.get(EMPTY_PATH, headers={"Range": asked})
         assert response.status == 416
         assert response.headers["Content-Range"] == "bytes */0"
 
 
-NO_SINGLE_RANGE = (
-    "bytes=0-1,4-5",
-    "bytes=0-0, -1",
+@pytest.mark.parametrize("asked", ["bytes=-5", "bytes=0-0,-1"])
+async def test_the_end_of_an_empty_blob_is_all_of_it(registry: FakeRegistry, mirror: RunningMirror, asked: str) -> None:
+    registry.put_blob("library/alpine", EMPTY)
+
+    for _ in ("cold", "stored"):
+        response, body = await mirror.get(EMPTY_PATH, headers={"Range": asked})
+        assert (response.status, response.headers["Content-Length"], body) == (200, "0", b"")
+        assert "Content-Range" not in response.headers
+
+
+NO_RANGE = (
     "bytes=5-3",
+    "bytes=0-1,5-3",
+    "bytes=0-1,4",
+    "bytes=0-9,5-14",
+    "bytes=10-19,0-9",
+    "bytes=" + ",".join(f"{start}-{start}" for start in range(0, 2050, 2)),
     "bytes=-",
     "bytes=",
     "bytes",
@@ -162,13 +135,13 @@ NO_SINGLE_RANGE = (
 
 
 @STATES
-async def test_what_is_no_single_range_is_ignored(
+async def test_what_is_no_range_or_too_much_of_it_is_ignored(
     registry: FakeRegistry, journal: Journal, mirror: RunningMirror, blob: FakeBlob, state: State
 ) -> None:
     async with state(registry, mirror):
-        answers = await asyncio.gather(*(mirror.get(PATH, headers={"Range": asked}) for asked in NO_SINGLE_RANGE))
+        answers = await asyncio.gather(*(mirror.get(PATH, headers={"Range": asked}) for asked in NO_RANGE))
 
-    for asked, (response, body) in zip(NO_SINGLE_RANGE, answers, strict=True):
+    for asked, (response, body) in zip(NO_RANGE, answers, strict=True):
         assert response.status == 200, asked
         assert "Content-Range" not in response.headers
         assert response.headers["Content-Length"] == str(SIZE)
@@ -202,12 +175,31 @@ async def test_if_range(
     assert body == (blob.data[MIB:] if expected == 206 else blob.data)
 
 
+async def test_a_condition_or_a_range_that_is_there_twice_is_ignored(mirror: RunningMirror, blob: FakeBlob) -> None:
+    tag, part = f'"{blob.digest}"', "bytes=5-9"
+    twice = ([("Range", part), ("Range", part)], [("Range", part), ("If-Range", tag), ("If-Range", '"another"')])
+    for headers in twice:
+        response, body = await mirror.get(PATH, headers=headers)
+        assert (response.status, body) == (200, blob.data)
+
+
 @STATES
-async def test_a_head_knows_no_ranges(
+async def test_a_range_behind_the_end_of_something_else_is_ignored(
     registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob, state: State
 ) -> None:
     async with state(registry, mirror):
-        response, body = await mirror.get(PATH, "HEAD", headers={"Range": "bytes=5-"})
+        response, body = await mirror.get(PATH, headers={"Range": f"bytes={SIZE}-", "If-Range": '"another"'})
+
+    assert (response.status, body) == (200, blob.data)
+
+
+@STATES
+@pytest.mark.parametrize("asked", ["bytes=5-", "bytes=0-1,5-6", f"bytes={SIZE}-"])
+async def test_a_head_knows_no_ranges(
+    registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob, state: State, asked: str
+) -> None:
+    async with state(registry, mirror):
+        response, body = await mirror.get(PATH, "HEAD", headers={"Range": asked})
 
     assert (response.status, body) == (200, b"")
     assert response.headers["Content-Length"] == str(blob.size)
@@ -344,13 +336,22 @@ async def test_a_client_resumes_where_it_was_cut_off(
 
 
 async def test_a_range_of_a_blob_whose_length_nobody_tells_is_the_whole(
-    registry: FakeRegistry, mirror: RunningMirror, blob: FakeBlob
+    registry: FakeRegistry, journal: Journal, joins: Joins, mirror: RunningMirror, blob: FakeBlob
 ) -> None:
     # A part of something without an end cannot be declared; the whole can always be sent instead.
-    registry.always(PATH, chunked)
+    gate = Gate()
+    registry.always(PATH, both(chunked, stop_at(MIB, gate)), method="GET")
+    registry.always(PATH, chunked, method="HEAD")
+    ranges = ("bytes=5-", "bytes=5-9", "bytes=-5", "bytes=0-1,5-", f"bytes={SIZE}-")
 
-    response, body = await mirror.get(PATH, headers={"Range": "bytes=5-"})
-    assert (response.status, body) == (200, blob.data)
+    clients = [asyncio.create_task(mirror.get(PATH, headers={"Range": asked})) for asked in ranges]
+    await joins.reach(len(ranges))
+    gate.open()
+    for response, body in await asyncio.gather(*clients):
+        assert (response.status, body) == (200, blob.data)
+        assert response.headers["Transfer-Encoding"] == "chunked"
+        assert "Content-Range" not in response.headers
     await until_metric(mirror, "mirror_fills_in_flight", 0)
     response, body = await mirror.get(PATH, headers={"Range": "bytes=5-"})
     assert (response.status, body) == (206, blob.data[5:])
+    assert journal.count("GET") == 1
