@@ -109,19 +109,14 @@ def build_image(
     seed: str = "",
 ) -> Image:
     """Busybox, plus a layer of incompressible bytes for each size; other seeds give other layers."""
-    manifest_type, config_type, layer_type = flavour.value
     archives = [_busybox()]
     archives += [_noise(f"{seed}.{architecture}.{n}", size) for n, size in enumerate(layer_sizes)]
-    diff_ids = tuple(digest_of(archive) for archive in archives)
-    layers = tuple(Content(layer_type, gzip.compress(archive, 6, mtime=0)) for archive in archives)
-    config = Content(config_type, _config(architecture, diff_ids))
-    document = {
-        "schemaVersion": 2,
-        "mediaType": manifest_type,
-        "config": config.descriptor,
-        "layers": [layer.descriptor for layer in layers],
-    }
-    return Image(Content(manifest_type, _json(document)), config, layers, diff_ids)
+    return _image(archives, flavour, architecture)
+
+
+def image_of(files: dict[str, bytes]) -> Image:
+    """An OCI image of one layer with these files."""
+    return _image([_archive(files, links={})], Flavour.OCI, "amd64")
 
 
 def build_index(layer_sizes: Sequence[int] = (), seed: str = "", flavour: Flavour = Flavour.OCI) -> Index:
@@ -139,6 +134,20 @@ def build_index(layer_sizes: Sequence[int] = (), seed: str = "", flavour: Flavou
 def why_not() -> str | None:
     """Why this machine cannot build images, or None."""
     return None if shutil.which("busybox") else "busybox is not installed"
+
+
+def _image(archives: Sequence[bytes], flavour: Flavour, architecture: str) -> Image:
+    manifest_type, config_type, layer_type = flavour.value
+    diff_ids = tuple(digest_of(archive) for archive in archives)
+    layers = tuple(Content(layer_type, gzip.compress(archive, 6, mtime=0)) for archive in archives)
+    config = Content(config_type, _config(architecture, diff_ids))
+    document = {
+        "schemaVersion": 2,
+        "mediaType": manifest_type,
+        "config": config.descriptor,
+        "layers": [layer.descriptor for layer in layers],
+    }
+    return Image(Content(manifest_type, _json(document)), config, layers, diff_ids)
 
 
 def _busybox() -> bytes:

@@ -11,6 +11,15 @@ from typing import Self, cast
 from . import containers_conf
 
 DEADLINE = 120  # seconds until a pull counts as hanging
+# Parts of layers are fetched only where the driver can put them together, which overlay can.
+STORAGE = """
+[storage]
+driver = "{driver}"
+graphroot = "{store}"
+runroot = "{runtime}"
+[storage.options]
+pull_options = {{enable_partial_images = "true"}}
+"""
 
 
 class PodmanError(Exception):
@@ -20,20 +29,16 @@ class PodmanError(Exception):
 class Podman:
     """Pulls images into an empty store; needs no service and starts none."""
 
-    def __init__(self, directory: Path, mirror: str) -> None:
+    def __init__(self, directory: Path, mirror: str, driver: str = "vfs") -> None:
         directory.mkdir()
         # Podman takes no run folder with a path of more than 50 characters.
         self._runtime = Path(tempfile.mkdtemp(prefix="podman-"))
         self._store = directory / "store"
         self._environment = containers_conf.environment(directory)
-        self._command = [
-            *containers_conf.behind(mirror, directory),
-            "podman",
-            f"--root={self._store}",
-            f"--runroot={self._runtime}",
-            f"--tmpdir={self._runtime / 'libpod'}",
-            "--storage-driver=vfs",
-        ]
+        start = containers_conf.behind(mirror, directory)
+        storage = STORAGE.format(driver=driver, store=self._store, runtime=self._runtime)
+        (directory / "root" / "etc" / "containers" / "storage.conf").write_text(storage)
+        self._command = [*start, "podman", f"--tmpdir={self._runtime / 'libpod'}"]
 
     def pull(self, image: str) -> None:
         """Pulls an image by its name with a registry, or by its Docker Hub name; raises PodmanError."""
@@ -52,6 +57,11 @@ class Podman:
         """The digests of the unpacked layers of a pulled image."""
         root = cast(dict[str, list[str]], self._inspect(image)["RootFS"])
         return tuple(root["Layers"])
+
+    def file(self, name: str) -> bytes:
+        """A file that only one of all layers in the store has; overlay keeps each as it is unpacked."""
+        (found,) = self._store.glob(f"overlay/*/diff/{name}")
+        return found.read_bytes()
 
     def __enter__(self) -> Self:
         return self
@@ -84,6 +94,20 @@ StartPodman = Callable[[str], Podman]
 def why_not() -> str | None:
     """Why this machine cannot run podman, or None."""
     return containers_conf.why_not("podman")
+
+
+def why_no_parts(directory: Path) -> str | None:
+    """Why podman could not keep a store below this folder that is put together of parts of layers, or None."""
+    if (obstacle := why_not()) is not None:
+        return obstacle
+    folders = [directory / name for name in ("lower", "upper", "work", "merged")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    lower, upper, work, merged = folders
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    mount = ["unshare", "-m", "mount", "-t", "overlay", "overlay", "-o", options, str(merged)]
+    done = subprocess.run(mount, capture_output=True, check=False)
+    return "this machine mounts no overlays here" if done.returncode else None
 
 
 def full_name(image: str) -> str:

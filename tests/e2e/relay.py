@@ -60,6 +60,9 @@ class Relay(ThreadingTCPServer):
         """What clients are configured with."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def note(self, request: bytes, answer: bytes) -> None:
+        """Called with the heads of a request and of its answer, before the client has any of that."""
+
     def pass_on(self, body: Body, client: socket.socket) -> None:
         """Sends a whole body to the client; ConnectionError ends the client's connection."""
         send(body.pieces(body.length), client)
@@ -99,6 +102,7 @@ class _Connection(StreamRequestHandler):
     def _pass_answer(self, request: bytes, answers: BufferedReader) -> None:
         method, path, _ = request.split(maxsplit=2)
         answer = _head(answers)
+        self.server.note(request, answer)
         self.connection.sendall(answer)
         declared = LENGTH.search(answer)
         if declared and method != b"HEAD" and answer.split()[1] not in BODILESS:
