@@ -26,7 +26,6 @@ from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.refetch import Refetch
-from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
@@ -176,7 +175,7 @@ class Mirror:
 
     def _public_listener(self) -> Listener:
         manifests, blobs = ManifestHandler(self._manifests), BlobHandler(self._blobs)
-        api = RegistryApi(_routing(self._config), self._visibility, manifests, blobs)
+        api = RegistryApi(registries.routing(self._config), self._visibility, manifests, blobs)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
@@ -185,11 +184,6 @@ class Mirror:
         application = admin_application(self.metrics.registry, self._told_readiness)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
-
-
-def _routing(config: Config) -> Routing:
-    names = (UpstreamNames(name, upstream.aliases, upstream.hosts) for name, upstream in config.upstreams.items())
-    return Routing(names, config.default_upstream)
 
 
 async def serve(config: Config) -> None:

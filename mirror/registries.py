@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yarl import URL
 
-from mirror.config import CredentialsConfig, UpstreamConfig
+from mirror.config import Config, CredentialsConfig, UpstreamConfig
 from mirror.proxy.events import Observer
+from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import Views
 from mirror.upstream.auth import AuthPolicy
@@ -18,7 +19,9 @@ from mirror.upstream.credentials import Credentials, CredentialSource, PasswordF
 from mirror.upstream.docker_config import DockerConfig, server_name
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.findings import Sample, Witness
 from mirror.upstream.origin import origin_of
+from mirror.upstream.probe import Probe
 from mirror.upstream.tokens import TokenServices
 from mirror.upstream.viewer import RegistryViewer
 
@@ -53,16 +56,33 @@ def views(
     }
 
 
+def probe(name: str, upstream: UpstreamConfig, url: URL, sample: Sample | None, outside: Outside) -> Probe:
+    """Return what tries this endpoint of an upstream, with its credentials if it has any."""
+    witness = Witness()
+    policy = _policy(name, upstream, url, replace(outside, observer=witness))
+    return Probe(policy, sample, outside.egress, outside.tokens, witness)
+
+
+def routing(config: Config) -> Routing:
+    """Return which upstream a name means."""
+    names = (UpstreamNames(name, upstream.aliases, upstream.hosts) for name, upstream in config.upstreams.items())
+    return Routing(names, config.default_upstream)
+
+
 def _client(name: str, upstream: UpstreamConfig, outside: Outside) -> RegistryClient:
     endpoints = []
     for url in upstream.endpoints:
-        credentials = None
-        if upstream.credentials is not None:
-            source = _source(upstream.credentials, url)
-            credentials = Credentials(name, source, outside.tasks, outside.observer)
-        policy = AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network)
+        policy = _policy(name, upstream, url, outside)
         endpoints.append(Endpoint(url, policy, outside.egress, outside.tokens, outside.observer))
     return RegistryClient(name, endpoints, outside.observer)
+
+
+def _policy(name: str, upstream: UpstreamConfig, url: URL, outside: Outside) -> AuthPolicy:
+    credentials = None
+    if upstream.credentials is not None:
+        source = _source(upstream.credentials, url)
+        credentials = Credentials(name, source, outside.tasks, outside.observer)
+    return AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network)
 
 
 def _source(config: CredentialsConfig, endpoint: URL) -> CredentialSource:

@@ -57,6 +57,33 @@ def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool)
 
 @commands.command()
 @config_option
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("--timeout", default="20s", show_default=True, metavar="TIME", help="How long each endpoint has.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as_json: bool) -> None:
+    """Try each endpoint for real: DNS, connection, TLS, challenge, token, and a HEAD for a manifest.
+
+    With IMAGE, only the endpoints that it comes from are tried, for that image.
+    """
+    from mirror.cli.check import run
+    from mirror.cli.check_targets import all_endpoints, endpoints_of
+    from mirror.config import load
+    from mirror.config.units import parse_duration
+    from mirror.errors import RequestError
+
+    config = load(config_file)
+    try:
+        seconds = parse_duration(timeout).total_seconds()
+        if not seconds:
+            raise ValueError("--timeout: some time is needed")
+        targets = endpoints_of(config, images) if images else all_endpoints(config)
+    except (ValueError, RequestError) as error:
+        raise click.UsageError(str(error)) from None
+    sys.exit(run(config, targets, seconds, as_json=as_json))
+
+
+@commands.command()
+@config_option
 @click.argument("client", type=click.Choice(["docker", "containerd", "podman", "buildkit", "k3s"]))
 @click.option("--url", metavar="URL", help="How clients reach the mirror. Default: from `listen`, on this machine.")
 @click.option("--all-registries", is_flag=True, help="Docker 29 and newer: every registry, not Docker Hub only.")

@@ -62,8 +62,12 @@ class Authenticator:
             self._challenge = None
             return None
 
-    async def respond(self, challenges: list[Challenge], repository: Repository, refused: str | None) -> str | None:
+    async def respond(
+        self, challenges: list[Challenge], repository: Repository | None, refused: str | None
+    ) -> str | None:
         """Return the header that answers a 401, None if nothing does; `refused` is the header that got it.
+
+        `repository` is None for what is not about one.
 
         Raises UpstreamUnavailable if the token service cannot be asked, Denied if it refuses.
         """
@@ -80,7 +84,7 @@ class Authenticator:
         usable = [challenge for challenge in bearers if parse_realm(challenge.realm)]
         return next(iter([*usable, *basics, *bearers]), None)
 
-    async def _answer(self, challenge: Challenge, repository: Repository, refused: str | None) -> str | None:
+    async def _answer(self, challenge: Challenge, repository: Repository | None, refused: str | None) -> str | None:
         if challenge.scheme == "basic":
             return await self._basic(refused)
         realm = self._realm(challenge)
@@ -112,13 +116,13 @@ class Authenticator:
         return self._policy.credentials
 
     def _request(
-        self, challenge: Challenge, realm: URL, repository: Repository, credential: Credential | None
+        self, challenge: Challenge, realm: URL, repository: Repository | None, credential: Credential | None
     ) -> TokenRequest:
         return TokenRequest(
             self._policy.upstream,
             realm,
             challenge.service,
-            tuple(map(_pull_only, (challenge.scope or repository.pull_scope).split())),
+            tuple(map(_pull_only, (challenge.scope or (repository.pull_scope if repository else "")).split())),
             self._policy.private_network,
             account=credential.username if credential else "",
             authorization=credential.basic if credential else None,

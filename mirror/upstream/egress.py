@@ -49,8 +49,9 @@ class Outgoing:
 class Egress:
     """The client sessions: one for public addresses, one that may connect to private ones."""
 
-    def __init__(self, user_agent: str) -> None:
+    def __init__(self, user_agent: str, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse) -> None:
         self._user_agent = user_agent
+        self._response_class = response_class
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
     async def start(self) -> None:
@@ -59,6 +60,7 @@ class Egress:
             connector = aiohttp.TCPConnector(limit=0, socket_factory=None if private_network else public_socket)
             self._sessions[private_network] = aiohttp.ClientSession(
                 connector=connector,
+                response_class=self._response_class,
                 headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),

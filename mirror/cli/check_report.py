@@ -1,0 +1,104 @@
+"""The report of a check, for people and for machines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from mirror.cli.check_advice import advice
+from mirror.cli.report import counted
+from mirror.config import Config
+from mirror.upstream.findings import Findings, RateLimit, Step
+
+SOON = timedelta(days=14)
+"""How long before its end a certificate is spoken of."""
+
+CLOCK_SECONDS = 60.0
+"""A difference between clocks that is spoken of; many tokens live no longer."""
+
+_HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "AS", "IMAGE")
+
+
+def document(config: Config, findings: Sequence[Findings]) -> dict[str, Any]:
+    """Return the report as JSON has it."""
+    entries = [_entry(config, found) for found in findings]
+    return {"ok": all(found.fault is None for found in findings), "endpoints": entries}
+
+
+def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[str]:
+    """Return the report as a terminal shows it: a table, a line for whatever is to be known, and one for all."""
+    rows = [_HEADINGS, *(_row(config, found) for found in findings)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    told = [line for found in findings for line in (*_faults(config, found), *_notes(found, now))]
+    failed = sum(found.fault is not None for found in findings)
+    verdict = f"{failed} failed" if failed else "all good"
+    return [*table, "", *told, *([""] if told else []), f"{counted(len(findings), 'endpoint')}: {verdict}"]
+
+
+def credentials(config: Config, upstream: str) -> str | None:
+    """Return whose credentials an upstream is asked with, never the secret; None for an anonymous one."""
+    given = config.upstreams[upstream].credentials
+    if given is None:
+        return None
+    return given.username or (f"helper {given.helper}" if given.helper else "docker_config")
+
+
+def _row(config: Config, found: Findings) -> tuple[str, ...]:
+    asked_as = credentials(config, found.upstream) or "anonymous"
+    if found.withheld_from is not None:
+        asked_as += " (withheld)"
+    sample = str(found.sample or "-")
+    return (found.upstream, str(found.endpoint), *found.steps.values(), f"{found.seconds:.2f} s", asked_as, sample)
+
+
+def _faults(config: Config, found: Findings) -> Iterator[str]:
+    if found.fault is not None:
+        yield advice(found, found.fault, has_credentials=credentials(config, found.upstream) is not None)
+
+
+def _notes(found: Findings, now: datetime) -> Iterator[str]:
+    here = f"{found.upstream}: {found.endpoint}"
+    if found.withheld_from is not None and found.fault is None:
+        realms = f"upstreams.{found.upstream}.realms"
+        yield f"{here}: {found.withheld_from} did not see the credentials, unless it is named in {realms}"
+    if found.certificate_until is not None and found.certificate_until - now < SOON:
+        yield f"{here}: its certificate ends on {found.certificate_until:%Y-%m-%d}; its owner has to renew it"
+    if found.clock_ahead is not None and abs(found.clock_ahead) > CLOCK_SECONDS:
+        side = "behind" if found.clock_ahead > 0 else "ahead of"
+        yield f"{here}: its clock is {abs(found.clock_ahead):.0f} s {side} this machine's; tokens and TLS need the time"
+    if found.rate_limit is not None:
+        yield f"{here}: {_rate(found.rate_limit)}"
+
+
+def _rate(rate: RateLimit) -> str:
+    window = f" in {rate.window} s" if rate.window is not None else ""
+    return f"its rate limit leaves {rate.remaining} of {rate.limit} requests{window}"
+
+
+def _entry(config: Config, found: Findings) -> dict[str, Any]:
+    return {
+        "upstream": found.upstream,
+        "endpoint": str(found.endpoint),
+        "image": str(found.sample) if found.sample else None,
+        "steps": {str(step): str(state) for step, state in found.steps.items()},
+        "seconds": round(found.seconds, 3),
+        "credentials": credentials(config, found.upstream),
+        "withheld_from": found.withheld_from,
+        "failure": _failure(config, found),
+        "certificate_until": found.certificate_until.isoformat() if found.certificate_until else None,
+        "clock_ahead_seconds": None if found.clock_ahead is None else round(found.clock_ahead),
+        "rate_limit": None if found.rate_limit is None else _limit(found.rate_limit),
+    }
+
+
+def _failure(config: Config, found: Findings) -> Mapping[str, str] | None:
+    if found.fault is None:
+        return None
+    [message] = _faults(config, found)
+    return {"step": str(found.fault.step), "reason": str(found.fault.reason), "message": message}
+
+
+def _limit(rate: RateLimit) -> Mapping[str, int | None]:
+    return {"limit": rate.limit, "remaining": rate.remaining, "window_seconds": rate.window}
