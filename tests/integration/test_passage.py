@@ -16,6 +16,7 @@ from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.script import Fault
 from tests.integration.aftermath import UNRELATED, Aftermath, ask_pipelined, unharmed
+from tests.integration.byteranges import Part, parts_of
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
@@ -119,6 +120,19 @@ async def test_who_is_alone_may_take_its_time(
         await asyncio.sleep(1)
         assert registry.journal.select("GET", PATH)[0].sent < SIZE
         assert await client.exactly(SIZE) == BLOB.data
+    assert max(in_memory) <= WINDOW + 2 * SEGMENT
+
+
+async def test_parts_further_apart_than_what_is_in_memory(
+    journal: Journal, small: RunningMirror, aftermath: Aftermath, in_memory: list[int]
+) -> None:
+    spans = [(0, 10), (MIB, 9 * MIB), (20 * MIB, 20 * MIB + 1), (SIZE - 5, SIZE)]
+    async with raw_client(small) as client:
+        await client.ask(PATH, Range="bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans))
+        answer = await client.answer()
+    parts = [Part(start, BLOB.data[start:stop], SIZE) for start, stop in spans]
+    assert parts_of(answer.head.headers, answer.body) == parts
+    assert journal.body_bytes(PATH) == SIZE
     assert max(in_memory) <= WINDOW + 2 * SEGMENT
 
 

@@ -12,7 +12,9 @@ from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.faults import stop_at
 from tests.fakes.gate import Gate
+from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.integration.byteranges import Part, parts_of
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.raw_http import raw_client
@@ -91,3 +93,19 @@ async def test_a_disk_that_fills_up_cuts_nobody(
 
     monkeypatch.setattr("mirror.store.partial.files.write_at", write_at)
     assert await both_get(blob, gate, mirror, other)
+
+
+async def test_parts_of_what_the_other_fetches(
+    mirror: RunningMirror, other: RunningMirror, journal: Journal, blob: FakeBlob, gate: Gate
+) -> None:
+    async with raw_client(mirror) as fetches, raw_client(other) as reads_along:
+        await fetches.ask(path_of(blob))
+        assert (await fetches.head()).status == 200
+        await reads_along.ask(path_of(blob), Range=f"bytes=10-{HALF // 2},{HALF - 5}-{HALF + 5},-1")
+        head = await reads_along.head()
+        gate.open()
+        body = await reads_along.exactly(head.length)
+        assert await fetches.exactly(SIZE) == blob.data
+    spans = [(10, HALF // 2 + 1), (HALF - 5, HALF + 6), (SIZE - 1, SIZE)]
+    assert parts_of(head.headers, body) == [Part(start, blob.data[start:stop], SIZE) for start, stop in spans]
+    assert journal.count("GET") == 1

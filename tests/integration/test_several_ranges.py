@@ -239,6 +239,7 @@ async def test_parts_of_bad_bytes_are_never_complete(
         answer = await client.answer()
     assert (answer.head.status, answer.whole) == (206, False)
     assert boundary_of(answer.head.headers) + b"--" not in answer.body
+    assert b"HTTP/1.1" not in answer.body
     assert answer.head.length - len(answer.body) >= min(HOLD_BACK, answer.head.length)
 
 
