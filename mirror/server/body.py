@@ -38,8 +38,8 @@ STALL_SECONDS = 60.0
 async def send_pieces(exchange: Exchange, response: web.StreamResponse, body: Body, pieces: Sequence[Piece]) -> None:
     """Send the head of `response`, which declares the length of `pieces`, and then these of `body`, in their order.
 
-    Spans have to be in ascending order. The end goes out when the digest of the whole body has matched, whatever of it
-    the pieces are: no part of several waits for that but the last ones.
+    Spans have to be in ascending order. The last HOLD_BACK bytes go out when the digest of the whole body has matched,
+    whatever parts of it they are.
     """
     with _whole_or_cut(exchange, response):
         await _begin(exchange, response)

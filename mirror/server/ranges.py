@@ -9,7 +9,7 @@ from itertools import pairwise
 from mirror.errors import RangeNotSatisfiable
 
 MOST_RANGES = 1024
-"""Ranges in one request; as many as Podman asks for at most, and what it asks for fits into a header."""
+"""Ranges in one request; as many as Podman asks for at most."""
 
 _SET = re.compile(r"[ \t]*bytes[ \t]*=(.*)", re.IGNORECASE | re.ASCII)
 _RANGE = re.compile(r"([0-9]{0,99})[ \t]*-[ \t]*([0-9]{0,99})")
