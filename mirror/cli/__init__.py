@@ -65,8 +65,8 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
 
     With IMAGE, only the endpoints that it comes from are tried, for that image.
     """
-    from mirror.cli.check import run
-    from mirror.cli.check_targets import all_endpoints, endpoints_of
+    from mirror.cli.check.command import run
+    from mirror.cli.check.targets import all_endpoints, endpoints_of
     from mirror.config import load
     from mirror.config.units import parse_duration
     from mirror.errors import RequestError

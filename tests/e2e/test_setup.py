@@ -1,5 +1,8 @@
 """Real clients told by `mirror setup`, and by nobody else: each pulls cold, warm, and with the upstream gone."""
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -17,7 +20,9 @@ from .docker import DockerDaemon
 from .hub import Hub
 from .images import Image
 from .mirror_process import MirrorProcess, StartMirror
+from .own_mounts import own_mounts
 from .podman import Podman
+from .process import clean_environment
 from .setup import set_up
 from .skopeo import Skopeo
 from .test_cut_clients import assert_pulled
@@ -172,3 +177,24 @@ def test_pulls_cold_warm_and_with_the_upstream_gone(
     client = request.node.callspec.params["party"]
     for number, name in enumerate(names):
         print(f"{client:<20} {name:<18} {cold[number]:8.2f} {warm[number]:8.2f} {gone[number]:8.2f}")
+
+
+def test_it_is_put_where_an_installed_client_reads_it(tmp_path: Path) -> None:
+    require(docker.why_not())
+    place = tmp_path / "etc-docker"
+    place.mkdir()
+    (place / "daemon.json").write_text('{"log-driver": "local"}')
+    start = own_mounts(tmp_path, {Path("/etc/docker"): place})
+    done = subprocess.run(
+        [*start, sys.executable, "-m", "mirror", "setup", "docker", "--write"],
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "wrote /etc/docker/daemon.json (before: daemon.json.bak1)\n", done.stderr
+    assert json.loads((place / "daemon.json").read_text()) == {
+        "log-driver": "local",
+        "registry-mirrors": ["http://127.0.0.1:5000"],
+    }

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from mirror.cli.check_advice import advice
+from mirror.cli.check.advice import advice
 from mirror.cli.report import counted
 from mirror.config import Config
 from mirror.upstream.findings import Findings, RateLimit, Step

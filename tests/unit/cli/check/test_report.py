@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from yarl import URL
 
-from mirror.cli.check_advice import advice
-from mirror.cli.check_report import document, lines
-from mirror.cli.check_targets import WELL_KNOWN, all_endpoints
+from mirror.cli.check.advice import advice
+from mirror.cli.check.report import document, lines
+from mirror.cli.check.targets import WELL_KNOWN, all_endpoints
 from mirror.config import Config
 from mirror.upstream.diagnosis import Reason
 from mirror.upstream.findings import Fault, Findings, RateLimit, Step

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from mirror.checking import Target, check
-from mirror.cli.check_report import document, lines
+from mirror.cli.check.report import document, lines
 from mirror.config import Config
 
 

@@ -1,0 +1,1 @@
+"""`mirror check`: what is tried, how it is told, and what to do about what fails."""
