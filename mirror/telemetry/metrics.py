@@ -12,6 +12,8 @@ from mirror.proxy.readiness import Readiness, Trouble
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
 _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
+# Of a series that begins with its first event, a rate shows nothing before the second.
+_STATUSES_FROM_ZERO = ("200", "401", "403", "404", "429", "500", "502", "503", "504", "none")
 SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
 EVICTION_REASONS = ("size", "disk")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
@@ -159,9 +161,7 @@ class Metrics:
     def _begin_at_zero(self, upstreams: list[str]) -> None:
         for upstream in upstreams:
             for kind in (Kind.MANIFEST, Kind.BLOB):
-                for outcome in Outcome:
-                    self._requests.labels(upstream, kind, outcome)
-                self._upstream_seconds.labels(upstream, kind)
+                self._begin_requests_at_zero(upstream, kind)
             for source in ("cache", "upstream"):
                 self._response_bytes.labels(upstream, source)
             self._begin_access_at_zero(upstream)
@@ -174,6 +174,14 @@ class Metrics:
             self._evictions.labels(reason)
         for reason in _REFUSALS:
             self._connections_refused.labels(reason)
+
+    def _begin_requests_at_zero(self, upstream: str, kind: Kind) -> None:
+        for outcome in Outcome:
+            self._requests.labels(upstream, kind, outcome)
+            self._request_seconds.labels(kind, outcome)
+        for status in _STATUSES_FROM_ZERO:
+            self._upstream_requests.labels(upstream, kind, status)
+        self._upstream_seconds.labels(upstream, kind)
 
     def _begin_access_at_zero(self, upstream: str) -> None:
         for outcome in TOKEN_OUTCOMES:
