@@ -93,6 +93,10 @@ class UpstreamUnreachable(UpstreamUnavailable):
     """No connection: DNS, TCP, TLS, or an address that policy forbids."""
 
 
+class ProxyRefused(UpstreamUnreachable):
+    """The upstream's proxy is not there, or does not lead to it."""
+
+
 class UpstreamTimeout(UpstreamUnavailable):
     """No answer within the deadline."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from yarl import URL
 
-from mirror.config import Config, CredentialsConfig, UpstreamConfig
+from mirror.config import Config, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.proxy.events import Observer
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
@@ -22,6 +22,7 @@ from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.findings import Sample, Witness
 from mirror.upstream.origin import origin_of
 from mirror.upstream.probe import Probe
+from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenServices
 from mirror.upstream.viewer import RegistryViewer
 
@@ -82,7 +83,17 @@ def _policy(name: str, upstream: UpstreamConfig, url: URL, outside: Outside) -> 
     if upstream.credentials is not None:
         source = _source(upstream.credentials, url)
         credentials = Credentials(name, source, outside.tasks, outside.observer)
-    return AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network)
+    proxy = _proxy(name, upstream.proxy, outside)
+    return AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network, proxy)
+
+
+def _proxy(name: str, config: ProxyConfig | None, outside: Outside) -> Proxy | None:
+    if config is None:
+        return None
+    if config.username is None:
+        return Proxy(config.url)
+    source = PasswordFile(config.username, lambda: config.password)
+    return Proxy(config.url, Credentials(name, source, outside.tasks, outside.observer))
 
 
 def _source(config: CredentialsConfig, endpoint: URL) -> CredentialSource:

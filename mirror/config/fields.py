@@ -41,10 +41,16 @@ def _url(value: object) -> URL:
     return url.origin()
 
 
+def _content(file: Path | None) -> str:
+    return "" if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
+
+
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 Origin = Annotated[URL, BeforeValidator(_url)]
+
+_USERNAME = r"^[^:\x00-\x1f\x7f]+$"
 
 
 class _Section(BaseModel):
@@ -93,7 +99,7 @@ class FreshnessConfig(_Section):
 class CredentialsConfig(_Section):
     """A user name and the file that holds the password; or a docker configuration; or a docker credential helper."""
 
-    username: str | None = Field(default=None, pattern=r"^[^:\x00-\x1f\x7f]+$")
+    username: str | None = Field(default=None, pattern=_USERNAME)
     password_file: Path | None = None
     docker_config: Path | None = None
     helper: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -110,7 +116,33 @@ class CredentialsConfig(_Section):
     @property
     def password(self) -> str:
         """The content of the file, without the line break at its end; raises OSError or UnicodeDecodeError."""
-        return "" if self.password_file is None else self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        return _content(self.password_file)
+
+
+class ProxyConfig(_Section):
+    """An http(s) proxy, and the user name and the file with the password that it wants, if any."""
+
+    url: Origin
+    username: str | None = Field(default=None, pattern=_USERNAME)
+    password_file: Path | None = None
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _has_no_secret(cls, value: object) -> object:
+        if "@" in str(value):
+            raise ValueError("a user name and a password go beside it, as username and password_file")
+        return value
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
+        return self
+
+    @property
+    def password(self) -> str:
+        """The content of the file; raises as that of credentials does."""
+        return _content(self.password_file)
 
 
 class UpstreamConfig(_Section):
@@ -122,6 +154,7 @@ class UpstreamConfig(_Section):
     credentials: CredentialsConfig | None = None
     serve_private: Literal["nobody", "everyone"] = "nobody"
     auth_ttl: Duration = timedelta(minutes=5)
+    proxy: ProxyConfig | None = None
     realms: tuple[Origin, ...] = ()
     private_network: bool = False
 
@@ -130,12 +163,19 @@ class UpstreamConfig(_Section):
     def _one_or_many(cls, value: object) -> object:
         return [value] if isinstance(value, str) else value
 
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _an_address_is_enough(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _credentials_stay_secret(self) -> Self:
-        if self.credentials is None:
+        if self.credentials is None or all(url.scheme == "https" for url in self.endpoints):
             return self
-        if not self.private_network and any(url.scheme == "http" for url in self.endpoints):
+        if not self.private_network:
             raise ValueError("credentials: they are not sent over plain http, except with private_network: true")
+        if self.proxy is not None:
+            raise ValueError("proxy: it would see the credentials, which go to an endpoint on plain http")
         return self
 
 

@@ -12,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from mirror.config.fields import BUILT_IN, Config, CredentialsConfig
+from mirror.config.fields import BUILT_IN, Config, CredentialsConfig, ProxyConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -66,9 +66,11 @@ def _check_files(config: Config) -> None:
             _check_password(f"{key}.password_file", credentials)
         if credentials is not None and credentials.docker_config is not None:
             _check_docker_config(f"{key}.docker_config", credentials.docker_config)
+        if upstream.proxy is not None and upstream.proxy.password_file is not None:
+            _check_password(f"upstreams.{name}.proxy.password_file", upstream.proxy)
 
 
-def _check_password(key: str, credentials: CredentialsConfig) -> None:
+def _check_password(key: str, credentials: CredentialsConfig | ProxyConfig) -> None:
     file = credentials.password_file
     try:
         empty = not credentials.password

@@ -1,14 +1,20 @@
-"""Which addresses may be connected to: public ones, unless an upstream is configured to be on a private network."""
+"""Which addresses may be connected to: public ones, unless an upstream is configured to be on a private network.
+
+A name that a proxy will resolve is judged as it stands: what it leads to is then the proxy's to allow.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 from aiohappyeyeballs import AddrInfoType
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_NAME = re.compile(r"[a-z0-9_-][a-z0-9._-]*")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _LOCAL = tuple(
     # What the ipaddress module takes for global and nobody should be sent to; one is Azure's host agent.
@@ -44,3 +50,19 @@ def public_socket(info: AddrInfoType) -> socket.socket:
     if not is_public(ipaddress.ip_address(host)):
         raise AddressForbidden("its address is private and private_network is not set")
     return socket.socket(family, kind, protocol)
+
+
+def check_host(host: str) -> None:
+    """Return if a host that others will resolve is not private as it stands; raises AddressForbidden.
+
+    Numbers that are no address in the usual form are one in some other, which a proxy may read; so may be letters
+    that are not those of names.
+    """
+    name = host.partition("%")[0] if ":" in host else host.rstrip(".").lower()
+    try:
+        allowed = is_public(ipaddress.ip_address(name))
+    except ValueError:
+        last = name.rpartition(".")[2]
+        allowed = bool(_NAME.fullmatch(name)) and last != "localhost" and not _NUMBER.fullmatch(last)
+    if not allowed:
+        raise AddressForbidden("its address is private and private_network is not set")

@@ -16,6 +16,7 @@ from mirror.proxy.events import CredentialsWithheld, Observer
 from mirror.upstream.challenge import Challenge
 from mirror.upstream.credentials import Credential, Credentials
 from mirror.upstream.origin import origin_of
+from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenRequest, TokenServices
 
 KNOWN_REALMS = {
@@ -34,6 +35,7 @@ class AuthPolicy:
     credentials: Credentials | None = None
     realms: frozenset[URL] = frozenset()
     private_network: bool = False
+    proxy: Proxy | None = None
 
     def binds(self, realm: URL) -> bool:
         """Tell whether the credentials may be sent to this token service."""
@@ -127,6 +129,7 @@ class Authenticator:
             account=credential.username if credential else "",
             authorization=credential.basic if credential else None,
             refresh_token=credential.password if credential and credential.is_identity_token else None,
+            proxy=self._policy.proxy,
         )
 
     def _realm(self, challenge: Challenge) -> URL:

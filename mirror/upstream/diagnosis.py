@@ -13,6 +13,7 @@ from mirror.errors import (
     Denied,
     ManifestUnknown,
     MirrorError,
+    ProxyRefused,
     UpstreamFailed,
     UpstreamThrottled,
     UpstreamTimeout,
@@ -29,6 +30,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     NO_ROUTE = "no-route"
     NO_CONNECTION = "no-connection"
+    PROXY = "proxy"
     UNTRUSTED = "untrusted"
     EXPIRED = "expired"
     WRONG_NAME = "wrong-name"
@@ -68,6 +70,8 @@ def reason_of(error: MirrorError) -> Reason:
     """Return what is behind an error of the egress, of an endpoint or of a token service."""
     if isinstance(error, UpstreamTimeout):
         return Reason.NO_CONNECTION if isinstance(error.__cause__, aiohttp.ConnectionTimeoutError) else Reason.SILENT
+    if isinstance(error, ProxyRefused):
+        return Reason.PROXY
     if isinstance(error, UpstreamUnreachable):
         return _unreachable(error.__cause__)
     return next((reason for kind, reason in _ERRORS.items() if isinstance(error, kind)), Reason.NONSENSE)
@@ -80,8 +84,8 @@ def _unreachable(error: BaseException | None) -> Reason:
         return _CERTIFICATES.get(getattr(error.certificate_error, "verify_code", 0), Reason.UNTRUSTED)
     if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
         return Reason.TLS
+    if isinstance(getattr(error, "os_error", error), AddressForbidden):
+        return Reason.ADDRESS
     if not isinstance(error, aiohttp.ClientConnectorError):
         return Reason.CUT
-    if isinstance(error.os_error, AddressForbidden):
-        return Reason.ADDRESS
     return Reason.REFUSED if error.os_error.errno == errno.ECONNREFUSED else Reason.NO_ROUTE

@@ -11,18 +11,26 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from yarl import URL
 
-from mirror.errors import UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
-from mirror.upstream.addresses import AddressForbidden, public_socket
+from mirror.errors import ProxyRefused, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from mirror.upstream.addresses import AddressForbidden, check_host, public_socket
 from mirror.upstream.origin import origin_of
+from mirror.upstream.proxy import Proxy
 
 MAX_HOPS = 5
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
 """Longest wait for the next bytes, headers included."""
+
+_DIRECT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+_PROXIED = aiohttp.ClientTimeout(
+    total=None, connect=SILENCE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
+)
+# A proxy may take the connection and never make the next one.
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _READ_BUFFER = 256 * 1024
@@ -35,7 +43,7 @@ class Outgoing:
     """One request, nothing of which was copied from a client: GET, HEAD, or the POST of a form.
 
     `authorization` and `form` are sent to the origin of `url` and nowhere else. `private_network` allows private
-    addresses.
+    addresses; the proxy's own may be one in any case.
     """
 
     method: str
@@ -44,6 +52,7 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
     authorization: str | None = field(default=None, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
+    proxy: Proxy | None = None
 
 
 class Egress:
@@ -62,7 +71,7 @@ class Egress:
                 connector=connector,
                 response_class=self._response_class,
                 headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS),
+                timeout=_DIRECT,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 requote_redirect_url=False,
@@ -102,11 +111,36 @@ class Egress:
         headers = dict(outgoing.headers)
         if authorization is not None:
             headers["Authorization"] = authorization
-        session = self._sessions[outgoing.private_network]
+        session, proxied = self._sessions[outgoing.private_network], {}
+        if outgoing.proxy is not None:
+            # Whatever it is connected to, that is the proxy; what the proxy connects to is judged by its name.
+            session, proxied = self._sessions[True], await _by_proxy(outgoing.proxy, url, headers)
+            if not outgoing.private_network:
+                _check_host(url)
         with translated(url):
-            return await session.request(
-                outgoing.method, url, headers=headers, data=outgoing.form, allow_redirects=False
+            response = await session.request(
+                outgoing.method, url, headers=headers, data=outgoing.form, allow_redirects=False, **proxied
             )
+        if response.status == 407:
+            response.release()
+            raise ProxyRefused(f"{url.origin()} cannot be reached: its proxy answered 407")
+        return response
+
+
+async def _by_proxy(proxy: Proxy, url: URL, headers: dict[str, str]) -> dict[str, Any]:
+    """Return how a request is sent by a proxy, whose own headers are put where nobody but the proxy reads them."""
+    authorization = await proxy.authorization()
+    if url.scheme == "http":
+        headers.update(authorization)
+        authorization = {}
+    return {"proxy": proxy.url, "proxy_headers": authorization, "timeout": _PROXIED}
+
+
+def _check_host(url: URL) -> None:
+    try:
+        check_host(url.host or "")
+    except AddressForbidden as error:
+        raise UpstreamUnreachable(f"{url.origin()} cannot be reached: {error}") from error
 
 
 def redirected(url: URL, location: str) -> URL:
@@ -133,6 +167,10 @@ def translated(url: URL) -> Iterator[None]:
         yield
     except TimeoutError as error:
         raise UpstreamTimeout(f"{origin} did not answer in time") from error
+    except aiohttp.ClientHttpProxyError as error:
+        raise ProxyRefused(f"{origin} cannot be reached: its proxy answered {error.status}") from error
+    except aiohttp.ClientProxyConnectionError as error:
+        raise ProxyRefused(f"{origin} cannot be reached: its proxy: {_reason(error)}") from error
     except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
         raise UpstreamUnreachable(f"{origin} cannot be reached: {_reason(error)}") from error
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:

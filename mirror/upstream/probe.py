@@ -25,6 +25,7 @@ _NETWORK = {
     Reason.REFUSED: Step.CONNECT,
     Reason.NO_ROUTE: Step.CONNECT,
     Reason.NO_CONNECTION: Step.CONNECT,
+    Reason.PROXY: Step.CONNECT,
     Reason.UNTRUSTED: Step.TLS,
     Reason.EXPIRED: Step.TLS,
     Reason.WRONG_NAME: Step.TLS,
@@ -126,14 +127,17 @@ class Probe:
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept} if accept else {}
         url = self._origin.with_path(path, encoded=True)
-        response = await self._egress.open(Outgoing(method, url, self._policy.private_network, headers, authorization))
+        policy = self._policy
+        outgoing = Outgoing(method, url, policy.private_network, headers, authorization, proxy=policy.proxy)
+        response = await self._egress.open(outgoing)
         response.release()
         self._look_at(response)
         return response
 
     def _passed(self, before: Step) -> None:
         """Note that all that has to be done to reach an endpoint, before this step, went well."""
-        needed = {Step.DNS: not _is_address(self._origin), Step.CONNECT: True, Step.TLS: self._origin.scheme == "https"}
+        resolved = not _is_address(self._origin) and self._policy.proxy is None
+        needed = {Step.DNS: resolved, Step.CONNECT: True, Step.TLS: self._origin.scheme == "https"}
         steps = list(Step)
         for step in steps[: steps.index(before)]:
             if needed.get(step):

@@ -23,6 +23,7 @@ from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.answers import read_capped, retry_after
 from mirror.upstream.egress import Egress, Outgoing
+from mirror.upstream.proxy import Proxy
 
 MAX_ANSWER = 64 * 1024
 DEFAULT_LIFETIME = 60.0
@@ -51,6 +52,7 @@ class TokenRequest:
     account: str = ""
     authorization: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
+    proxy: Proxy | None = None
 
     @property
     def key(self) -> str:
@@ -71,7 +73,7 @@ class TokenRequest:
     def outgoing(self) -> Outgoing:
         """The request as it goes out."""
         if self.refresh_token is None:
-            return Outgoing("GET", self.url, self.private_network, authorization=self.authorization)
+            return Outgoing("GET", self.url, self.private_network, authorization=self.authorization, proxy=self.proxy)
         form = {
             "grant_type": "refresh_token",
             "service": self.service,
@@ -79,7 +81,7 @@ class TokenRequest:
             "client_id": _CLIENT,
             "refresh_token": self.refresh_token,
         }
-        return Outgoing("POST", self.realm, self.private_network, form=form)
+        return Outgoing("POST", self.realm, self.private_network, form=form, proxy=self.proxy)
 
 
 class TokenServices:

@@ -23,6 +23,7 @@ from tests.fakes import content, faults
 from tests.fakes.auth import BasicAuth, TokenAuth
 from tests.fakes.cdn import FakeCDN
 from tests.fakes.journal import Journal
+from tests.fakes.proxy import FakeProxy
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.command import configuration, run, write
@@ -163,6 +164,27 @@ async def test_what_else_is_worth_knowing(registry: FakeRegistry) -> None:
 
 
 # Not reached. ------------------------------------------------------------------------------------------------
+
+
+async def test_an_endpoint_behind_a_proxy(registry: FakeRegistry) -> None:
+    async with FakeProxy({"registry.test": registry.port}) as proxy:
+        found = await checked(config("http://registry.test", proxy=proxy.url), "alpine")
+    # Names are the proxy's to resolve.
+    assert steps(found) == GOOD
+    assert proxy.targets[0] == "GET http://registry.test/v2/"
+
+
+async def test_a_proxy_in_trouble(registry: FakeRegistry) -> None:
+    async with FakeProxy(login=("me", "secret")) as proxy:
+        for endpoint in ("http://registry.test", "https://registry.test"):
+            step, reason, line = await failure(config(endpoint, proxy=proxy.url))
+            assert (step, reason) == ("connect", "proxy")
+            assert "its proxy answered 407; look at upstreams.docker.io.proxy" in line
+    step, reason, line = await failure(config(registry, proxy="http://127.0.0.1:1"))
+    assert (step, reason) == ("connect", "proxy")
+    assert "its proxy: connection refused" in line
+    step, reason, line = await failure(config(registry, proxy="http://127.0.0.1:1", private_network=False))
+    assert (step, reason) == ("connect", "address")
 
 
 async def test_connection_refused(registry: FakeRegistry) -> None:

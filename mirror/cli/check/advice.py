@@ -11,6 +11,7 @@ _ADVICE = {
     Reason.REFUSED: "nothing listens there: the service is down, or its port is wrong",
     Reason.NO_ROUTE: "this machine's network, or a firewall, is at fault",
     Reason.NO_CONNECTION: "the service is down or hangs, or a firewall drops what is sent to it",
+    Reason.PROXY: "look at upstreams.{upstream}.proxy: is it there, does it know the mirror, and lead to that host?",
     Reason.UNTRUSTED: (
         "nobody this machine trusts has signed its certificate: if it is your own, have the system trust its CA"
         " (SSL_CERT_FILE names another list); if not, somebody is in between"

@@ -366,6 +366,54 @@ def test_a_docker_configuration_that_is_none(load_text: Load, tmp_path: Path, co
     assert "is not a docker configuration" in str(error)
 
 
+@pytest.mark.parametrize("proxy", ["http://proxy.example:3128", {"url": "https://proxy.example"}])
+def test_a_proxy_is_an_address(load_text: Load, proxy: object) -> None:
+    config = load_text(json.dumps({"upstreams": {"docker.io": {"proxy": proxy}}})).upstreams["docker.io"]
+    assert config.proxy is not None
+    assert config.proxy.url.host == "proxy.example"
+
+
+def test_a_proxy_has_its_password_in_a_file(load_text: Load, password_file: Path) -> None:
+    given = {"url": "http://proxy.example", "username": "me", "password_file": str(password_file)}
+    config = load_text(json.dumps({"upstreams": {"docker.io": {"proxy": given}}})).upstreams["docker.io"]
+    assert config.proxy is not None
+    assert config.proxy.password == SECRET
+    assert SECRET not in repr(config)
+
+
+@pytest.mark.parametrize(
+    ("proxy", "problem"),
+    [
+        ("http://me:hunter2@proxy.example", "url: a user name and a password go beside it"),
+        ("http://me@proxy.example", "url: a user name and a password go beside it"),
+        ("socks5://proxy.example", "url: an address is http(s)://host"),
+        ("proxy.example:3128", "url: an address is http(s)://host"),
+        ("http://proxy.example/path", "url: an address is http(s)://host"),
+        ("", "url: an address is http(s)://host"),
+        (5, "fields are expected below this"),
+        ({}, "url: is needed"),
+        ({"url": "http://p", "username": "me"}, "password_file: is needed"),
+        ({"url": "http://p", "password_file": "x"}, "username: is needed"),
+        ({"url": "http://p", "password": "hunter2"}, "password: unknown key"),
+        (
+            {"url": "http://p", "username": "me", "password_file": "missing"},
+            "password_file: missing cannot be read: No",
+        ),
+    ],
+)
+def test_what_is_no_proxy(load_text: Load, proxy: object, problem: str) -> None:
+    error = refusal(load_text, json.dumps({"upstreams": {"docker.io": {"proxy": proxy}}}))
+    assert str(error).removeprefix("upstreams.docker.io.proxy").lstrip(".: ").startswith(problem)
+    assert error.key.startswith("upstreams.docker.io.proxy")
+
+
+def test_no_proxy_sees_credentials(load_text: Load, password_file: Path) -> None:
+    fields: dict[str, object] = {"proxy": "http://p", "private_network": True, "endpoints": "http://a.example"}
+    error = refusal(load_text, with_credentials(password_file, **fields))
+    assert str(error).startswith("upstreams.docker.io.proxy: it would see the credentials")
+    load_text(with_credentials(password_file, **fields | {"endpoints": "https://a.example"}))
+
+
 @pytest.mark.parametrize("make", ["missing", "folder", "binary", "empty"])
 def test_a_password_that_cannot_be_read(load_text: Load, tmp_path: Path, make: str) -> None:
     file = tmp_path / "password"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.upstream.addresses import AddressForbidden, is_public, public_socket
+from mirror.upstream.addresses import AddressForbidden, check_host, is_public, public_socket
 
 PRIVATE_V4 = [
     "0.0.0.0",
@@ -107,3 +107,52 @@ def test_no_socket_to_a_private_address(host: str) -> None:
 def test_a_socket_to_a_public_one() -> None:
     with public_socket((socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("1.1.1.1", 443))) as made:
         assert (made.family, made.type) == (socket.AF_INET, socket.SOCK_STREAM)
+
+
+ODD = [
+    "",
+    ".",
+    "localhost",
+    "LOCALHOST.",
+    "a.localhost",
+    "2130706433",
+    "0x7f000001",
+    "0x7f.1",
+    "0x",
+    "127.1",
+    "127.0.0.1.",
+    "0177.0.0.1",
+    "1.2.3.4.5",
+    "a.example.1",
+    "%31%32%37.0.0.1",
+    "127.0.0.1%00.example",
+    "\uff11\uff12\uff17.0.0.1",
+    "\u24dbocalhost",
+    "a b.example",
+    "a@127.0.0.1",
+    "[::1",
+]
+
+
+@pytest.mark.parametrize("host", [*PRIVATE_V4, *PRIVATE_V6, *ODD])
+def test_a_host_that_is_not_for_a_proxy_to_resolve(host: str) -> None:
+    with pytest.raises(AddressForbidden):
+        check_host(host)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [*PUBLIC_V4, "2606:4700::1111", "registry.example", "Registry-1.docker.IO.", "a", "x_1.test", "1.test"],
+)
+def test_a_host_that_a_proxy_may_resolve(host: str) -> None:
+    check_host(host)
+
+
+@given(st.text(max_size=20) | st.text("0123456789abcdefx.:%[]", max_size=20) | st.ip_addresses().map(str))
+def test_no_private_address_gets_to_a_proxy_in_any_form_that_this_machine_reads(host: str) -> None:
+    try:
+        check_host(host)
+        address = ipaddress.ip_address(socket.inet_ntoa(socket.inet_aton(host)))
+    except (OSError, ValueError):
+        return
+    assert is_public(address)
