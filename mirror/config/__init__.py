@@ -1,6 +1,7 @@
 """config.yaml and the environment, as frozen, validated values."""
 
-from mirror.config.fields import Config, CredentialsConfig, ProxyConfig, UpstreamConfig
+from mirror.config.fields import Config
 from mirror.config.loading import load
+from mirror.config.upstreams import CredentialsConfig, ProxyConfig, UpstreamConfig
 
 __all__ = ["Config", "CredentialsConfig", "ProxyConfig", "UpstreamConfig", "load"]

@@ -5,67 +5,25 @@ from __future__ import annotations
 import os
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
-from yarl import URL
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from mirror.config.units import Address, parse_duration, parse_size
+from mirror.config.section import Duration, ListenAddress, Section, Size
+from mirror.config.units import Address
+from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
 from mirror.oci.reference import is_registry
 from mirror.proxy.routing import DOCKER_HUB
 
 
-def _address(value: object) -> Address:
-    if isinstance(value, Address):
-        return value
-    return Address.parse(str(value))
-
-
-def _size(value: object) -> int:
-    return parse_size(value)
-
-
-def _duration(value: object) -> timedelta:
-    return value if isinstance(value, timedelta) else parse_duration(value)
-
-
-def _url(value: object) -> URL:
-    try:
-        url = URL(str(value))
-        usable = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
-    except ValueError:
-        usable = False
-    if not usable or url.user or url.password or url.path not in ("", "/") or url.query_string or url.fragment:
-        raise ValueError("an address is http(s)://host[:port], with nothing behind it")
-    return url.origin()
-
-
-def _content(file: Path | None) -> str:
-    return "" if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
-
-
-ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
-Size = Annotated[int, BeforeValidator(_size)]
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
-Origin = Annotated[URL, BeforeValidator(_url)]
-
-_USERNAME = r"^[^:\x00-\x1f\x7f]+$"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, validate_default=True
-    )
-
-
-class AdminConfig(_Section):
+class AdminConfig(Section):
     """The listener for operators."""
 
     listen: ListenAddress = Address("127.0.0.1", 5001)
 
 
-class CacheConfig(_Section):
+class CacheConfig(Section):
     """The folder everything is kept in."""
 
     path: Path = Path("./cache")
@@ -81,14 +39,14 @@ class CacheConfig(_Section):
         return value
 
 
-class ScrubConfig(_Section):
+class ScrubConfig(Section):
     """How often every stored byte is verified in the background, and with how many bytes a second at most."""
 
     every: Duration | None = timedelta(days=7)
     bandwidth: Size = Field(default="32MiB", gt=0)  # type: ignore[assignment]
 
 
-class FreshnessConfig(_Section):
+class FreshnessConfig(Section):
     """How long answers are believed."""
 
     tag_ttl: Duration = timedelta(minutes=5)
@@ -96,98 +54,7 @@ class FreshnessConfig(_Section):
     negative_ttl: Duration = timedelta(seconds=30)
 
 
-class CredentialsConfig(_Section):
-    """A user name and the file that holds the password; or a docker configuration; or a docker credential helper."""
-
-    username: str | None = Field(default=None, pattern=_USERNAME)
-    password_file: Path | None = None
-    docker_config: Path | None = None
-    helper: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        others = [name for name in ("docker_config", "helper") if getattr(self, name) is not None]
-        if not others and (self.username is None or self.password_file is None):
-            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
-        if len(others) > 1 or (others and (self.username is not None or self.password_file is not None)):
-            raise ValueError(f"{others[-1]}: give a password file, a docker_config or a helper, not several")
-        return self
-
-    @property
-    def password(self) -> str:
-        """The content of the file, without the line break at its end; raises OSError or UnicodeDecodeError."""
-        return _content(self.password_file)
-
-
-class ProxyConfig(_Section):
-    """An http(s) proxy, and the user name and the file with the password that it wants, if any."""
-
-    url: Origin
-    username: str | None = Field(default=None, pattern=_USERNAME)
-    password_file: Path | None = None
-
-    @field_validator("url", mode="before")
-    @classmethod
-    def _has_no_secret(cls, value: object) -> object:
-        if "@" in str(value):
-            raise ValueError("a user name and a password go beside it, as username and password_file")
-        return value
-
-    @model_validator(mode="after")
-    def _both_or_none(self) -> Self:
-        if (self.username is None) != (self.password_file is None):
-            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
-        return self
-
-    @property
-    def password(self) -> str:
-        """The content of the file; raises as that of credentials does."""
-        return _content(self.password_file)
-
-
-class UpstreamConfig(_Section):
-    """One registry; everything but its name has a default."""
-
-    endpoints: tuple[Origin, ...] = ()
-    aliases: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
-    credentials: CredentialsConfig | None = None
-    serve_private: Literal["nobody", "everyone"] = "nobody"
-    auth_ttl: Duration = timedelta(minutes=5)
-    proxy: ProxyConfig | None = None
-    realms: tuple[Origin, ...] = ()
-    private_network: bool = False
-
-    @field_validator("endpoints", "realms", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
-
-    @field_validator("proxy", mode="before")
-    @classmethod
-    def _an_address_is_enough(cls, value: object) -> object:
-        return {"url": value} if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _credentials_stay_secret(self) -> Self:
-        if self.credentials is None or all(url.scheme == "https" for url in self.endpoints):
-            return self
-        if not self.private_network:
-            raise ValueError("credentials: they are not sent over plain http, except with private_network: true")
-        if self.proxy is not None:
-            raise ValueError("proxy: it would see the credentials, which go to an endpoint on plain http")
-        return self
-
-
-_DOCKER_HUB = UpstreamConfig(
-    endpoints=(URL("https://registry-1.docker.io"),), aliases=("index.docker.io", "registry-1.docker.io")
-)
-
-BUILT_IN = (DOCKER_HUB, "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com")
-"""The upstreams of a configuration that names none."""
-
-
-class LogConfig(_Section):
+class LogConfig(Section):
     """What is written to standard output."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -231,7 +98,7 @@ class Config(BaseSettings):
         for name in upstreams:
             if not is_registry(name):
                 raise ValueError("an upstream is called like its registry, host or host:port")
-        return {name: _completed(name, upstream) for name, upstream in upstreams.items()}
+        return {name: completed(name, upstream) for name, upstream in upstreams.items()}
 
     @model_validator(mode="after")
     def _names_are_unambiguous(self) -> Self:
@@ -263,13 +130,3 @@ def _refuse_twice(field: str, names: dict[str, tuple[str, ...]]) -> None:
         for name in meant:
             if owners.setdefault(name.lower(), owner) != owner:
                 raise ValueError(f"upstreams.{owner}.{field}: {name} already means {owners[name.lower()]}")
-
-
-def _completed(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
-    usual = _DOCKER_HUB if name == DOCKER_HUB else UpstreamConfig()
-    update: dict[str, Any] = {}
-    if not upstream.endpoints:
-        update["endpoints"] = usual.endpoints or (_url(f"https://{name}"),)
-    if "aliases" not in upstream.model_fields_set:
-        update["aliases"] = usual.aliases
-    return upstream.model_copy(update=update)

@@ -12,7 +12,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from mirror.config.fields import BUILT_IN, Config, CredentialsConfig, ProxyConfig
+from mirror.config.fields import Config
+from mirror.config.upstreams import BUILT_IN, CredentialsConfig, ProxyConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {

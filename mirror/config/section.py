@@ -1,0 +1,52 @@
+"""What the fields of a section are made of: addresses, sizes and durations as people write them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_settings import NoDecode
+from yarl import URL
+
+from mirror.config.units import Address, parse_duration, parse_size
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    return Address.parse(str(value))
+
+
+def _size(value: object) -> int:
+    return parse_size(value)
+
+
+def _duration(value: object) -> timedelta:
+    return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def parse_origin(value: object) -> URL:
+    """Return the address of a service; raises ValueError for anything that is more, or less."""
+    try:
+        url = URL(str(value))
+        usable = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
+    except ValueError:
+        usable = False
+    if not usable or url.user or url.password or url.path not in ("", "/") or url.query_string or url.fragment:
+        raise ValueError("an address is http(s)://host[:port], with nothing behind it")
+    return url.origin()
+
+
+ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
+Size = Annotated[int, BeforeValidator(_size)]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Origin = Annotated[URL, BeforeValidator(parse_origin)]
+
+
+class Section(BaseModel):
+    """Some fields that belong together; frozen, and unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, validate_default=True
+    )

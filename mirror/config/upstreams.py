@@ -1,0 +1,121 @@
+"""The fields of an upstream: where it is, who asks there, who may have what comes of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from yarl import URL
+
+from mirror.config.section import Duration, Origin, Section, parse_origin
+from mirror.proxy.routing import DOCKER_HUB
+
+_USERNAME = r"^[^:\x00-\x1f\x7f]+$"
+
+
+def _content(file: Path | None) -> str:
+    return "" if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
+
+
+class CredentialsConfig(Section):
+    """A user name and the file that holds the password; or a docker configuration; or a docker credential helper."""
+
+    username: str | None = Field(default=None, pattern=_USERNAME)
+    password_file: Path | None = None
+    docker_config: Path | None = None
+    helper: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        others = [name for name in ("docker_config", "helper") if getattr(self, name) is not None]
+        if not others and (self.username is None or self.password_file is None):
+            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
+        if len(others) > 1 or (others and (self.username is not None or self.password_file is not None)):
+            raise ValueError(f"{others[-1]}: give a password file, a docker_config or a helper, not several")
+        return self
+
+    @property
+    def password(self) -> str:
+        """The content of the file, without the line break at its end; raises OSError or UnicodeDecodeError."""
+        return _content(self.password_file)
+
+
+class ProxyConfig(Section):
+    """An http(s) proxy, and the user name and the file with the password that it wants, if any."""
+
+    url: Origin
+    username: str | None = Field(default=None, pattern=_USERNAME)
+    password_file: Path | None = None
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _has_no_secret(cls, value: object) -> object:
+        if "@" in str(value):
+            raise ValueError("a user name and a password go beside it, as username and password_file")
+        return value
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError(f"{'username' if self.username is None else 'password_file'}: is needed")
+        return self
+
+    @property
+    def password(self) -> str:
+        """The content of the file; raises as that of credentials does."""
+        return _content(self.password_file)
+
+
+class UpstreamConfig(Section):
+    """One registry; everything but its name has a default."""
+
+    endpoints: tuple[Origin, ...] = ()
+    aliases: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    credentials: CredentialsConfig | None = None
+    serve_private: Literal["nobody", "everyone"] = "nobody"
+    auth_ttl: Duration = timedelta(minutes=5)
+    proxy: ProxyConfig | None = None
+    realms: tuple[Origin, ...] = ()
+    private_network: bool = False
+
+    @field_validator("endpoints", "realms", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("proxy", mode="before")
+    @classmethod
+    def _an_address_is_enough(cls, value: object) -> object:
+        return {"url": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _credentials_stay_secret(self) -> Self:
+        if self.credentials is None or all(url.scheme == "https" for url in self.endpoints):
+            return self
+        if not self.private_network:
+            raise ValueError("credentials: they are not sent over plain http, except with private_network: true")
+        if self.proxy is not None:
+            raise ValueError("proxy: it would see the credentials, which go to an endpoint on plain http")
+        return self
+
+
+_DOCKER_HUB = UpstreamConfig(
+    endpoints=(URL("https://registry-1.docker.io"),), aliases=("index.docker.io", "registry-1.docker.io")
+)
+
+BUILT_IN = (DOCKER_HUB, "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com")
+"""The upstreams of a configuration that names none."""
+
+
+def completed(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
+    """Return the upstream with what its name tells of it; raises ValueError if that is no address."""
+    usual = _DOCKER_HUB if name == DOCKER_HUB else UpstreamConfig()
+    update: dict[str, Any] = {}
+    if not upstream.endpoints:
+        update["endpoints"] = usual.endpoints or (parse_origin(f"https://{name}"),)
+    if "aliases" not in upstream.model_fields_set:
+        update["aliases"] = usual.aliases
+    return upstream.model_copy(update=update)
