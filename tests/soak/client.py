@@ -13,6 +13,7 @@ import aiohttp
 
 from tests.fakes.content import ALL_TYPES
 from tests.soak.history import Ending, Recorder, Request
+from tests.soak.multipart import boundary_of, parts_of
 
 PATIENCE = 90.0
 """Seconds within which every request has ended, whatever happens to the mirrors and to upstream."""
@@ -101,6 +102,7 @@ class _Reading:
         self._response: aiohttp.ClientResponse | None = None
         self._hash = hashlib.sha256()
         self._length = 0
+        self._multipart: bytearray | None = None
         self.answered: float | None = None
         self.problem = ""
 
@@ -116,8 +118,13 @@ class _Reading:
 
     async def _body(self, response: aiohttp.ClientResponse) -> Ending:
         enough = self._manner.enough
+        boundary = boundary_of(response.headers.get("Content-Type", ""))
+        self._multipart = None if boundary is None else bytearray()
         while data := await response.content.read(64 * 1024):
-            self._hash.update(data)
+            if self._multipart is None:
+                self._hash.update(data)
+            else:
+                self._multipart += data
             self._length += len(data)
             if enough is not None and self._length >= enough:
                 response.close()
@@ -131,6 +138,7 @@ class _Reading:
         headers = {} if response is None else response.headers
         part = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
         declared = headers.get("Content-Length")
+        parts = self._parts(headers.get("Content-Type", ""))
         return {
             "answered": self.answered,
             "status": None if response is None else response.status,
@@ -140,7 +148,17 @@ class _Reading:
             "start": int(part[1]) if part else 0,
             "length": self._length,
             "received": self._hash.hexdigest(),
+            "parts": parts,
         }
+
+    def _parts(self, content_type: str) -> list[list[int]] | None:
+        boundary = boundary_of(content_type)
+        if boundary is None or self._multipart is None:
+            return None
+        parts = parts_of(boundary, bytes(self._multipart))
+        for _, data in parts:
+            self._hash.update(data)
+        return [[start, len(data)] for start, data in parts]
 
 
 def _now() -> float:

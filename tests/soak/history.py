@@ -62,7 +62,9 @@ class Terms:
 class Request:
     """What a client asked of a mirror and what it got; `received` is the SHA-256 of `length` bytes from `start` on.
 
-    `answered` is when the head of the answer had come, `patience` how many seconds the client would have waited.
+    Where the answer came in several `parts`, each with its start and length, `received` is of their bytes, and `length`
+    that of the body. `answered` is when the head of the answer had come, `patience` how many seconds the client would
+    have waited.
     """
 
     t0: float
@@ -84,6 +86,12 @@ class Request:
     ending: Ending
     patience: float
     why: str = ""
+    parts: list[list[int]] | None = None
+
+    @property
+    def spans(self) -> list[list[int]]:
+        """Start and length of what was received of the content."""
+        return [[self.start, self.length]] if self.parts is None else self.parts
 
     @property
     def is_tag(self) -> bool:

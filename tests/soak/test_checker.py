@@ -66,6 +66,16 @@ def part(body: bytes, start: int, **changes: Any) -> Request:
     return request(body, **{"status": 206, "range": asked, "start": start, **changes})
 
 
+def parts(*spans: tuple[int, int], **changes: Any) -> Request:
+    """As `request`, for several ranges, each with its first byte and the one behind its last."""
+    body = b"".join(DATA[start:stop] for start, stop in spans)
+    asked = "bytes=" + ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+    received = [[start, stop - start] for start, stop in spans]
+    return request(
+        body, **{"status": 206, "range": asked, "parts": received, "length": 999, "declared": 999, **changes}
+    )
+
+
 def tag(body: bytes, **changes: Any) -> Request:
     """A client that asked for a tag and got this manifest."""
     return request(body, **{"kind": "manifests", "reference": "latest", "digest": digest_of(body), **changes})
@@ -102,6 +112,7 @@ FLIP = trouble(Trouble.FLIP, T - 1, digest=BLOB, bit=8)
 FLIPPED_MANIFEST = trouble(Trouble.FLIP, T - 1, digest=TODAY, bit=8)
 RIGHT_FILE = Remains(f"blobs/sha256/{BLOB[7:]}", len(DATA), BLOB[7:])
 FLIPPED_FILE = replace(RIGHT_FILE, sha256=digest_of(flipped(DATA, 8))[7:])
+FLIPPED_PARTS = hashlib.sha256(flipped(DATA, 8)[0:9] + DATA[20:30]).hexdigest()
 CUT: dict[str, Any] = {"ending": Ending.CUT, "declared": len(DATA)}
 STALE: dict[str, Any] = {"cache_status": "mirror; fwd=stale; detail=upstream-unavailable"}
 
@@ -118,6 +129,10 @@ GOOD: dict[str, tuple[Record, ...]] = {
     "a part": (part(DATA[10:20], 10),),
     "the last bytes": (part(DATA[-7:], len(DATA) - 7, range="bytes=-7"),),
     "the rest": (part(DATA[40:], 40, range="bytes=40-"),),
+    "several parts": (parts((0, 9), (20, 30)),),
+    "several parts, cut": (trouble(Trouble.KILL, T, T + 1, process="a"), parts((0, 9), (20, 30), ending=Ending.CUT)),
+    "several parts with a flipped bit": (FLIP, parts((0, 9), (20, 30), received=FLIPPED_PARTS)),
+    "several ranges that were ignored": (request(range="bytes=0-8,20-29"),),
     "a range that was ignored": (request(range="bytes=3-4"),),
     "a HEAD": (request(b"", method="HEAD", declared=len(DATA)),),
     "a HEAD while upstream lies": (spoiled("truncated"), request(b"", method="HEAD", declared=3)),
@@ -179,6 +194,22 @@ BAD: dict[str, tuple[str, tuple[Record, ...]]] = {
     ),
     "wrong bytes in a part": ("a complete body with wrong bytes", (part(DATA[11:21], 10),)),
     "wrong bytes, although upstream sent them": ("a complete body with wrong bytes", (spoiled("wrong"), part(b"x", 1))),
+    "wrong bytes in one of several parts": (
+        "a complete body with wrong bytes",
+        (parts((0, 9), (20, 30), received=FLIPPED_PARTS),),
+    ),
+    "a part that is missing": (
+        "a complete body of another length than the content",
+        (parts((0, 9), range="bytes=0-8,20-29"),),
+    ),
+    "parts in another order": (
+        "a complete body of another length than the content",
+        (parts((20, 30), (0, 9), range="bytes=0-8,20-29"),),
+    ),
+    "several parts, shorter than declared": (
+        "a complete body of another length than declared",
+        (parts((0, 9), (20, 30), length=998),),
+    ),
     "a short body": ("a complete body of another length than the content", (request(DATA[:-1]),)),
     "a body with more behind it": ("a complete body of another length than the content", (request(DATA + b"!"),)),
     "more than was declared": ("a complete body of another length than declared", (request(declared=999),)),
@@ -293,6 +324,7 @@ def test_a_history_that_breaks_a_promise_is_caught(expected: str, records: tuple
 
 def test_a_history_is_read_as_it_was_written(tmp_path: Path) -> None:
     records: list[Record] = [request(), transfer(), MOVES[0], FLIP, Exit(T, "a", 0, True), Objection("?")]
+    records += [parts((0, 9), (20, 30))]
     records += [Remains("run/room", 0, ""), Scrubbed(1, [BLOB], [])]
     recorder = Recorder(tmp_path / "history.jsonl")
     for record in (TERMS, *records):

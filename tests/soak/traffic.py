@@ -116,8 +116,12 @@ class _Shopper:
     def _range(self, size: int) -> str | None:
         if self._chance.random() >= 0.25:
             return None
-        first, last = sorted(self._chance.randrange(size) for _ in range(2))
-        return self._chance.choice((f"bytes={first}-{last}", f"bytes={first}-", f"bytes=-{size - first}"))
+        places = sorted(self._chance.randrange(size) for _ in range(2 * self._chance.randint(2, 5)))
+        first, last = places[:2]
+        several = ",".join(f"{places[at]}-{places[at + 1] - 1}" for at in range(0, len(places), 2))
+        return self._chance.choice(
+            (f"bytes={first}-{last}", f"bytes={first}-", f"bytes=-{size - first}", f"bytes={several}")
+        )
 
     def _manner(self, size: int) -> Manner:
         whim = self._chance.random()

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from tests.soak.history import History, Request
 from tests.soak.rules.truth import Truth
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"(\d*)-(\d*)")
 
 
 def wrong_bodies(history: History, truth: Truth) -> Iterator[str]:
@@ -31,7 +31,8 @@ def _problem(request: Request, history: History, truth: Truth) -> str | None:
     if request.is_whole and (problem := _wrong_extent(request, truth.size(digest))):
         return problem
     flipped_by = request.t1 if request.kind == "blobs" else None
-    if truth.has(digest, request.start, request.length, request.received, flipped_by):
+    spans = tuple((start, length) for start, length in request.spans)
+    if truth.has(digest, spans, request.received, flipped_by):
         return None
     if request.is_whole:
         return "a complete body with wrong bytes"
@@ -39,19 +40,22 @@ def _problem(request: Request, history: History, truth: Truth) -> str | None:
 
 
 def _wrong_extent(request: Request, size: int) -> str | None:
-    start, stop = _asked(request.range, size) if request.status == 206 else (0, size)
+    asked = _asked(request.range, size) if request.status == 206 else [(0, size)]
     if request.declared not in {None, request.length}:
         return "a complete body of another length than declared"
-    if (request.start, request.start + request.length) != (start, stop):
+    if [(start, start + length) for start, length in request.spans] != asked:
         return "a complete body of another length than the content"
     return None
 
 
-def _asked(header: str | None, size: int) -> tuple[int, int]:
-    """The first byte that this Range header asks for, and the one behind the last."""
-    match = _RANGE.fullmatch(header or "bytes=0-")
-    assert match is not None, header
-    first, last = match.groups()
+def _asked(header: str | None, size: int) -> list[tuple[int, int]]:
+    """For each range of this Range header, its first byte and the one behind its last."""
+    ranges = _RANGE.findall(header or "bytes=0-")
+    assert ranges, header
+    return [_ends(first, last, size) for first, last in ranges]
+
+
+def _ends(first: str, last: str, size: int) -> tuple[int, int]:
     if not first:
         return max(0, size - int(last)), size
     return int(first), min(int(last) + 1, size) if last else size

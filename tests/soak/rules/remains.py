@@ -60,4 +60,4 @@ def _digest(file: Remains) -> str:
 def _is_right(file: Remains, truth: Truth, flipped_by: float | None) -> bool:
     digest = _digest(file)
     is_whole = truth.knows(digest) and file.size == truth.size(digest)
-    return is_whole and truth.has(digest, 0, file.size, file.sha256, flipped_by)
+    return is_whole and truth.has(digest, ((0, file.size),), file.sha256, flipped_by)
