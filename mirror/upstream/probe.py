@@ -78,7 +78,7 @@ class Probe:
         ping = await self._send("GET", "/v2/")
         self._passed(Step.CHALLENGE)
         self._step = Step.CHALLENGE
-        _expect(ping, {200, 401}, Reason.NO_REGISTRY)
+        self._expect(ping, {200, 401}, Reason.NO_REGISTRY)
         authorization = await self._authorization(ping)
         if self._findings.sample is None and ping.status == 200:
             return
@@ -88,7 +88,7 @@ class Probe:
             self._step = Step.CHALLENGE
             answer = await self._ask_for(self._findings.sample, await self._authorization(answer))
         # Some registries know no HEAD for manifests; serving asks them with GET.
-        _expect(answer, {200, 405}, Reason.NONSENSE)
+        self._expect(answer, {200, 405}, Reason.NONSENSE)
         self._findings.steps[Step.HEAD] = State.OK
 
     async def _authorization(self, response: aiohttp.ClientResponse) -> str | None:
@@ -113,6 +113,20 @@ class Probe:
             raise _Stop(Reason.NO_CHALLENGE, f"{self._origin} demands authorization and does not say how")
         if self._policy.credentials is None:
             raise _Stop(Reason.CREDENTIALS_NEEDED, f"{self._origin} demands a user name and a password")
+
+    def _expect(self, response: aiohttp.ClientResponse, accepted: set[int], otherwise: Reason) -> None:
+        """Return for an accepted status; raises _Stop with what another one means."""
+        status, origin = response.status, origin_of(response.url)
+        if status in accepted:
+            return
+        meanings = {401: Reason.DENIED, 403: Reason.DENIED, 404: Reason.UNKNOWN, 429: Reason.THROTTLED}
+        reason = Reason.BROKEN if status >= 500 else meanings.get(status, otherwise)
+        if reason is Reason.DENIED and origin != self._origin:
+            # The host that a registry redirects to cannot speak for the registry.
+            reason = Reason.BROKEN
+        if reason is Reason.UNKNOWN and otherwise is Reason.NO_REGISTRY:
+            reason = otherwise
+        raise _Stop(reason, f"{origin} answered {status}")
 
     async def _ask_for(self, sample: Sample | None, authorization: str | None) -> aiohttp.ClientResponse:
         """Ask for the manifest, or once more whether a registry is there."""
@@ -156,18 +170,6 @@ class Probe:
             findings.certificate_until = certificate_until(response) or findings.certificate_until
             findings.clock_ahead = clock_ahead(response.headers, time.time())
         findings.rate_limit = rate_limit(response.headers) or findings.rate_limit
-
-
-def _expect(response: aiohttp.ClientResponse, accepted: set[int], otherwise: Reason) -> None:
-    """Return for an accepted status; raises _Stop with what another one means."""
-    status = response.status
-    if status in accepted:
-        return
-    meanings = {401: Reason.DENIED, 403: Reason.DENIED, 429: Reason.THROTTLED}
-    if otherwise is not Reason.NO_REGISTRY:
-        meanings[404] = Reason.UNKNOWN
-    reason = Reason.BROKEN if status >= 500 else meanings.get(status, otherwise)
-    raise _Stop(reason, f"{origin_of(response.url)} answered {status}")
 
 
 def _is_address(origin: URL) -> bool:

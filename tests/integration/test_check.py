@@ -134,6 +134,21 @@ async def test_a_manifest_behind_a_redirect(registry: FakeRegistry, cdn: FakeCDN
     assert steps(await checked(config(registry), "alpine")) == GOOD
 
 
+async def test_what_a_redirect_leads_to_does_not_speak_for_the_registry(
+    registry: FakeRegistry, cdn: FakeCDN, token_service: FakeTokenService, journal: Journal
+) -> None:
+    registry.redirect_manifests(cdn)
+    cdn.always("*", faults.header("Date", "Thu, 01 Jan 2026 00:00:00 GMT"))
+    assert (await checked(config(registry), "alpine")).clock_ahead is None
+    challenge = faults.header("WWW-Authenticate", f'Bearer realm="{token_service.realm}",service="x"')
+    cdn.heal()
+    cdn.always("*", faults.both(faults.status(401), challenge))
+    step, reason, line = await failure(config(registry), "alpine")
+    assert (step, reason) == ("head", "broken")
+    assert f"{cdn.url} answered 401" in line
+    assert journal.paths("tokens") == []
+
+
 async def test_a_registry_that_knows_no_head_is_well(registry: FakeRegistry) -> None:
     registry.always(f"/v2/{IMAGE}/manifests/*", faults.status(405), method="HEAD")
     assert steps(await checked(config(registry), "alpine")) == GOOD
@@ -401,6 +416,7 @@ async def test_credentials_that_cannot_be_had(registry: FakeRegistry, tmp_path: 
     given = config(registry, credentials={"docker_config": str(tmp_path / "config.json")})
     step, reason, line = await failure(given, "alpine")
     assert (step, reason) == ("token", "no-credentials")
+    assert f"docker_config has no credentials for {registry.host}" in line
     assert line.endswith("look at upstreams.docker.io.credentials, and at where they are kept")
     [row] = lines(given, [await checked(given)], datetime.now(UTC))[1:2]
     assert "docker_config" in row
@@ -463,7 +479,7 @@ async def test_the_command(
     good = await run("check", "alpine", "--config", file, folder=tmp_path)
     assert (good.code, good.stderr) == (0, "")
     heading, row, *_, verdict = good.stdout.splitlines()
-    headings = "UPSTREAM ENDPOINT DNS CONNECT TLS CHALLENGE TOKEN HEAD TIME AS IMAGE"
+    headings = "UPSTREAM ENDPOINT DNS CONNECT TLS CHALLENGE TOKEN HEAD TIME VIA AS IMAGE"
     assert " ".join(heading.split()) == headings
     assert row.split()[:8] == ["docker.io", registry.url, "-", "ok", "-", "-", "-", "ok"]
     assert verdict == "1 endpoint: all good"
@@ -487,6 +503,15 @@ async def test_a_certificate_that_ends_soon_and_one_for_another_name(journal: Jo
     assert rows == [["-", "ok", "ok"], ["ok", "ok", "failed"]]
     assert f"docker.io: {urls[0]}: its certificate ends on" in done.stdout
     assert "its certificate is for another name" in done.stdout
+
+
+async def test_a_certificate_that_has_ended(journal: Journal, tmp_path: Path) -> None:
+    context = server_context(tmp_path, lasts=-timedelta(days=1))
+    async with FakeRegistry(journal, name="secure", tls=context) as secure:
+        file = write({"upstreams": {"docker.io": {"endpoints": secure.url, "private_network": True}}}, tmp_path)
+        done = await run("check", "--config", file, folder=tmp_path, environment=trusting(tmp_path))
+    assert done.code == 1
+    assert "TLS failed; its certificate is out of date" in done.stdout
 
 
 async def test_a_bad_configuration_is_78(tmp_path: Path) -> None:

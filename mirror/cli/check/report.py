@@ -17,7 +17,7 @@ SOON = timedelta(days=14)
 CLOCK_SECONDS = 60.0
 """A difference between clocks that is spoken of; many tokens live no longer."""
 
-_HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "AS", "IMAGE")
+_HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "VIA", "AS", "IMAGE")
 
 
 def document(config: Config, findings: Sequence[Findings]) -> dict[str, Any]:
@@ -45,12 +45,18 @@ def credentials(config: Config, upstream: str) -> str | None:
     return given.username or (f"helper {given.helper}" if given.helper else "docker_config")
 
 
+def proxy(config: Config, upstream: str) -> str | None:
+    """Return the proxy that an upstream is reached through, without what it wants to be told; None for none."""
+    given = config.upstreams[upstream].proxy
+    return str(given.url) if given else None
+
+
 def _row(config: Config, found: Findings) -> tuple[str, ...]:
     asked_as = credentials(config, found.upstream) or "anonymous"
     if found.withheld_from is not None:
         asked_as += " (withheld)"
-    sample = str(found.sample or "-")
-    return (found.upstream, str(found.endpoint), *found.steps.values(), f"{found.seconds:.2f} s", asked_as, sample)
+    took, via, sample = f"{found.seconds:.2f} s", proxy(config, found.upstream) or "direct", str(found.sample or "-")
+    return (found.upstream, str(found.endpoint), *found.steps.values(), took, via, asked_as, sample)
 
 
 def _faults(config: Config, found: Findings) -> Iterator[str]:
@@ -84,6 +90,7 @@ def _entry(config: Config, found: Findings) -> dict[str, Any]:
         "image": str(found.sample) if found.sample else None,
         "steps": {str(step): str(state) for step, state in found.steps.items()},
         "seconds": round(found.seconds, 3),
+        "proxy": proxy(config, found.upstream),
         "credentials": credentials(config, found.upstream),
         "withheld_from": found.withheld_from,
         "failure": _failure(config, found),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from yarl import URL
@@ -39,13 +40,38 @@ def test_the_table_has_a_row_an_endpoint_and_a_column_a_step() -> None:
     found = findings()
     found.failed(Step.DNS, Reason.NAME, "its name does not resolve")
     heading, row, empty, line, _, verdict = lines(Config(), [found], NOW)
-    assert heading.split() == ["UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "AS", "IMAGE"]
+    assert heading.split() == ["UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "VIA", "AS", "IMAGE"]
     assert row.split() == [
-        *("docker.io", str(HUB), "failed", "-", "-", "-", "-", "-", "0.12", "s", "anonymous", "library/alpine:latest")
+        *(
+            "docker.io",
+            str(HUB),
+            "failed",
+            "-",
+            "-",
+            "-",
+            "-",
+            "-",
+            "0.12",
+            "s",
+            "direct",
+            "anonymous",
+            "library/alpine:latest",
+        )
     ]
     assert row.index("failed") == heading.index("DNS")
     assert (empty, verdict) == ("", "1 endpoint: 1 failed")
     assert line.startswith("docker.io: ")
+
+
+def test_a_proxy_is_named_without_what_it_wants_to_be_told(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2")
+    proxy = {"url": "http://proxy.lan:3128", "username": "ci", "password_file": str(tmp_path / "password")}
+    config = Config(upstreams={"docker.io": {"proxy": proxy}})  # type: ignore[dict-item]
+    [_, row, *_] = lines(config, [findings()], NOW)
+    assert "  http://proxy.lan:3128  anonymous" in row
+    [entry] = document(config, [findings()])["endpoints"]
+    assert entry["proxy"] == "http://proxy.lan:3128"
+    assert "hunter2" not in row + json.dumps(entry)
 
 
 def test_what_is_well_is_not_spoken_of() -> None:
