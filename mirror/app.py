@@ -23,6 +23,7 @@ from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.patrol import Patrol
 from mirror.proxy.pull_blob import PullBlob
+from mirror.proxy.pull_listing import ListingMemory, PullListing
 from mirror.proxy.pull_manifest import Memory, PullManifest
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.refetch import Refetch
@@ -30,12 +31,14 @@ from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
 from mirror.proxy.visibility import Views, Visibility
-from mirror.server.api import RegistryApi
+from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
 from mirror.server.open_files import accept_failures_told, raise_limit
+from mirror.server.referrers import ReferrersHandler
+from mirror.server.tags import TagsHandler
 from mirror.store.cache import Cache
 from mirror.store.memory import BoundedMemory
 from mirror.store.room import Limits
@@ -70,7 +73,7 @@ class Mirror:
         outside = registries.Outside(self._egress, tokens, self._tasks, self._observer)
         upstreams = registries.clients(config.upstreams, outside)
         self._visibility = self._who_may_see(registries.views(config.upstreams, upstreams, outside))
-        self._manifests, self._blobs = self._pulls(upstreams)
+        self._manifests, self._blobs, self._listings = self._pulls(upstreams)
         refetch = Refetch(config.upstreams, self._manifests, self._blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
@@ -154,7 +157,7 @@ class Mirror:
         memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, time.time)
         return Visibility(views, memory, self._tasks, self._observer)
 
-    def _pulls(self, upstreams: dict[str, RegistryClient]) -> tuple[PullManifest, PullBlob]:
+    def _pulls(self, upstreams: dict[str, RegistryClient]) -> tuple[PullManifest, PullBlob, PullListing]:
         config, cache = self._config, self._cache
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
@@ -162,9 +165,11 @@ class Mirror:
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
+        listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, time.time)
         return (
             PullManifest(upstreams, memory, access, self._tasks, self._observer),
             PullBlob(upstreams, cache.blobs, access, filler, sizes),
+            PullListing(upstreams, listed, self._tasks, self._observer),
         )
 
     def _patrol(self) -> Patrol | None:
@@ -174,8 +179,13 @@ class Mirror:
         return Patrol(self.scrub, self._cache.diary, every, bandwidth, time.time, self._observer)
 
     def _public_listener(self) -> Listener:
-        manifests, blobs = ManifestHandler(self._manifests), BlobHandler(self._blobs)
-        api = RegistryApi(registries.routing(self._config), self._visibility, manifests, blobs)
+        handlers = Handlers(
+            ManifestHandler(self._manifests),
+            BlobHandler(self._blobs),
+            TagsHandler(self._listings),
+            ReferrersHandler(self._listings),
+        )
+        api = RegistryApi(registries.routing(self._config), self._visibility, handlers)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)

@@ -47,6 +47,10 @@ class UnknownRegistry(RequestError):
     """The request names a registry that is not configured."""
 
 
+class InvalidPage(RequestError):
+    """A page of a list that cannot be: its length is not a number."""
+
+
 class RangeNotSatisfiable(RequestError):
     """The range begins behind the end of the blob, which is `size` bytes long."""
 
@@ -72,6 +76,14 @@ class ManifestUnknown(Refused):
 
 class BlobUnknown(Refused):
     """Upstream has no such blob in this repository."""
+
+
+class NameUnknown(Refused):
+    """Upstream has no such repository."""
+
+
+class ReferrersUnknown(ManifestUnknown):
+    """Upstream has no list of referrers to give, which it need not have: there is another place for them."""
 
 
 class Denied(Refused):

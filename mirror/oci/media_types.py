@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 from mirror.errors import UpstreamInvalid
+from mirror.oci.documents import parse_object
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -46,7 +46,7 @@ def manifest_type(content_type: str, data: bytes) -> str:
     the document's own `mediaType`. Raises UpstreamInvalid for what is not one manifest of a known type.
     """
     declared = without_parameters(content_type)
-    document = _parse_object(data)
+    document = parse_object(data, "a manifest")
     inner = document.get("mediaType", "")
     kind = inner if declared in _VAGUE else declared
     if kind not in MANIFEST_TYPES:
@@ -56,14 +56,3 @@ def manifest_type(content_type: str, data: bytes) -> str:
     if "manifests" in document and ("layers" in document or "fsLayers" in document):
         raise UpstreamInvalid("upstream sent a document that is both an index and a manifest")
     return str(kind)
-
-
-def _parse_object(data: bytes) -> dict[str, object]:
-    try:
-        # Decoded here: left to itself, json takes UTF-16 and UTF-32 as well, which clients do not.
-        document = json.loads(data.decode())
-    except (ValueError, RecursionError):
-        raise UpstreamInvalid("upstream sent a manifest that is not JSON") from None
-    if not isinstance(document, dict):
-        raise UpstreamInvalid("upstream sent a manifest that is not a JSON object")
-    return document

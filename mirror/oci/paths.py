@@ -50,7 +50,22 @@ class BlobPath:
     digest: Digest
 
 
-ApiPath = Ping | ManifestPath | BlobPath
+@dataclass(frozen=True, slots=True)
+class TagsPath:
+    """`/v2/<name>/tags/list`."""
+
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class ReferrersPath:
+    """`/v2/<name>/referrers/<digest>`."""
+
+    name: Name
+    digest: Digest
+
+
+ApiPath = Ping | ManifestPath | BlobPath | TagsPath | ReferrersPath
 
 
 def parse_path(raw_path: str) -> ApiPath:
@@ -79,7 +94,7 @@ def _parse_endpoint(rest: str) -> ApiPath:
         case "blobs":
             return BlobPath(Name.parse(name), Digest.parse(tail))
         case "referrers":
-            raise UnknownPath("the mirror does not list referrers")
+            return ReferrersPath(Name.parse(name), Digest.parse(tail))
         case "tags" if tail == "list":
-            raise UnknownPath("the mirror does not list tags")
+            return TagsPath(Name.parse(name))
     raise UnknownPath("not a path of the distribution API")

@@ -48,7 +48,7 @@ class Tag:
     name: str
 
     def __post_init__(self) -> None:
-        if not _TAG.fullmatch(self.name):
+        if not is_tag(self.name):
             raise InvalidTag("a tag is up to 128 letters, digits and . _ -, and begins with none of . -")
 
     def __str__(self) -> str:
@@ -76,6 +76,11 @@ def parse_reference(text: str) -> Tag | Digest:
     Raises InvalidDigest or InvalidTag.
     """
     return Digest.parse(text) if ":" in text else Tag(text)
+
+
+def is_tag(text: str) -> bool:
+    """Tell whether `text` is within the grammar of tags."""
+    return bool(_TAG.fullmatch(text))
 
 
 def is_registry(text: str) -> bool:

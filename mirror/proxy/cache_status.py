@@ -11,6 +11,8 @@ class Kind(StrEnum):
 
     MANIFEST = "manifest"
     BLOB = "blob"
+    TAGS = "tags"
+    REFERRERS = "referrers"
     OTHER = "other"
 
 

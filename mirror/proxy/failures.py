@@ -36,7 +36,10 @@ class Failures:
         self._negative_ttl = negative_ttl
 
     async def recall(self, kind: Kind, route: Route, reference: Reference | None) -> None:
-        """Raise the error that a look-up of this manifest or blob ended with a moment ago, marked as remembered."""
+        """Raise the error that a look-up ended with a moment ago, marked as remembered.
+
+        The reference is None for what is about the whole repository.
+        """
         value = await self._cache.get(_key(kind, route, reference))
         if value is None:
             return

@@ -48,9 +48,11 @@ def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Fres
 
     A record from the future is stale, not immortal: the clock was set back, so its age is unknown.
     """
-    if record is None:
-        return Freshness.EXPIRED
-    age = now - record.validated_at
+    return Freshness.EXPIRED if record is None else judge_age(now - record.validated_at, policy)
+
+
+def judge_age(age: float, policy: FreshnessPolicy) -> Freshness:
+    """Return what upstream's word is good for after `age` seconds, fewer than none where the clock was set back."""
     if 0 <= age < policy.tag_ttl.total_seconds():
         return Freshness.FRESH
     if age < policy.tag_ttl.total_seconds() + policy.stale_if_error.total_seconds():

@@ -37,8 +37,8 @@ _NOT_PUBLIC = "this repository is not public, and the mirror serves private cont
 class Viewer(Protocol):
     """A registry as one of its clients sees it: anybody, or the mirror with its credentials."""
 
-    async def look(self, repository: Repository, kind: Kind, reference: Reference) -> None:
-        """Return if this client may read it.
+    async def look(self, repository: Repository, kind: Kind, reference: Reference | None) -> None:
+        """Return if this client may read it; the reference is None for the tags of the repository.
 
         Raises Refused for the registry's own no, UpstreamUnavailable where it did not say.
         """
@@ -87,7 +87,7 @@ class Memory:
 class _Question:
     route: Route
     kind: Kind
-    reference: Reference
+    reference: Reference | None
 
 
 class Visibility:
@@ -115,7 +115,7 @@ class Visibility:
             upstream: views for upstream, views in self._views.items() if await self._sightings.credentialed(upstream)
         }
 
-    async def check(self, route: Route, kind: Kind, reference: Reference) -> None:
+    async def check(self, route: Route, kind: Kind, reference: Reference | None) -> None:
         """Return if anybody may read the repository.
 
         Raises NotPublic if not, another Refused if upstream tells anybody that there is no such thing, and

@@ -34,6 +34,16 @@ class Exchange:
     headers: dict[str, str] = field(default_factory=_common_headers)
 
     @property
+    def path(self) -> str:
+        """The path as it stood in the request line."""
+        return self.request.raw_path.partition("?")[0]
+
+    @property
+    def query(self) -> str:
+        """What stood behind the path, empty without a question mark."""
+        return self.request.raw_path.partition("?")[2]
+
+    @property
     def is_head(self) -> bool:
         """Tell whether only the head of the answer is wanted."""
         return self.request.method == "HEAD"

@@ -7,10 +7,10 @@ from aiohttp import web
 from mirror.oci.accept import accepted_types
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
-from mirror.proxy.cache_status import Outcome
 from mirror.proxy.pull_manifest import PulledManifest, PullManifest
 from mirror.proxy.routing import Route
 from mirror.server.conditions import Verdict, etag_of, judge
+from mirror.server.dated import dated, record
 from mirror.server.exchange import Exchange
 
 
@@ -24,9 +24,7 @@ class ManifestHandler:
         """Return the answer; a 304 where the client has it."""
         headers = exchange.request.headers
         pulled = await self._pull.pull(route, reference, accepted_types(headers.getall("Accept", ())))
-        exchange.record(pulled.status)
-        if pulled.trouble is not None:
-            exchange.note.cause = f"served stale: {pulled.trouble}"
+        record(exchange, pulled.status, pulled.trouble)
         verdict = judge(headers, etag_of(pulled.manifest.digest))
         if verdict is not Verdict.SEND:
             return exchange.respond_without(verdict, _headers(pulled))
@@ -40,9 +38,5 @@ def _headers(pulled: PulledManifest) -> dict[str, str]:
         "ETag": etag_of(pulled.manifest.digest),
     }
     if pulled.age is not None:
-        headers["Age"] = str(pulled.age)
-        headers["Vary"] = "Accept"
-    if pulled.status.outcome is Outcome.STALE:
-        # The distribution spec's way of telling a person something through their client ("Warnings").
-        headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {pulled.age} s ago"'
+        headers |= {"Vary": "Accept", **dated(pulled.status, pulled.age)}
     return headers

@@ -30,8 +30,10 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.UnknownPath: Problem(404, ErrorCode.UNSUPPORTED),
     errors.UnknownRegistry: Problem(404, ErrorCode.NAME_UNKNOWN),
     errors.PreconditionFailed: Problem(412, ErrorCode.UNSUPPORTED),
+    errors.InvalidPage: Problem(400, ErrorCode.PAGINATION_NUMBER_INVALID),
     errors.RangeNotSatisfiable: Problem(416, ErrorCode.SIZE_INVALID),
     errors.ManifestUnknown: Problem(404, ErrorCode.MANIFEST_UNKNOWN, Outcome.NEGATIVE),
+    errors.NameUnknown: Problem(404, ErrorCode.NAME_UNKNOWN, Outcome.NEGATIVE),
     errors.BlobUnknown: Problem(404, ErrorCode.BLOB_UNKNOWN, Outcome.NEGATIVE),
     # Not 401, whatever upstream said: nothing a client could send to the mirror would change its answer.
     errors.Denied: Problem(403, ErrorCode.DENIED, Outcome.DENIED),

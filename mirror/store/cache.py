@@ -22,6 +22,7 @@ from mirror.store.diary import StoredDiary
 from mirror.store.folders import Folders
 from mirror.store.index import Index, IndexEntry
 from mirror.store.inventory import StoredInventory
+from mirror.store.listings import StoredListings
 from mirror.store.manifests import StoredManifests
 from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
@@ -36,7 +37,7 @@ _SAVE_SECONDS = 60.0
 
 
 class Cache:
-    """Everything at rest: `blobs`, `manifests` and `records`, within `limits`.
+    """Everything at rest: `blobs`, `manifests`, `records` and `listings`, within `limits`.
 
     Any folder will do: an empty one, one whose index is gone, one left behind by a crash. Raises ConfigError if it
     cannot be used at all.
@@ -57,6 +58,7 @@ class Cache:
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
         self.records = StoredRecords(self._record_rows)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
+        self.listings = StoredListings(self._folders, self._threads)
         self.inventory = StoredInventory(
             self._folders, self._committed, self._index, self.records, self._threads.scrubbing
         )

@@ -17,6 +17,7 @@ class Folders:
     partial: Folder
     run: Folder
     all_blobs: Folder
+    listings: Folder
     has_locks = True
     """False on file systems without locks: there, each writer has a file of its own and nobody reads along."""
 
@@ -30,6 +31,7 @@ class Folders:
         self.partial = Folder(self._path / "partial")
         self.run = Folder(self._path / "run")
         self.all_blobs = Folder(self._path / "blobs")
+        self.listings = Folder(self._path / "listings")
         for algorithm in ALGORITHMS:
             self.blobs[algorithm] = Folder(self._path / "blobs" / algorithm)
         self.has_locks = self.run.can_lock()
@@ -40,5 +42,5 @@ class Folders:
 
     def close(self) -> None:
         """Let go of them."""
-        for folder in (self.root, self.partial, self.run, self.all_blobs, *self.blobs.values()):
+        for folder in (self.root, self.partial, self.run, self.all_blobs, self.listings, *self.blobs.values()):
             folder.close()

@@ -9,10 +9,11 @@ from mirror.errors import InvalidDigest
 from mirror.oci.digest import Digest
 from mirror.store.folder import DRAFT, Folder
 from mirror.store.folders import ALGORITHMS, Folders
+from mirror.store.listings import OURS as LISTINGS
 from mirror.store.place import OURS
 
 _FILES = {"oci-layout", "index.json"}
-_FOLDERS = {"blobs", "partial", "run", "index", "records"}
+_FOLDERS = {"blobs", "partial", "run", "index", "records", "listings"}
 _SYSTEM = {"lost+found"}
 _MOVED_ASIDE = re.compile(r"(index|records)\.broken-[0-9]+")
 _DRAFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(DRAFT)}")
@@ -32,6 +33,7 @@ def strangers(folders: Folders) -> Iterator[str]:
             if not is_file or not _is_digest(algorithm, name):
                 yield f"blobs/{algorithm}/{name}"
     yield from _unlike("partial", folders.partial, OURS)
+    yield from _unlike("listings", folders.listings, LISTINGS)
     yield from _unlike("run", folders.run, re.compile(f"{OURS.pattern}|{_IN_RUN.pattern}"))
 
 

@@ -93,7 +93,7 @@ class Metrics:
         )
         self._upstream_bytes = Counter(
             "mirror_upstream_bytes_total",
-            "Body bytes of manifests and blobs received from upstreams",
+            "Body bytes of manifests, blobs and lists received from upstreams",
             ["upstream"],
             registry=self.registry,
         )
@@ -160,7 +160,7 @@ class Metrics:
 
     def _begin_at_zero(self, upstreams: list[str]) -> None:
         for upstream in upstreams:
-            for kind in (Kind.MANIFEST, Kind.BLOB):
+            for kind in (Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS):
                 self._begin_requests_at_zero(upstream, kind)
             for source in ("cache", "upstream"):
                 self._response_bytes.labels(upstream, source)

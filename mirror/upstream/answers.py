@@ -30,7 +30,7 @@ _MAX_RETRY_AFTER = 3600
 
 @dataclass(frozen=True, slots=True)
 class RegistryRequest:
-    """A request for `/v2/<repository>/<path>`: which statuses it accepts, and what a 404 to it means.
+    """A request for `/v2/<repository>/<path>?<query>`: which statuses it accepts, and what a 404 to it means.
 
     `headers` are those that it has beside Accept; they go along when it is redirected.
     """
@@ -43,6 +43,7 @@ class RegistryRequest:
     accept: str = ""
     accepted: frozenset[int] = frozenset({200})
     headers: Mapping[str, str] = field(default_factory=dict)
+    query: str = ""
 
 
 def check(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequest) -> None:

@@ -1,28 +1,45 @@
-"""A registry as a client: manifests and blobs from one upstream (see interfaces.Upstream)."""
+"""A registry as a client: manifests, blobs and lists from one upstream (see listing.ListingUpstream)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import aiohttp
 
-from mirror.errors import BlobUnknown, DigestMismatch, ManifestUnknown, UpstreamInvalid, UpstreamUnavailable
+from mirror.errors import (
+    BlobUnknown,
+    DigestMismatch,
+    ManifestUnknown,
+    NameUnknown,
+    ReferrersUnknown,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+)
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
-from mirror.oci.media_types import MANIFEST_TYPES, MAX_MANIFEST, manifest_type, without_parameters
+from mirror.oci.media_types import MANIFEST_TYPES, MAX_MANIFEST, OCI_INDEX, manifest_type, without_parameters
 from mirror.oci.reference import Reference, Repository, Variant
+from mirror.oci.referrers import parse_referrers
+from mirror.oci.tags import in_order, parse_tags
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.deadline import answer_within
+from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
 from mirror.proxy.interfaces import WHOLE, Rest
 from mirror.upstream.answers import RegistryRequest, declared_digest, read_capped
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.pages import Walk
 from mirror.upstream.resume import range_headers, resumed_size
 from mirror.upstream.transfer import ResponseTransfer
 
 FAILOVER_WITHIN = 2.0
 """Seconds an endpoint has to answer while there is another one to ask; a tag that moved takes two questions."""
+
+MAX_TAGS = 8 * 1024 * 1024
+"""Largest list of tags, in bytes of all its pages: 100,000 tags of usual length take a quarter of it."""
+
+_PAGE = "n=1000"
+# As many as any registry gives at a time; those with a smaller limit give as many as they like.
 
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})
@@ -58,7 +75,7 @@ class RegistryClient:
         """Fetch a manifest; by digest, its bytes have it, and by tag, they have what upstream declared."""
         response = await self._request(_manifest("GET", repository, reference))
         data = await read_capped(response, MAX_MANIFEST)
-        self._observer.notify(UpstreamReceived(self._name, len(data)))
+        self._received(len(data))
         declared = declared_digest(response)
         expected = reference if isinstance(reference, Digest) else declared or Digest.of(data)
         if not expected.verifies(data):
@@ -95,6 +112,34 @@ class RegistryClient:
             return None
         return self._transfer(response, rest.start, size)
 
+    async def find_tags(self, repository: Repository) -> None:
+        """Ask for the list of tags, and do not read it; a GET, because distribution knows no HEAD for it."""
+        response = await self._request(_tags(repository, "n=1"))
+        response.release()
+
+    async def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        """Fetch all pages of the list of tags."""
+        return in_order(await self._walk(_tags(repository, _PAGE), MAX_TAGS, lambda _, data: parse_tags(data)))
+
+    async def list_referrers(self, repository: Repository, digest: Digest) -> tuple[str, ...]:
+        """Fetch all pages of the list of referrers, unfiltered: not every registry filters."""
+        path = f"referrers/{digest}"
+        request = RegistryRequest("GET", Kind.REFERRERS, repository, path, ReferrersUnknown, OCI_INDEX)
+        return tuple(await self._walk(request, MAX_MANIFEST, parse_referrers))
+
+    async def _walk(self, request: RegistryRequest, limit: int, parse: Callable[[str, bytes], list[str]]) -> list[str]:
+        """Fetch all pages of a list from one endpoint: the next one knows nothing of where this one was."""
+        *first, last = self._endpoints
+        for endpoint in first:
+            try:
+                return await Walk(FAILOVER_WITHIN, limit, parse, self._received).through(endpoint, request)
+            except UpstreamUnavailable:
+                continue
+        return await Walk(ANSWER_WITHIN, limit, parse, self._received).through(last, request)
+
+    def _received(self, size: int) -> None:
+        self._observer.notify(UpstreamReceived(self._name, size))
+
     def _transfer(self, response: aiohttp.ClientResponse, start: int, size: int | None) -> ResponseTransfer:
         return ResponseTransfer(response, self._name, self._observer, start, size)
 
@@ -122,6 +167,10 @@ def _manifest(
     name, types = (reference.tag, reference.types) if isinstance(reference, Variant) else (reference, MANIFEST_TYPES)
     path, accept = f"manifests/{name}", ", ".join(types)
     return RegistryRequest(method, Kind.MANIFEST, repository, path, ManifestUnknown, accept, accepted)
+
+
+def _tags(repository: Repository, query: str) -> RegistryRequest:
+    return RegistryRequest("GET", Kind.TAGS, repository, "tags/list", NameUnknown, query=query)
 
 
 def _blob(method: str, repository: Repository, digest: Digest) -> RegistryRequest:

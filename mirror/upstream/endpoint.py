@@ -48,6 +48,8 @@ class Endpoint:
 
     async def _send(self, request: RegistryRequest, authorization: str | None) -> aiohttp.ClientResponse:
         url = self.origin.with_path(f"/v2/{request.repository}/{request.path}", encoded=True)
+        if request.query:
+            url = URL(f"{url}?{request.query}", encoded=True)
         headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
         policy = self._policy
         outgoing = Outgoing(request.method, url, policy.private_network, headers, authorization, proxy=policy.proxy)

@@ -14,9 +14,14 @@ class RegistryViewer:
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
 
-    async def look(self, repository: Repository, kind: Kind, reference: Reference) -> None:
-        """Return if the client may read it; a HEAD, except where the registry knows none."""
-        if kind is Kind.BLOB and isinstance(reference, Digest):
+    async def look(self, repository: Repository, kind: Kind, reference: Reference | None) -> None:
+        """Return if the client may read it; a HEAD, except where the registry knows none.
+
+        The referrers of a manifest may be read by whoever may read the manifest.
+        """
+        if reference is None:
+            await self._client.find_tags(repository)
+        elif kind is Kind.BLOB and isinstance(reference, Digest):
             await self._client.head_blob(repository, reference)
         elif await self._client.head_manifest(repository, reference) is None:
             # A registry that knows no HEAD has said neither yes nor no.

@@ -8,6 +8,7 @@ import pytest
 from tests.fakes import content, faults
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
+from tests.fakes.listing import ABSOLUTE, QUERY_ONLY, RELATIVE, Pages
 from tests.fakes.registry import FakeRegistry
 
 pytest_plugins = ["pytester"]
@@ -143,13 +144,43 @@ async def test_connections_are_counted(registry: FakeRegistry) -> None:
 async def test_tag_pages(registry: FakeRegistry, client: aiohttp.ClientSession) -> None:
     for tag in "cab":
         registry.add_image("a", tag, content.image(1))
-    registry.page_size = 2
+    registry.pages = Pages(size=2)
     async with client.get(f"{registry.url}/v2/a/tags/list") as response:
         assert (await response.json())["tags"] == ["a", "b"]
         assert response.headers["Link"] == '</v2/a/tags/list?n=2&last=b>; rel="next"'
     async with client.get(f"{registry.url}/v2/a/tags/list?n=2&last=b") as response:
         assert (await response.json())["tags"] == ["c"]
         assert "Link" not in response.headers
+
+
+@pytest.mark.parametrize("link", [RELATIVE, ABSOLUTE, QUERY_ONLY])
+async def test_pages_as_registries_cut_them(registry: FakeRegistry, client: aiohttp.ClientSession, link: str) -> None:
+    for tag in "abc":
+        registry.add_image("a", tag, content.image(1))
+    registry.pages = Pages(limit=2, link=link, cursor="next_page")
+    async with client.get(f"{registry.url}/v2/a/tags/list?n=1000") as response:
+        assert (await response.json())["tags"] == ["a", "b"]
+        assert "next_page=b" in response.headers["Link"]
+        following = response.links["next"]["url"]
+    assert str(following) == f"{registry.url}/v2/a/tags/list?n=2&next_page=b"
+    async with client.get(following) as response:
+        assert (await response.json())["tags"] == ["c"]
+        assert "Link" not in response.headers
+
+
+async def test_pages_of_referrers(registry: FakeRegistry, client: aiohttp.ClientSession) -> None:
+    image = content.image(1)
+    signatures = [content.image(1, seed=f"signature {number}", subject=image.manifest) for number in range(3)]
+    for added in (image, *signatures):
+        registry.add_image("a", None, added)
+    registry.pages = Pages(limit=2)
+    url, digests = f"{registry.url}/v2/a/referrers/{image.digest}", []
+    while url:
+        async with client.get(url) as response:
+            listed = await response.json(content_type=content.OCI_INDEX)
+            digests += [one["digest"] for one in listed["manifests"]]
+            url = str(response.links["next"]["url"]) if "Link" in response.headers else ""
+    assert digests == sorted(signature.digest for signature in signatures)
 
 
 async def test_referrers(registry: FakeRegistry, client: aiohttp.ClientSession) -> None:

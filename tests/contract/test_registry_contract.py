@@ -7,6 +7,7 @@ from tests.contract.conftest import Subjects
 from tests.contract.reply import ask, assert_error
 from tests.fakes import content
 from tests.fakes.content import FakeImage, FakeIndex
+from tests.fakes.registry import FakeRegistry
 
 REPOSITORY = "library/contract"
 IMAGE = content.image(2, seed="contract")
@@ -201,6 +202,19 @@ async def test_tags(subjects: Subjects, client: aiohttp.ClientSession) -> None:
         listed = await response.json()
     assert listed["name"] == REPOSITORY
     assert sorted(listed["tags"]) == sorted(tag for tag, _ in EVERYTHING)
+
+
+async def test_tags_are_listed_to_get_only(subjects: Subjects, client: aiohttp.ClientSession) -> None:
+    reply = await ask(client, f"{subjects.open.url}/v2/{REPOSITORY}/tags/list", "HEAD")
+    assert reply.status == 405
+
+
+async def test_a_registry_without_the_referrers_api(subjects: Subjects, client: aiohttp.ClientSession) -> None:
+    if isinstance(subjects.open, FakeRegistry):
+        subjects.open.supports_referrers = False
+    reply = await ask(client, f"{subjects.open.url}/v2/{REPOSITORY}/referrers/{IMAGE.digest}")
+    assert (reply.status, reply.body) == (404, b"404 page not found\n")
+    assert reply.headers["Content-Type"] == "text/plain; charset=utf-8"
 
 
 async def test_tags_of_an_unknown_repository(subjects: Subjects, client: aiohttp.ClientSession) -> None:

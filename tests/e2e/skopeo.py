@@ -34,6 +34,11 @@ class Skopeo:
         found = self._run("inspect", *(f"--{option}" for option in self._tls), *options, source)
         return cast(dict[str, object], json.loads(found))
 
+    def list_tags(self, repository: str) -> list[str]:
+        """The tags that `skopeo list-tags` lists."""
+        found = json.loads(self._run("list-tags", *(f"--{option}" for option in self._tls), repository))
+        return cast(list[str], found["Tags"])
+
     def raw(self, source: str) -> bytes:
         """The bytes of a manifest or index, as `skopeo inspect --raw` prints them."""
         return self._run("inspect", "--tls-verify=false", "--raw", source).encode()

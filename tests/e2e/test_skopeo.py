@@ -58,7 +58,7 @@ def test_copies_to_a_folder_and_to_a_layout(
     skopeo_client.copy(source, f"oci:{tmp_path}/oci:latest")
     assert_copied(tmp_path / "dir", small_oci)
     assert_layout(tmp_path / "oci", small_oci)
-    assert skopeo_client.inspect(source, "--no-tags")["Digest"] == small_oci.manifest.digest
+    assert skopeo_client.inspect(source)["Digest"] == small_oci.manifest.digest
 
 
 def test_copies_without_upstream(
@@ -73,6 +73,21 @@ def test_copies_without_upstream(
     private_registry.stop()
     skopeo_client.copy(source, f"dir:{tmp_path}/warm")
     assert_copied(tmp_path / "warm", small_oci)
+
+
+def test_tags_are_listed_cold_warm_and_without_upstream(
+    mirror: MirrorProcess, private_registry: RealRegistry, skopeo_client: Skopeo, small_oci: Image
+) -> None:
+    for tag in ("Beta", "1.0"):
+        private_registry.fill(SMALL, tag, small_oci)
+    source = f"docker://127.0.0.1:{mirror.port}/{SMALL}"
+    for _ in ("cold", "warm"):
+        assert skopeo_client.list_tags(source) == ["1.0", "Beta", "latest"]
+        assert skopeo_client.inspect(source)["RepoTags"] == ["1.0", "Beta", "latest"]
+    private_registry.stop()
+    assert skopeo_client.list_tags(source) == ["1.0", "Beta", "latest"]
+    told = skopeo_client.inspect(source)
+    assert (told["Digest"], told["RepoTags"]) == (small_oci.manifest.digest, ["1.0", "Beta", "latest"])
 
 
 def test_the_path_may_name_the_upstream(

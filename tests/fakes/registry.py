@@ -1,6 +1,5 @@
 """A fake registry: the distribution API over content held in memory, with one way in for each trouble."""
 
-import json
 import re
 import ssl
 from fnmatch import fnmatchcase
@@ -10,9 +9,9 @@ from tests.fakes.accept import negotiate
 from tests.fakes.answer import JSON, Answer, error
 from tests.fakes.auth import Anonymous, Auth
 from tests.fakes.cdn import PREFIX, Document, FakeCDN
-from tests.fakes.content import OCI_INDEX, FakeBlob, FakeImage, FakeIndex, FakeManifest
+from tests.fakes.content import FakeBlob, FakeImage, FakeIndex, FakeManifest
 from tests.fakes.journal import Journal
-from tests.fakes.listing import tag_page
+from tests.fakes.listing import Pages, referrers_page, tag_page
 from tests.fakes.origin import Origin
 from tests.fakes.ranges import ranged, unmodified
 from tests.fakes.redirects import Redirect
@@ -27,7 +26,7 @@ class FakeRegistry(Origin):
     """Holds what tests add, answers as a registry does, and objects to all it was not prepared for.
 
     Attributes to set: `auth`; `headers` (sent with every manifest and blob answer, for example rate
-    limits); `supports_ranges`; `supports_referrers`; `page_size` of tag lists (None: one page).
+    limits); `supports_ranges`; `supports_referrers`; `pages`, how lists are cut.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class FakeRegistry(Origin):
         self.headers: dict[str, str] = {}
         self.supports_ranges = True
         self.supports_referrers = True
-        self.page_size: int | None = None
+        self.pages = Pages()
         self.repositories: dict[str, FakeRepository] = {}
         self._absent: list[str] = []
         self._redirects: dict[Kind, tuple[FakeCDN, Redirect]] = {}
@@ -131,9 +130,9 @@ class FakeRegistry(Origin):
             case "blobs":
                 return self._blob(request, repository, target["reference"])
             case "referrers":
-                return self._referrers(repository, target["reference"])
+                return self._referrers(request, repository, target["reference"])
             case _:
-                return tag_page(target["name"], list(repository.tags), request, self.page_size)
+                return tag_page(target["name"], list(repository.tags), request, self.pages, self.url)
 
     def _manifest(self, request: Request, repository: FakeRepository, reference: str) -> Answer:
         found = repository.find_manifest(reference)
@@ -161,11 +160,11 @@ class FakeRegistry(Origin):
         answer = unmodified(answer.with_header("Accept-Ranges", "bytes"), request)
         return ranged(answer, request) if answer.status == 200 else answer
 
-    def _referrers(self, repository: FakeRepository, digest: str) -> Answer:
+    def _referrers(self, request: Request, repository: FakeRepository, digest: str) -> Answer:
         if not self.supports_referrers:
             return Answer(404, (("Content-Type", "text/plain; charset=utf-8"),), b"404 page not found\n")
-        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": repository.referrers(digest)}
-        return Answer(200, (("Content-Type", OCI_INDEX),), json.dumps(document).encode())
+        referrers = {str(one["digest"]): one for one in repository.referrers(digest)}
+        return referrers_page(referrers, request, self.pages, self.url)
 
     def _content(self, digest: str, document: Document) -> Answer:
         headers = (

@@ -46,10 +46,11 @@ def _subject(manifest: FakeManifest) -> str | None:
 
 def _referrer(manifest: FakeManifest) -> dict[str, object]:
     document = json.loads(manifest.data)
-    kind = document.get("artifactType") or document["config"]["mediaType"]
-    return {
+    described: dict[str, object] = {
         "mediaType": manifest.media_type,
         "digest": manifest.digest,
         "size": manifest.size,
-        "artifactType": kind,
+        "artifactType": document.get("artifactType") or document.get("config", {}).get("mediaType"),
+        "annotations": document.get("annotations"),
     }
+    return {name: value for name, value in described.items() if value is not None}

@@ -20,13 +20,14 @@ CODES = {
     "MANIFEST_UNKNOWN",
     "NAME_INVALID",
     "NAME_UNKNOWN",
+    "PAGINATION_NUMBER_INVALID",
     "SIZE_INVALID",
     "TOOMANYREQUESTS",
     "UNAUTHORIZED",
     "UNAVAILABLE",
     "UNSUPPORTED",
 }
-"""The codes of the distribution spec, and the mirror's own for what the spec has none for."""
+"""The codes of the distribution spec, and two for what the spec has none for."""
 
 _PARAMETER = re.compile(
     r"hit|fwd=(miss|stale|request|bypass|uri-miss)|fwd-status=\d{3}|stored|collapsed|detail=[a-z0-9-]+|ttl=-?\d+"

@@ -386,9 +386,19 @@ async def test_any_other_path_is_refused_and_nobody_is_asked(site: RunningMirror
     assert not journal.entries
 
 
-async def test_lists_are_not_served_yet_and_nobody_is_asked(mirror: RunningMirror, journal: Journal) -> None:
-    targets = [f"/v2/owner/app/{path}" for path in ("tags/list", "tags/list?n=10", f"referrers/{DIGEST}")]
-    assert await refusals(mirror, targets) == dict.fromkeys(targets, (404, "UNSUPPORTED"))
+async def test_what_cannot_be_listed_is_refused_and_nobody_is_asked(mirror: RunningMirror, journal: Journal) -> None:
+    expected = {
+        "/v2/owner/App/tags/list": (400, "NAME_INVALID"),
+        "/v2/owner/app/tags/list?n=-1": (400, "PAGINATION_NUMBER_INVALID"),
+        "/v2/owner/app/tags/list?ns=quay.io": (404, "NAME_UNKNOWN"),
+        "/v2/owner/app/tags/list?ns=docker.io&ns=docker.io": (404, "NAME_UNKNOWN"),
+        "/v2/owner/app/tags/lists": (404, "UNSUPPORTED"),
+        f"/v2/owner/App/referrers/{DIGEST}": (400, "NAME_INVALID"),
+        "/v2/owner/app/referrers/latest": (400, "DIGEST_INVALID"),
+        f"/v2/owner/app/referrers/{DIGEST}?ns=quay.io": (404, "NAME_UNKNOWN"),
+        "/v2/owner/app/referrers/": (400, "DIGEST_INVALID"),
+    }
+    assert await refusals(mirror, expected) == expected
     assert not journal.entries
 
 

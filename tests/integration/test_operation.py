@@ -169,7 +169,7 @@ async def test_what_happens_is_counted(start_mirror: StartMirror, registry: Fake
         await registry.stop()
         await mirror.get(TAG)
         await mirror.get("/v2/owner/app/manifests/other")
-        for path in ("/v2/", "/v2/owner/app/tags/list", "/v2/INVALID/manifests/1.0"):
+        for path in ("/v2/", "/v2/_catalog", "/v2/INVALID/manifests/1.0"):
             await mirror.get(path)
         await mirror.get("/v2/owner/app/manifests/1.0?ns=quay.io")
         text = (await page(mirror))[1]

@@ -324,3 +324,20 @@ async def test_a_repository_that_hides_is_as_good_as_missing(site: Site) -> None
         assert none[0].headers["Cache-Status"] == hidden.headers["Cache-Status"]
         await site.registry.stop()
         assert await answers(mirror, f"{TAG}-other", BLOB.replace(LAYER.digest, PUBLIC.layers[0].digest)) == {502}
+
+
+# Lists. ----------------------------------------------------------------------------------------------------
+
+
+async def test_lists_of_a_private_repository_are_for_nobody(site: Site) -> None:
+    await site.fill()
+    digest = SECRET.digest
+    async with site.mirror(serve_private="everyone") as mirror:
+        for path in ("/v2/team/app/tags/list", f"/v2/team/app/referrers/{digest}"):
+            assert (await mirror.get(path))[0].status == 200
+    async with site.mirror() as mirror:
+        for path in ("/v2/team/app/tags/list", f"/v2/team/app/referrers/{digest}"):
+            response, body = await mirror.get(path)
+            assert (response.status, error_code(body)) == (403, "DENIED")
+        assert (await mirror.get("/v2/library/alpine/tags/list"))[0].status == 200
+        assert (await mirror.get(f"/v2/library/alpine/referrers/{PUBLIC.digest}"))[0].status == 200

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from mirror.errors import InvalidDigest, InvalidName, InvalidTag, RequestError, UnknownPath
 from mirror.oci.digest import Digest
-from mirror.oci.paths import ApiPath, BlobPath, ManifestPath, Name, Ping, parse_path
+from mirror.oci.paths import ApiPath, BlobPath, ManifestPath, Name, Ping, ReferrersPath, TagsPath, parse_path
 from mirror.oci.reference import MAX_NAME, Tag, split_registry
 from tests.unit.oci.strategies import digests, repositories, tags
 
@@ -40,6 +40,11 @@ def plain(name: str) -> Name:
         (f"/v2/a/manifests/b/blobs/{DIGEST}", BlobPath(plain("a/manifests/b"), DIGEST)),
         (f"/v2/blobs/blobs/{DIGEST}", BlobPath(plain("blobs"), DIGEST)),
         ("/v2/tags/list/manifests/latest", ManifestPath(plain("tags/list"), Tag("latest"))),
+        ("/v2/alpine/tags/list", TagsPath(plain("alpine"))),
+        ("/v2/tags/list/tags/list", TagsPath(plain("tags/list"))),
+        ("/v2/ghcr.io/owner/app/tags/list", TagsPath(Name("ghcr.io", "owner/app", "ghcr.io/owner/app"))),
+        (f"/v2/alpine/referrers/{DIGEST}", ReferrersPath(plain("alpine"), DIGEST)),
+        (f"/v2/a/blobs/referrers/{DIGEST}", ReferrersPath(plain("a/blobs"), DIGEST)),
         ("/v2/v2/manifests/latest", ManifestPath(plain("v2"), Tag("latest"))),
     ],
 )
@@ -61,8 +66,7 @@ def test_what_a_path_means(path: str, meaning: ApiPath) -> None:
         "/v2//",
         "/v2/alpine",
         "/v2/_catalog",
-        "/v2/alpine/tags/list",
-        f"/v2/alpine/referrers/{DIGEST}",
+        "/v2/alpine/tags/list/",
         "/v2/alpine/blobs/uploads/",
         "/v2/alpine/tags/other",
         "/v2/alpine/MANIFESTS/latest",
@@ -143,17 +147,41 @@ def test_every_valid_name_and_tag_has_a_path(name: str, tag: str) -> None:
     assert parse_path(f"/v2/{name}/manifests/{tag}") == ManifestPath(Name(registry, rest, name), Tag(tag))
 
 
+@given(repositories)
+def test_every_valid_name_has_a_list_of_tags(name: str) -> None:
+    assume(len(name) <= MAX_NAME)
+    registry, rest = split_registry(name)
+    assert parse_path(f"/v2/{name}/tags/list") == TagsPath(Name(registry, rest, name))
+
+
 @given(repositories, digests)
-def test_every_valid_name_and_digest_has_two(name: str, digest: Digest) -> None:
+def test_every_valid_name_and_digest_has_three(name: str, digest: Digest) -> None:
     assume(len(name) <= MAX_NAME)
     registry, rest = split_registry(name)
     assert parse_path(f"/v2/{name}/blobs/{digest}") == BlobPath(Name(registry, rest, name), digest)
     assert parse_path(f"/v2/{name}/manifests/{digest}") == ManifestPath(Name(registry, rest, name), digest)
+    assert parse_path(f"/v2/{name}/referrers/{digest}") == ReferrersPath(Name(registry, rest, name), digest)
 
 
 pieces = st.one_of(
     st.sampled_from(
-        ["/", "//", "..", ".", "%2f", "manifests", "blobs", "tags", "list", "v2", ":", "sha256:", "\\", "\0"]
+        [
+            "/",
+            "//",
+            "..",
+            ".",
+            "%2f",
+            "manifests",
+            "blobs",
+            "referrers",
+            "tags",
+            "list",
+            "v2",
+            ":",
+            "sha256:",
+            "\\",
+            "\0",
+        ]
     ),
     st.sampled_from([str(DIGEST), "latest", "ghcr.io", "localhost:5000", "a"]),
     st.text(max_size=5),
@@ -171,5 +199,9 @@ def test_no_path_does_worse_than_be_refused(rest: str, beginning: str) -> None:
             assert beginning + rest == f"/v2/{name.whole}/manifests/{reference}"
         case BlobPath(name, digest):
             assert beginning + rest == f"/v2/{name.whole}/blobs/{digest}"
+        case TagsPath(name):
+            assert beginning + rest == f"/v2/{name.whole}/tags/list"
+        case ReferrersPath(name, digest):
+            assert beginning + rest == f"/v2/{name.whole}/referrers/{digest}"
         case Ping():
             assert beginning + rest in ("/v2", "/v2/")

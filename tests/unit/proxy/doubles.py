@@ -16,6 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces import WHOLE, Body, Rest
+from mirror.proxy.listing import Listed, Listing
 from mirror.proxy.routing import Route
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ class ScriptedUpstream:
     manifests: list[Step[Manifest]] = field(default_factory=list)
     head_blobs: list[Step[int | None]] = field(default_factory=list)
     blobs: list[Step[ScriptedTransfer]] = field(default_factory=list)
+    tags: list[Step[tuple[str, ...]]] = field(default_factory=list)
+    referrers: list[Step[tuple[str, ...]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     rests: list[Rest] = field(default_factory=list)
 
@@ -80,6 +83,12 @@ class ScriptedUpstream:
     async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> ScriptedTransfer:
         self.rests.append(rest)
         return await _follow(self.blobs, self._note(f"GET {repository} blob {digest}"))
+
+    async def list_tags(self, repository: Repository) -> tuple[str, ...]:
+        return await _follow(self.tags, self._note(f"GET {repository} tags"))
+
+    async def list_referrers(self, repository: Repository, digest: Digest) -> tuple[str, ...]:
+        return await _follow(self.referrers, self._note(f"GET {repository} referrers {digest}"))
 
     def _note(self, asked: str) -> str:
         self.asked.append(asked)
@@ -243,6 +252,35 @@ class MemoryRecords:
     async def grant(self, route: Route, digest: Digest) -> None:
         await asyncio.sleep(0)
         self.grants.add((route, digest))
+
+
+class MemoryListings:
+    """Lists without a disk; what is in `elsewhere` another process has put there."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Listed, Listing] = {}
+        self.elsewhere: dict[Listed, Listing] = {}
+        self.failing = False
+
+    async def get(self, listed: Listed) -> Listing | None:
+        await asyncio.sleep(0)
+        return self.kept.get(listed)
+
+    async def latest(self, listed: Listed) -> Listing | None:
+        await asyncio.sleep(0)
+        return self.elsewhere.get(listed) or self.kept.get(listed)
+
+    async def put(self, listed: Listed, listing: Listing) -> None:
+        await asyncio.sleep(0)
+        self.kept[listed] = listing
+        if self.failing:
+            raise StoreFailed("the disk refused")
+
+    async def forget(self, listed: Listed) -> None:
+        await asyncio.sleep(0)
+        self.kept.pop(listed, None)
+        if self.failing:
+            raise StoreFailed("the disk refused")
 
 
 class MemoryCache:

@@ -41,7 +41,7 @@ class ScriptedViewer:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    async def look(self, repository: Repository, kind: Kind, reference: Reference) -> None:
+    async def look(self, repository: Repository, kind: Kind, reference: Reference | None) -> None:
         self.asked.append(f"{repository}:{reference}")
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         await asyncio.sleep(answer if isinstance(answer, float) else 0.01)

@@ -2,57 +2,21 @@ from __future__ import annotations
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mirror.errors import Denied, NotPublic, RequestError, UnknownRegistry, UpstreamFailed
+from mirror.errors import Denied, NotPublic, UnknownRegistry, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.visibility import Visibility
-from mirror.server.api import RegistryApi, namespace
+from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
-from tests.unit.proxy import test_pull_blob, test_pull_manifest, test_visibility
+from mirror.server.referrers import ReferrersHandler
+from mirror.server.tags import TagsHandler
+from tests.unit.proxy import test_pull_blob, test_pull_listing, test_pull_manifest, test_visibility
 from tests.unit.proxy.doubles import HUB
-
-
-@pytest.mark.parametrize(
-    ("query", "registry"),
-    [
-        ("", None),
-        ("x=1", None),
-        ("NS=docker.io", None),
-        ("ns", ""),
-        ("ns=", ""),
-        ("ns=docker.io", "docker.io"),
-        ("x=1&ns=docker.io&y=2", "docker.io"),
-        ("ns=registry%3A5000", "registry:5000"),
-        ("n%73=docker.io", "docker.io"),
-        ("ns=a=b", "a=b"),
-        ("ns=%00", "\0"),
-        ("ns=%0d%0aX-Evil:1", "\r\nX-Evil:1"),
-    ],
-)
-def test_the_namespace_of_a_query(query: str, registry: str | None) -> None:
-    assert namespace(query) == registry
-
-
-@pytest.mark.parametrize("query", ["ns=docker.io&ns=ghcr.io", "ns=docker.io&ns=docker.io", "ns=&ns=x", "ns=a&n%73=b"])
-def test_two_namespaces_are_none(query: str) -> None:
-    with pytest.raises(UnknownRegistry):
-        namespace(query)
-
-
-@given(st.text(max_size=40) | st.text("ns=&%;?0aF.", max_size=30))
-def test_no_query_does_worse_than_be_refused(query: str) -> None:
-    try:
-        namespace(query)
-    except RequestError:
-        return
-
 
 DIGEST = test_pull_manifest.OLD.digest
 
@@ -63,11 +27,16 @@ class Api:
     def __init__(self, age: float = test_pull_manifest.FRESH, visibility: Visibility | None = None) -> None:
         self.manifests = test_pull_manifest.Mirror(age)
         self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
+        self.lists = test_pull_listing.Mirror(age)
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
             visibility or test_visibility.Gate().visibility,
-            ManifestHandler(self.manifests.puller),
-            BlobHandler(self.blobs.pull),
+            Handlers(
+                ManifestHandler(self.manifests.puller),
+                BlobHandler(self.blobs.pull),
+                TagsHandler(self.lists.puller),
+                ReferrersHandler(self.lists.puller),
+            ),
         )
 
     async def ask(self, target: str, method: str = "GET") -> tuple[Exchange, int, dict[str, str]]:
@@ -125,15 +94,18 @@ async def test_a_manifest_that_is_not_stale_has_no_cause() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-@pytest.mark.parametrize("about", ["manifests/latest", f"manifests/{DIGEST}", f"blobs/{test_pull_blob.DIGEST}"])
+@pytest.mark.parametrize(
+    "about",
+    ["manifests/latest", f"manifests/{DIGEST}", f"blobs/{test_pull_blob.DIGEST}", f"referrers/{DIGEST}", "tags/list"],
+)
 async def test_what_clients_may_not_see_is_not_looked_at(about: str, method: str) -> None:
     gate = test_visibility.Gate(Denied("no"))
     await gate.visibility.guard(["docker.io"])
     api = Api(visibility=gate.visibility)
     with pytest.raises(NotPublic):
         await api.ask(f"/v2/alpine/{about}", method)
-    assert gate.anybody.asked == [f"library/alpine:{about.partition('/')[2]}"]
-    assert api.manifests.upstream.asked == api.blobs.upstream.asked == []
+    assert gate.anybody.asked == [f"library/alpine:{about.partition('/')[2]}".replace(":list", ":None")]
+    assert api.manifests.upstream.asked == api.blobs.upstream.asked == api.lists.upstream.asked == []
 
 
 async def test_the_namespace_is_not_echoed_to_who_did_not_give_it() -> None:

@@ -46,7 +46,14 @@ def plant(path: Path, how: str, outside: Path) -> None:
 
 
 KINDS = ["file", "folder", "link to a file", "link to a folder", "broken link", "pipe", "socket"]
-PLACES = ["notes.txt", "blobs/sha256/notes.txt", "blobs/sha512/notes.txt", "partial/notes.txt", "run/notes.txt"]
+PLACES = [
+    "notes.txt",
+    "blobs/sha256/notes.txt",
+    "blobs/sha512/notes.txt",
+    "partial/notes.txt",
+    "run/notes.txt",
+    "listings/notes.txt",
+]
 
 
 @pytest.fixture

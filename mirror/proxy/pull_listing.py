@@ -1,0 +1,175 @@
+"""Pulling a list of tags or referrers, as a story: the kept list, its freshness, one flight, upstream, the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from mirror.errors import ManifestUnknown, ReferrersUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
+from mirror.oci.digest import Digest
+from mirror.oci.referrers import parse_referrers, referrers_tag
+from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
+from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.events import Observer, StoreTroubled
+from mirror.proxy.failures import Failures
+from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age
+from mirror.proxy.interfaces import Clock
+from mirror.proxy.listing import Listed, Listing, ListingStore, ListingUpstream
+from mirror.proxy.routing import Route
+from mirror.proxy.single_flight import SingleFlight
+from mirror.proxy.tasks import Tasks
+
+REVALIDATE_WITHIN = 5.0
+"""Seconds a client waits for upstream when a stale list is at hand."""
+
+LISTED_WITHIN = 120.0
+"""Seconds upstream has for all pages of a list. Whoever gave up before finds it when they ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class PulledListing:
+    """A list ready to be sent; `age` in seconds since upstream vouched for it, `trouble` is why it is stale."""
+
+    entries: tuple[str, ...]
+    status: CacheStatus
+    age: int
+    trouble: UpstreamUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListingMemory:
+    """What lists are pulled into and from. `negative_ttl` is for how long one with nothing in it is believed."""
+
+    listings: ListingStore
+    failures: Failures
+    policy: FreshnessPolicy
+    negative_ttl: timedelta
+    clock: Clock
+
+
+class PullListing:
+    """Serves whole lists, and keeps them."""
+
+    def __init__(
+        self, upstreams: Mapping[str, ListingUpstream], memory: ListingMemory, tasks: Tasks, observer: Observer
+    ) -> None:
+        self._upstreams = upstreams
+        self._listings = memory.listings
+        self._failures = memory.failures
+        self._policy = memory.policy
+        self._empty = replace(memory.policy, tag_ttl=min(memory.policy.tag_ttl, memory.negative_ttl))
+        self._clock = memory.clock
+        self._observer = observer
+        self._flights = SingleFlight[PulledListing](tasks)
+
+    async def tags(self, route: Route) -> PulledListing:
+        """Return the tags of a repository, in their order: upstream's within the TTL, or marked as stale.
+
+        Raises Refused or UpstreamUnavailable with what upstream said; that is never turned into an empty list.
+        """
+        return await self._pull(Listed(Kind.TAGS, route))
+
+    async def referrers(self, route: Route, digest: Digest) -> PulledListing:
+        """Return the referrers of a digest, each as the JSON text of its descriptor; otherwise as `tags`."""
+        return await self._pull(Listed(Kind.REFERRERS, route, digest))
+
+    async def _pull(self, listed: Listed) -> PulledListing:
+        if fresh := self._fresh(await self._listings.get(listed)):
+            return fresh
+        latest = await self._listings.latest(listed)
+        if fresh := self._fresh(latest):
+            return fresh
+        stale = self._stale(latest)
+        try:
+            await self._failures.recall(listed.kind, listed.route, listed.digest)
+            return await self._fly(listed, latest, ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN)
+        except (Refused, UpstreamUnavailable) as error:
+            await self._failures.remember(listed.kind, listed.route, listed.digest, error)
+            if stale is None or isinstance(error, Refused):
+                raise
+            return replace(stale, trouble=error)
+
+    # What is kept. ---------------------------------------------------------------------------------------
+
+    def _fresh(self, listing: Listing | None) -> PulledListing | None:
+        if listing is None or self._judge(listing) is not Freshness.FRESH:
+            return None
+        return self._pulled(listing, CacheStatus(Outcome.HIT))
+
+    def _stale(self, listing: Listing | None) -> PulledListing | None:
+        if listing is None or self._judge(listing) is Freshness.EXPIRED:
+            return None
+        return self._pulled(listing, CacheStatus(Outcome.STALE, detail="upstream-unavailable"))
+
+    def _judge(self, listing: Listing) -> Freshness:
+        return judge_age(self._clock() - listing.validated_at, self._policy if listing.entries else self._empty)
+
+    def _pulled(self, listing: Listing, status: CacheStatus) -> PulledListing:
+        return PulledListing(listing.entries, status, max(0, int(self._clock() - listing.validated_at)))
+
+    # What upstream says. ---------------------------------------------------------------------------------
+
+    async def _fly(self, listed: Listed, known: Listing | None, seconds: float) -> PulledListing:
+        async with answer_within(seconds):
+            pulled, joined = await self._flights.run(listed, lambda: self._look_up(listed, known))
+        if joined and pulled.status.outcome is Outcome.MISS:
+            return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
+        return pulled
+
+    async def _look_up(self, listed: Listed, known: Listing | None) -> PulledListing:
+        if fresh := self._fresh(await self._listings.get(listed)):
+            return fresh
+        try:
+            listing = await self._asked(listed)
+        except Refused:
+            await self._forget(listed)
+            raise
+        is_same = known is not None and known.entries == listing.entries
+        outcome = Outcome.REVALIDATED if is_same else Outcome.MISS
+        return self._pulled(listing, CacheStatus(outcome, stored=await self._kept(listed, listing)))
+
+    async def _asked(self, listed: Listed) -> Listing:
+        asked_at = self._clock()
+        async with answer_within(LISTED_WITHIN):
+            if listed.digest is None:
+                entries = await self._upstreams[listed.route.upstream].list_tags(listed.route.repository)
+            else:
+                entries = await self._list_referrers(listed.route, listed.digest)
+        return Listing(entries, asked_at)
+
+    async def _list_referrers(self, route: Route, digest: Digest) -> tuple[str, ...]:
+        try:
+            return await self._upstreams[route.upstream].list_referrers(route.repository, digest)
+        except ReferrersUnknown:
+            return await self._referrers_by_tag(route, digest)
+
+    async def _referrers_by_tag(self, route: Route, digest: Digest) -> tuple[str, ...]:
+        """Return what the referrers' tag lists. Where there is none either, there are no referrers, says the spec."""
+        upstream, tag = self._upstreams[route.upstream], referrers_tag(digest)
+        try:
+            # First a HEAD: mostly there is no such tag, and a HEAD is no pull on Docker Hub.
+            remote = await upstream.head_manifest(route.repository, tag)
+        except ManifestUnknown:
+            return ()
+        try:
+            manifest = await upstream.get_manifest(route.repository, remote.digest if remote else tag)
+        except ManifestUnknown as error:
+            if remote is None:
+                return ()
+            raise UpstreamInvalid("upstream names a list of referrers and then refuses it") from error
+        return tuple(parse_referrers(manifest.media_type, manifest.data))
+
+    async def _kept(self, listed: Listed, listing: Listing) -> bool:
+        try:
+            await self._listings.put(listed, listing)
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("keeping of a list", error))
+            return False
+        return True
+
+    async def _forget(self, listed: Listed) -> None:
+        try:
+            await self._listings.forget(listed)
+        except StoreFailed as error:
+            self._observer.notify(StoreTroubled("forgetting of a list", error))

@@ -1,0 +1,23 @@
+"""Answers that were true at a time: how old they are, and what a person is told if that is too old."""
+
+from __future__ import annotations
+
+from mirror.errors import UpstreamUnavailable
+from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.server.exchange import Exchange
+
+
+def record(exchange: Exchange, status: CacheStatus, trouble: UpstreamUnavailable | None) -> None:
+    """Note what the cache did, and why it is stale if it is."""
+    exchange.record(status)
+    if trouble is not None:
+        exchange.note.cause = f"served stale: {trouble}"
+
+
+def dated(status: CacheStatus, age: int) -> dict[str, str]:
+    """Return the headers of an answer that upstream vouched for `age` seconds ago."""
+    headers = {"Age": str(age)}
+    if status.outcome is Outcome.STALE:
+        # The distribution spec's way of telling a person something through their client ("Warnings").
+        headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {age} s ago"'
+    return headers
