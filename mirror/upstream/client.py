@@ -44,6 +44,9 @@ _PAGE = "n=1000"
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})
 
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
+# What portals answer, by a 200, to who has to log in first. Blobs come in any other type.
+
 # The whole where the range was ignored or the object is another one, a part, or that there is no such part.
 _RANGE_ANSWERS = frozenset({200, 206, 416})
 
@@ -84,9 +87,13 @@ class RegistryClient:
         return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
-        """Ask for the size of a blob."""
+        """Ask for the size of a blob; a page for people, or another digest, is no answer."""
         response = await self._request(_blob("HEAD", repository, digest))
         response.release()
+        declared = declared_digest(response)
+        differs = declared is not None and declared.algorithm == digest.algorithm and declared != digest
+        if differs or without_parameters(response.headers.get("Content-Type", "")) in _PAGES:
+            raise UpstreamInvalid("upstream answers with something else than the blob")
         return response.content_length
 
     async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> ResponseTransfer:

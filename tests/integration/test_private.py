@@ -307,6 +307,24 @@ class Hiding(TokenAuth):
         return super().refusal(request, repository)
 
 
+class Portal(TokenAuth):
+    """Answers a page to log in on, by a 200, where a token does not open the repository."""
+
+    def refusal(self, request: Request, repository: str | None) -> Answer | None:
+        scope = f"repository:{repository}:pull"
+        if self.tokens.judge(bearer_token(request.header("Authorization")), scope) is Verdict.INSUFFICIENT:
+            return faults.html(Answer(200))
+        return super().refusal(request, repository)
+
+
+@pytest.mark.parametrize("path", [TAG, DIGEST, BLOB])
+async def test_a_page_to_log_in_on_makes_nothing_public(site: Site, path: str) -> None:
+    await site.fill()
+    site.registry.auth = Portal(site.tokens)
+    async with site.mirror() as mirror:
+        assert await answers(mirror, path) == {502}
+
+
 async def test_a_repository_that_hides_is_as_good_as_missing(site: Site) -> None:
     site.tokens.open_up("team/*")
     site.registry.auth = Hiding(site.tokens)
