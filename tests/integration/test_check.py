@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
+import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -223,6 +226,20 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> 
         "docker.io: https://registry.test cannot be reached: its name does not resolve; is it spelled right, and does"
         " this machine's DNS work?"
     )
+
+
+async def test_a_resolver_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hang(*_: object, **__: object) -> list[object]:
+        released.wait()
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        assert (await failure(config("https://registry.test"), seconds=0.2))[:2] == ("challenge", "timeout")
+    finally:
+        released.set()
 
 
 async def test_a_private_address(registry: FakeRegistry, journal: Journal) -> None:
@@ -490,6 +507,27 @@ async def test_the_command(
     assert report["ok"] is False
     assert report["endpoints"][0]["failure"]["reason"] == "refused"
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_check_that_is_interrupted(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path, journal: Journal, number: signal.Signals
+) -> None:
+    registry.hang()
+    file = write(configuration(registry, token_service, tmp_path), tmp_path)
+    command = (sys.executable, "-m", "mirror", "check", "--config", file)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, stdout=pipe, stderr=pipe)
+    try:
+        await journal.wait_for(path="/v2/", timeout=20)
+        process.send_signal(number)
+        stdout, stderr = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert (process.returncode, stdout, stderr) == (128 + number, b"", b"mirror: interrupted\n")
+    registry.resume()
 
 
 async def test_a_certificate_that_ends_soon_and_one_for_another_name(journal: Journal, tmp_path: Path) -> None:
