@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -89,7 +88,9 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
 @click.option("--all-registries", is_flag=True, help="Docker 29 and newer: every registry, not Docker Hub only.")
 @click.option("--write", "writes", is_flag=True, help="Put it where the client reads it, beside what is there.")
 @click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Write below this folder.")
-def setup(config_file: Path | None, client: str, url: str | None, **options: Any) -> None:
+def setup(
+    config_file: Path | None, client: str, url: str | None, *, all_registries: bool, writes: bool, root: Path | None
+) -> None:
     """Print what a client needs to use this mirror: the file, and where it goes.
 
     podman is also Buildah, Skopeo and CRI-O. Existing files are merged, and kept as a backup.
@@ -98,13 +99,13 @@ def setup(config_file: Path | None, client: str, url: str | None, **options: Any
     from mirror.cli.setup.site import mirror_url
     from mirror.config import load
 
-    if options["root"] is not None and not options["writes"]:
+    if root is not None and not writes:
         raise click.UsageError("--root is for --write")
-    if options["all_registries"] and client != "docker":
+    if all_registries and client != "docker":
         raise click.UsageError("--all-registries is for docker: the others always are told all")
     config = load(config_file)
     try:
         address = mirror_url(url, config.listen)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
-    sys.exit(run(config, address, Target(client, **options)))
+    sys.exit(run(config, address, Target(client, all_registries, writes, root)))

@@ -59,8 +59,7 @@ def run(config: Config, url: URL, target: Target) -> int:
 
 def _printed(needs: Needs) -> list[str]:
     """Print the content, which is the same for all of a client's files, and return where it goes."""
-    for content in dict.fromkeys(file.content for file in needs.files):
-        print(content, end="")
+    print(needs.files[0].content, end="")
     return [f"this goes to {', '.join(str(file.path) for file in needs.files)}; --write puts it there"]
 
 

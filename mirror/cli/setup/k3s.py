@@ -29,6 +29,7 @@ def k3s(site: Site) -> Needs:
     file = ClientFile(_FILE, content, lambda text: _merged(text, url, site.registries))
     notes = (
         "on every node; restart k3s afterwards: systemctl restart k3s (on agents k3s-agent)",
+        "comments of a file that is there already stay behind in its backup",
         "RKE2 takes the same as /etc/rancher/rke2/registries.yaml",
     )
     return Needs(("k3s",), (file,), notes)

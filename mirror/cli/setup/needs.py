@@ -34,7 +34,7 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """All that a client needs.
+    """All that a client needs; where it needs several files, they have the same content.
 
     `programs` are the client: any of them shows that it is installed. `notes` say what is to be done or known beside.
     """
