@@ -19,7 +19,7 @@ from mirror.errors import (
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, MAX_MANIFEST, OCI_INDEX, manifest_type, without_parameters
-from mirror.oci.reference import Reference, Repository, Variant
+from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.oci.referrers import parse_referrers
 from mirror.oci.tags import in_order, parse_tags
 from mirror.proxy.cache_status import Kind
@@ -119,10 +119,11 @@ class RegistryClient:
             return None
         return self._transfer(response, rest.start, size)
 
-    async def find_tags(self, repository: Repository) -> None:
-        """Ask for the list of tags, and do not read it; a GET, because distribution knows no HEAD for it."""
+    async def find_tag(self, repository: Repository) -> Tag | None:
+        """Return one of the tags, None if there is none; a GET, because distribution knows no HEAD for lists."""
         response = await self._request(_tags(repository, "n=1"))
-        response.release()
+        tags = parse_tags(await read_capped(response, MAX_TAGS))
+        return Tag(tags[0]) if tags else None
 
     async def list_tags(self, repository: Repository) -> tuple[str, ...]:
         """Fetch all pages of the list of tags."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.fakes import content, faults
-from tests.fakes.answer import Answer, error
+from tests.fakes.answer import JSON, Answer, error
 from tests.fakes.auth import TokenAuth
 from tests.fakes.credentials import bearer_token
 from tests.fakes.faults import hold, status
@@ -32,7 +33,10 @@ LAYER = SECRET.layers[0]
 TAG = "/v2/team/app/manifests/1.0"
 DIGEST = f"/v2/team/app/manifests/{SECRET.digest}"
 BLOB = f"/v2/team/app/blobs/{LAYER.digest}"
+TAGS = "/v2/team/app/tags/list"
+REFERRERS = f"/v2/team/app/referrers/{SECRET.digest}"
 ALPINE = "/v2/library/alpine/manifests/3.20"
+EVERYTHING = (TAG, DIGEST, BLOB, TAGS, REFERRERS)
 PASSWORD = "canary-5ecret"
 
 
@@ -58,7 +62,7 @@ class Site:
     async def fill(self, **fields: Any) -> None:
         """Have the private image on disk, with its grants, as a mirror that served it to everyone left it."""
         async with self.mirror(serve_private="everyone", **fields) as mirror:
-            for path in (TAG, DIGEST, BLOB):
+            for path in EVERYTHING:
                 assert (await mirror.get(path))[0].status == 200
             await until_metric(mirror, "mirror_fills_in_flight", 0)
         self.journal.clear()
@@ -84,6 +88,7 @@ async def site(
     registry.auth = TokenAuth(token_service)
     registry.add_image("library/alpine", "3.20", PUBLIC)
     registry.add_image("team/app", "1.0", SECRET)
+    registry.add_image("team/app", "1.0-internal", SECRET)
     token_service.accounts = {"ci": PASSWORD}
     token_service.restrict("team/*", "ci")
     (tmp_path / "password").write_text(PASSWORD)
@@ -93,7 +98,7 @@ async def site(
 async def answers(mirror: RunningMirror, *paths: str) -> set[int]:
     """The statuses of everything that could be tried to get at the private image, which must get none of it."""
     seen: set[int] = set()
-    for path in paths or (TAG, DIGEST, BLOB):
+    for path in paths or EVERYTHING:
         tries: list[dict[str, Any]] = [
             {"method": "HEAD"},
             {},
@@ -107,6 +112,7 @@ async def answers(mirror: RunningMirror, *paths: str) -> set[int]:
             seen.add(response.status)
             assert LAYER.data[:50] not in body
             assert SECRET.manifest.data[:50] not in body
+            assert b"1.0-internal" not in body
             assert not {"Docker-Content-Digest", "ETag"} & set(response.headers)
     return seen
 
@@ -138,6 +144,7 @@ async def test_what_is_private_is_denied_without_using_the_credentials(site: Sit
         assert response.headers["Cache-Status"] == "mirror; hit; detail=not-public"
         denied = await mirror.metric('mirror_requests_total{kind="blob",outcome="denied",upstream="docker.io"}')
         assert denied == 7
+    assert site.journal.count(path="/v2/team/app/tags/*") == site.journal.count(path="/v2/team/app/referrers/*") == 0
     assert site.anonymous_questions() == [f"HEAD {TAG}"]
     assert site.journal.count(authorization="basic") == 0
 
@@ -147,6 +154,28 @@ async def test_a_token_service_that_refuses_anybody_is_a_no(site: Site) -> None:
     async with site.mirror() as mirror:
         assert await answers(mirror) == {403}
         assert (await mirror.get(ALPINE))[0].status == 200
+
+
+@pytest.mark.parametrize("path", EVERYTHING)
+async def test_every_way_to_ask_first_is_denied(site: Site, path: str) -> None:
+    async with site.mirror() as mirror:
+        assert await answers(mirror, path) == {403}
+    assert site.journal.count(authorization="basic") == 0
+
+
+async def test_the_lists_of_what_is_public_are_for_everybody(site: Site) -> None:
+    async with site.mirror() as mirror:
+        response, body = await mirror.get("/v2/library/alpine/tags/list")
+        assert (response.status, json.loads(body)["tags"]) == (200, ["3.20"])
+        assert (await mirror.get(f"/v2/library/alpine/referrers/{PUBLIC.digest}"))[0].status == 200
+    assert site.anonymous_questions() == ["GET /v2/library/alpine/tags/list", f"HEAD {ALPINE}"]
+
+
+async def test_a_list_without_tags_makes_nothing_public(site: Site) -> None:
+    await site.fill()
+    site.registry.auth = Listless(site.tokens)
+    async with site.mirror() as mirror:
+        assert await answers(mirror, TAGS) == {502}
 
 
 async def test_any_number_of_clients_cost_one_question(site: Site) -> None:
@@ -307,6 +336,15 @@ class Hiding(TokenAuth):
         return super().refusal(request, repository)
 
 
+class Listless(TokenAuth):
+    """Lists no tags where it should refuse to list them."""
+
+    def refusal(self, request: Request, repository: str | None) -> Answer | None:
+        refused = super().refusal(request, repository)
+        is_list = request.path.endswith("/tags/list") and request.header("Authorization")
+        return Answer(200, (("Content-Type", JSON),), b'{"tags": null}') if refused and is_list else refused
+
+
 class Portal(TokenAuth):
     """Answers a page to log in on, by a 200, where a token does not open the repository."""
 
@@ -317,7 +355,7 @@ class Portal(TokenAuth):
         return super().refusal(request, repository)
 
 
-@pytest.mark.parametrize("path", [TAG, DIGEST, BLOB])
+@pytest.mark.parametrize("path", EVERYTHING)
 async def test_a_page_to_log_in_on_makes_nothing_public(site: Site, path: str) -> None:
     await site.fill()
     site.registry.auth = Portal(site.tokens)
@@ -335,27 +373,10 @@ async def test_a_repository_that_hides_is_as_good_as_missing(site: Site) -> None
         site.registry.revoke_tokens()
         assert await answers(mirror) == {404}
         hidden = (await mirror.get(TAG))[0]
-        assert await mirror.metric('mirror_visibility_checks_total{outcome="private",upstream="docker.io"}') == 3
+        assert await mirror.metric('mirror_visibility_checks_total{outcome="private",upstream="docker.io"}') == 5
         # Nor can it be told from a repository that does not exist.
         site.registry.absent("/v2/team/none/*")
         none = [await mirror.get("/v2/team/none/manifests/1.0") for _ in range(2)][1]
         assert none[0].headers["Cache-Status"] == hidden.headers["Cache-Status"]
         await site.registry.stop()
         assert await answers(mirror, f"{TAG}-other", BLOB.replace(LAYER.digest, PUBLIC.layers[0].digest)) == {502}
-
-
-# Lists. ----------------------------------------------------------------------------------------------------
-
-
-async def test_lists_of_a_private_repository_are_for_nobody(site: Site) -> None:
-    await site.fill()
-    digest = SECRET.digest
-    async with site.mirror(serve_private="everyone") as mirror:
-        for path in ("/v2/team/app/tags/list", f"/v2/team/app/referrers/{digest}"):
-            assert (await mirror.get(path))[0].status == 200
-    async with site.mirror() as mirror:
-        for path in ("/v2/team/app/tags/list", f"/v2/team/app/referrers/{digest}"):
-            response, body = await mirror.get(path)
-            assert (response.status, error_code(body)) == (403, "DENIED")
-        assert (await mirror.get("/v2/library/alpine/tags/list"))[0].status == 200
-        assert (await mirror.get(f"/v2/library/alpine/referrers/{PUBLIC.digest}"))[0].status == 200

@@ -12,7 +12,7 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MAX_MANIFEST, OCI_INDEX
-from mirror.oci.reference import Repository
+from mirror.oci.reference import Repository, Tag
 from mirror.upstream import pages
 from mirror.upstream.client import FAILOVER_WITHIN, MAX_TAGS
 from tests.unit.upstream.answers import ASKED, answer
@@ -265,17 +265,20 @@ async def test_too_many_referrers_are_an_error_and_no_part() -> None:
         await client(ScriptedEndpoint(many)).list_referrers(ALPINE, DIGEST)
 
 
-# Whether there is a list at all. ---------------------------------------------------------------------------
+# Whether there is a tag at all. ----------------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_that_there_are_tags_is_found_without_reading_them() -> None:
-    endpoint = ScriptedEndpoint(answer(200, b"not read", {}, ASKED))
-    await client(endpoint).find_tags(ALPINE)
+async def test_one_tag_is_found_and_no_more_are_asked_for() -> None:
+    endpoint = ScriptedEndpoint(page("3.20", link=more("last=3.20")))
+    assert await client(endpoint).find_tag(ALPINE) == Tag("3.20")
     assert queries(endpoint) == ["n=1"]
 
 
 @in_virtual_time
-async def test_that_there_are_none_is_found_too() -> None:
+async def test_that_there_is_none_is_found_too() -> None:
+    assert await client(ScriptedEndpoint(page())).find_tag(ALPINE) is None
     with pytest.raises(errors.NameUnknown):
-        await client(ScriptedEndpoint(page(status=404))).find_tags(ALPINE)
+        await client(ScriptedEndpoint(page(status=404))).find_tag(ALPINE)
+    with pytest.raises(errors.UpstreamInvalid):
+        await client(ScriptedEndpoint(answer(200, b"<html>", {"Content-Type": "text/html"}, ASKED))).find_tag(ALPINE)
