@@ -102,6 +102,8 @@ class Service:
     def freeze(self) -> None:
         """Makes the service hang: connections open, and nothing is ever answered."""
         self._signal(signal.SIGSTOP)
+        # A thread on the other processor may have an answer left to give.
+        wait_until(lambda: _thread_states(self.pid) == {"T"})
 
     def thaw(self) -> None:
         """Lets a frozen service go on."""
@@ -157,6 +159,12 @@ class Service:
     def _started(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, f"{self.command[0]} was not started"
         return self._process
+
+
+def _thread_states(pid: int) -> set[str]:
+    """What the threads of a process are doing, as the kernel abbreviates it (proc(5))."""
+    files = Path(f"/proc/{pid}/task").glob("*/stat")
+    return {file.read_text().rpartition(")")[2].split()[0] for file in files}
 
 
 def clean_environment() -> dict[str, str]:
