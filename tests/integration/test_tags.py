@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from pathlib import Path
 from urllib.parse import urljoin
 
+import aiohttp
 import pytest
 
 from mirror.upstream import client
 from tests.fakes import content, faults
 from tests.fakes.auth import BasicAuth, TokenAuth
+from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.listing import ABSOLUTE, QUERY_ONLY, RELATIVE, Pages
 from tests.fakes.registry import FakeRegistry
@@ -19,6 +22,7 @@ from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.asking import ask, check_cache_status, error_code, refusals
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
+from tests.integration.waiting import until
 
 IMAGE = content.image(layers=1)
 LIST = "/v2/owner/app/tags/list"
@@ -327,6 +331,18 @@ async def test_what_upstream_has_refused_does_not_come_back_in_an_outage(
 async def test_a_denied_list_is_denied(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.fault(LIST, faults.status(403))
     assert await refused(mirror) == (403, "DENIED")
+
+
+async def test_a_stop_leaves_no_list_behind(
+    start_mirror: StartMirror, registry: FakeRegistry, journal: Journal
+) -> None:
+    registry.always(LIST, faults.hold(Gate()))
+    async with start_mirror(drain_timeout="0s") as mirror:
+        asking = asyncio.create_task(mirror.get(LIST))
+        await journal.wait_for(path=LIST)
+    with pytest.raises(aiohttp.ClientError):
+        await asking
+    await until(lambda: registry.connections == 0, "the mirror has let go of upstream")
 
 
 async def test_lists_are_counted_by_their_kind(mirror: RunningMirror, registry: FakeRegistry) -> None:

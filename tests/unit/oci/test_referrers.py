@@ -46,6 +46,7 @@ def test_an_index_of_nothing(data: bytes) -> None:
         ("text/html", index()),
         (OCI_MANIFEST, b'{"schemaVersion": 2, "layers": []}'),
         (OCI_MANIFEST, index()),
+        (OCI_MANIFEST, b'{"schemaVersion": 2, "manifests": []}'),
         ("application/json", b'{"schemaVersion": 2, "manifests": []}'),
         (OCI_INDEX, b""),
         (OCI_INDEX, b"<html>"),

@@ -53,10 +53,12 @@ REFUSED = [errors.NameUnknown("404"), errors.Denied("403")]
 class Mirror:
     """Pulling lists, with everything around it in memory; it has the old lists, of the given age."""
 
-    def __init__(self, age: float | None = None, entries: tuple[str, ...] = OLD) -> None:
+    def __init__(
+        self, age: float | None = None, entries: tuple[str, ...] = OLD, listings: MemoryListings | None = None
+    ) -> None:
         self.clock = SettableClock()
         self.upstream = ScriptedUpstream()
-        self.listings = MemoryListings()
+        self.listings = listings or MemoryListings()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
         failures = Failures(MemoryCache(self.clock), timedelta(seconds=NEGATIVE_TTL))
@@ -371,3 +373,23 @@ async def test_a_disk_that_forgets_nothing_does_not_hide_the_no() -> None:
     with pytest.raises(errors.NameUnknown):
         await mirror.pull()
     assert len(mirror.observer.of(StoreTroubled)) == 1
+
+
+class LandingBetween(MemoryListings):
+    """Lists of which another flight lands right after the second look."""
+
+    def __init__(self, landing: Listing) -> None:
+        super().__init__()
+        self._landing = landing
+
+    async def latest(self, listed: Listed) -> Listing | None:
+        before = await super().latest(listed)
+        self.kept[listed] = self._landing
+        return before
+
+
+@in_virtual_time
+async def test_a_flight_looks_once_more_before_it_asks() -> None:
+    mirror = Mirror(listings=LandingBetween(Listing(NEW, SettableClock().now)))
+    assert (await mirror.pull()).status.outcome is Outcome.HIT
+    assert mirror.asked == []
