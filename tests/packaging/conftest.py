@@ -15,6 +15,7 @@ from . import buildah
 from .buildah import Buildah
 from .containers import Containers
 
+SHIPPED = "library/shipped"
 REVISION = "0123456789abcdef"
 
 
@@ -36,16 +37,17 @@ def containers(image_archive: Path, tmp_path_factory: pytest.TempPathFactory) ->
         yield running
 
 
-@pytest.fixture
-def upstream(tmp_path: Path) -> Iterator[RealRegistry]:
-    """A running registry for everybody."""
-    require(registry.why_not())
-    with RealRegistry(tmp_path / "upstream", Open()) as running:
-        yield running
-
-
 @pytest.fixture(scope="session")
 def shipped() -> Image:
     """An image with one layer that no socket's buffers hold."""
     require(images.why_not())
     return images.build_image([16 * 2**20], Flavour.OCI, seed="shipped")
+
+
+@pytest.fixture(scope="module")
+def upstream(shipped: Image, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealRegistry]:
+    """A running registry for everybody, which has the image `shipped`."""
+    require(registry.why_not())
+    with RealRegistry(tmp_path_factory.mktemp("upstream"), Open()) as running:
+        running.fill(SHIPPED, "latest", shipped)
+        yield running

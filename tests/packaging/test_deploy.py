@@ -22,6 +22,7 @@ from tests.e2e.conftest import require
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 UNIT = DEPLOY / "mirror.service"
 EXPOSURE = 15  # tenths; systemd calls up to 20 "OK", and what is left here is the network
 
@@ -34,14 +35,18 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
+def beside_python(program: str) -> Path:
+    """A program of the virtual environment."""
+    return Path(sys.executable).with_name(program)
+
+
 # Compose. ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict[str, Any]]:
     """The services of the compose file, as Docker Compose understands them."""
-    compose = Path(sys.executable).with_name("docker-compose")
-    printed = run(compose, "--file", DEPLOY / "compose.yaml", "config", "--format", "json")
+    printed = run(beside_python("docker-compose"), "--file", DEPLOY / "compose.yaml", "config", "--format", "json")
     return cast(dict[str, dict[str, Any]], json.loads(printed)["services"])
 
 
@@ -66,9 +71,8 @@ def test_compose_gives_no_more_than_is_needed(services: dict[str, dict[str, Any]
 def test_compose_names_the_version_of_every_image(services: dict[str, dict[str, Any]]) -> None:
     for service in services.values():
         assert re.fullmatch(r"[a-z/]+:v?\d+\.\d+\.\d+", service["image"])
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert services["mirror"]["image"] == f"mirror:{version}"
-    assert services["mirror"]["build"]["args"] == {"VERSION": version}
+    assert services["mirror"]["image"] == f"mirror:{VERSION}"
+    assert services["mirror"]["build"]["args"] == {"VERSION": VERSION}
 
 
 def test_compose_shows_others_nothing_but_the_registry(services: dict[str, dict[str, Any]]) -> None:
@@ -114,6 +118,34 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
         assert rule["annotations"].keys() == {"summary", "description"}
 
 
+# Kubernetes. ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pod() -> dict[str, Any]:
+    """What the Deployment makes pods of."""
+    manifests = yaml.safe_load_all((DEPLOY / "kubernetes.yaml").read_text())
+    [deployment] = [manifest for manifest in manifests if manifest["kind"] == "Deployment"]
+    return cast(dict[str, Any], deployment["spec"]["template"]["spec"])
+
+
+def test_kubernetes_knows_every_field_of_the_manifests() -> None:
+    run(beside_python("kubernetes-validate"), "--strict", DEPLOY / "kubernetes.yaml")
+
+
+def test_a_pod_is_the_images_user_and_may_nothing_else(pod: dict[str, Any]) -> None:
+    [container] = pod["containers"]
+    user, group = re.findall(r"^USER (\d+):(\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[0]
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["fsGroup"]) == (int(user), int(group))
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert container["image"].endswith(f"/mirror:{VERSION}")
+
+
 # systemd. ------------------------------------------------------------------------------------------------
 
 
@@ -121,7 +153,7 @@ def test_every_alert_is_tested_and_says_what_to_do() -> None:
 def unit(tmp_path: Path) -> Path:
     """The unit, with a command that is there."""
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/mirror/bin/mirror", str(Path(sys.executable).with_name("mirror"))))
+    copy.write_text(UNIT.read_text().replace("/opt/mirror/bin/mirror", str(beside_python("mirror"))))
     return copy
 
 
@@ -138,8 +170,11 @@ def test_the_unit_exposes_little() -> None:
     run("systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", "--no-pager", UNIT)
 
 
-def test_a_stop_is_given_the_time_that_transfers_are_given(services: dict[str, dict[str, Any]]) -> None:
+def test_a_stop_is_given_the_time_that_transfers_are_given(
+    services: dict[str, dict[str, Any]], pod: dict[str, Any]
+) -> None:
     patience = Config().drain_timeout
     [of_the_unit] = settings("TimeoutStopSec")
     assert timedelta(seconds=int(of_the_unit)) > patience
     assert parse_duration(services["mirror"]["stop_grace_period"]) > patience
+    assert timedelta(seconds=pod["terminationGracePeriodSeconds"]) > patience

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from http.client import HTTPConnection
@@ -17,10 +18,8 @@ from tests.e2e.images import Image
 from tests.e2e.process import free_port, wait_until
 from tests.e2e.registry import RealRegistry
 
-from .conftest import REVISION
-from .containers import Containers
-
-NAME = "library/shipped"
+from .conftest import REVISION, SHIPPED
+from .containers import Container, Containers
 
 
 class Place:
@@ -37,18 +36,25 @@ class Place:
 
     def path(self, digest: str) -> str:
         """Where a blob is asked for."""
-        return f"/v2/{NAME}/blobs/{digest}"
+        return f"/v2/{SHIPPED}/blobs/{digest}"
 
     def get(self, digest: str) -> Answer:
         """Ask for a blob."""
         return ask("GET", f"http://127.0.0.1:{self.port}{self.path(digest)}")
 
 
-@pytest.fixture
-def place(upstream: RealRegistry, shipped: Image) -> Place:
-    """Free ports for a container; the registry behind it has an image."""
-    upstream.fill(NAME, "latest", shipped)
+@pytest.fixture(scope="module")
+def place(upstream: RealRegistry) -> Place:
+    """Free ports for a container, and a registry behind it."""
     return Place(upstream)
+
+
+@pytest.fixture
+def healthy(containers: Containers, place: Place) -> Iterator[Container]:
+    """A container that serves."""
+    with containers.running("cache", place.environment) as container:
+        wait_until(lambda: container.health == "healthy")
+        yield container
 
 
 def layers(archive: Path) -> list[list[tarfile.TarInfo]]:
@@ -97,71 +103,55 @@ def test_it_says_what_it_is(containers: Containers) -> None:
     assert "MIRROR_ADMIN__LISTEN=0.0.0.0:5001" in image["Env"]
 
 
-def test_every_command_can_be_run(containers: Containers) -> None:
+def test_every_command_can_be_run(containers: Containers, place: Place) -> None:
     assert containers.run("--version").stdout == f"mirror {__version__}\n"
     assert "serve" in containers.run("--help").stdout
     scrubbed = containers.run("scrub", volume="unused")
     assert (scrubbed.returncode, scrubbed.stderr) == (0, "")
+    checked = containers.run("check", "shipped", environment=place.environment)
+    assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
     refused = containers.run("serve", environment={"MIRROR_CACHE__MAX_SIZE": "much"})
     assert refused.returncode == 78
     assert refused.stderr.startswith("mirror: cache.max_size: ")
 
 
-def test_it_serves_and_keeps_what_it_has_pulled(
-    containers: Containers, place: Place, upstream: RealRegistry, shipped: Image
-) -> None:
-    blob = shipped.blobs[-1]
-    with containers.running("kept", place.environment) as container:
-        wait_until(lambda: container.health == "healthy")
-        cold = place.get(blob.digest)
-        assert cold.body == blob.data
-        assert cold.headers["Cache-Status"].startswith("mirror; fwd=miss")
-        container.stop()
-        assert container.exit_code == 0, container.log
-        assert "Traceback" not in container.log
-    upstream.stop()
-    with containers.running("kept", place.environment) as container:
-        wait_until(lambda: container.health == "healthy")
-        warm = place.get(blob.digest)
-        assert warm.body == blob.data
-        assert warm.headers["Cache-Status"] == "mirror; hit"
-
-
-def test_it_runs_as_nobody_with_no_capability_and_writes_nowhere_else(containers: Containers, place: Place) -> None:
-    with containers.running("confined", place.environment) as container:
-        status = container.execute("python", "-c", "print(open('/proc/1/status').read())").stdout
-        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
-        assert facts["Uid"].split() == ["65532"] * 4
-        assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
-        assert facts["NoNewPrivs"] == "1"
-        assert "Read-only" in container.execute("mkdir", "/opt/mirror/new").stderr
-
-
-def test_the_health_check_goes_from_failing_to_passing(containers: Containers, place: Place) -> None:
+def test_the_health_check_fails_where_no_mirror_is(containers: Containers, place: Place) -> None:
     kind, command = containers.image()["Healthcheck"]["Test"]
     assert kind == "CMD"
     down = containers.run(entrypoint=command, environment=place.environment)
     assert down.returncode == 1
     assert down.stderr.startswith(f"the admin listener does not answer at port {place.admin_port}: ")
-    with containers.running("checked", place.environment) as container:
-        wait_until(lambda: container.health == "healthy")
-        up = container.execute(command)
-        assert (up.returncode, up.stdout, up.stderr) == (0, "", "")
 
 
-def test_a_stop_waits_for_a_transfer(containers: Containers, place: Place, shipped: Image) -> None:
+def test_it_serves_as_nobody_with_no_capability_and_writes_nowhere_else(
+    containers: Containers, place: Place, shipped: Image, healthy: Container
+) -> None:
+    _, command = containers.image()["Healthcheck"]["Test"]
+    check = healthy.execute(command)
+    assert (check.returncode, check.stdout, check.stderr) == (0, "", "")
+    status = healthy.execute("python", "-c", "print(open('/proc/1/status').read())").stdout
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert facts["Uid"].split() == ["65532"] * 4
+    assert int(facts["CapEff"], 16) == int(facts["CapBnd"], 16) == 0
+    assert facts["NoNewPrivs"] == "1"
+    assert "Read-only" in healthy.execute("mkdir", "/opt/mirror/new").stderr
+    cold = place.get(shipped.blobs[-1].digest)
+    assert cold.body == shipped.blobs[-1].data
+    assert cold.headers["Cache-Status"].startswith("mirror; fwd=miss")
+
+
+def test_the_next_container_has_what_the_last_one_pulled_and_its_stop_waits_for_a_transfer(
+    upstream: RealRegistry, place: Place, shipped: Image, healthy: Container
+) -> None:
     blob = shipped.blobs[-1]
-    with (
-        containers.running("drained", place.environment) as container,
-        closing(HTTPConnection("127.0.0.1", place.port, timeout=30)) as client,
-        ThreadPoolExecutor() as aside,
-    ):
-        wait_until(lambda: container.health == "healthy")
-        assert place.get(blob.digest).status == 200
+    upstream.stop()
+    with closing(HTTPConnection("127.0.0.1", place.port, timeout=30)) as client, ThreadPoolExecutor() as aside:
         client.request("GET", place.path(blob.digest))
         answer = client.getresponse()
-        stop = aside.submit(container.stop)
-        wait_until(lambda: "event=stopping" in container.log)
+        assert answer.headers["Cache-Status"] == "mirror; hit"
+        stop = aside.submit(healthy.stop)
+        wait_until(lambda: "event=stopping" in healthy.log)
         assert answer.read() == blob.data
         stop.result()
-        assert container.exit_code == 0, container.log
+    assert healthy.exit_code == 0, healthy.log
+    assert "Traceback" not in healthy.log

@@ -13,6 +13,8 @@ from tests.e2e.mirror_process import MirrorProcess
 from tests.e2e.process import wait_until
 from tests.e2e.registry import RealRegistry
 
+from .conftest import SHIPPED
+
 UNIT = Path(__file__).parent.parent.parent / "deploy" / "mirror.service"
 # Only as root: SQLite gives the files it makes to the owner of the database.
 ONLY_AS_ROOT = {"fchown"}
@@ -54,7 +56,6 @@ def traced(trace: Path) -> set[str]:
 def test_the_mirror_calls_nothing_that_the_unit_forbids(tmp_path: Path, upstream: RealRegistry, shipped: Image) -> None:
     for tool in ("strace", "systemd-analyze"):
         require(None if shutil.which(tool) else f"{tool} is not installed")
-    upstream.fill("library/shipped", "latest", shipped)
     docker_io = {"endpoints": [upstream.url], "private_network": True}
     mirror = MirrorProcess({"upstreams": {"docker.io": docker_io}}, tmp_path / "mirror")
     trace = tmp_path / "trace"
@@ -63,9 +64,10 @@ def test_the_mirror_calls_nothing_that_the_unit_forbids(tmp_path: Path, upstream
     with mirror:
         for _ in ("cold", "warm"):
             for path in ("manifests/latest", *(f"blobs/{blob.digest}" for blob in shipped.blobs)):
-                assert mirror.ask("GET", f"/v2/library/shipped/{path}").status == 200
+                assert mirror.ask("GET", f"/v2/{SHIPPED}/{path}").status == 200
             wait_until(lambda: mirror.metric("mirror_fills_in_flight") == 0)
-    wait_until(lambda: f"{mirror.pid} +++ exited" in trace.read_text(errors="replace"))
+    ended = re.compile(rf"^{mirror.pid} +\+\+\+ exited", re.MULTILINE)
+    wait_until(lambda: ended.search(trace.read_text(errors="replace")) is not None)
     made = traced(trace)
     assert {"sendfile", "fsync", "renameat", "flock"} <= made
     assert made - allowed() - ONLY_AS_ROOT == set()
