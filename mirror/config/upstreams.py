@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 from yarl import URL
 
 from mirror.config.section import Duration, Origin, Section, parse_origin
 from mirror.proxy.routing import DOCKER_HUB
 
-_USERNAME = r"^[^:\x00-\x1f\x7f]+$"
+_USER_NAME = re.compile(r"[^:\x00-\x1f\x7f]+")
+_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def _user_name(value: str) -> str:
+    if not _USER_NAME.fullmatch(value):
+        raise ValueError("a user name has neither colons nor control characters")
+    return value
+
+
+def _helper(value: str) -> str:
+    if not _HELPER.fullmatch(value):
+        raise ValueError("a helper is named by what follows docker-credential-, for example ecr-login")
+    return value
 
 
 def _content(file: Path | None) -> str:
@@ -22,10 +36,10 @@ def _content(file: Path | None) -> str:
 class CredentialsConfig(Section):
     """A user name and the file that holds the password; or a docker configuration; or a docker credential helper."""
 
-    username: str | None = Field(default=None, pattern=_USERNAME)
+    username: Annotated[str, AfterValidator(_user_name)] | None = None
     password_file: Path | None = None
     docker_config: Path | None = None
-    helper: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    helper: Annotated[str, AfterValidator(_helper)] | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -46,7 +60,7 @@ class ProxyConfig(Section):
     """An http(s) proxy, and the user name and the file with the password that it wants, if any."""
 
     url: Origin
-    username: str | None = Field(default=None, pattern=_USERNAME)
+    username: Annotated[str, AfterValidator(_user_name)] | None = None
     password_file: Path | None = None
 
     @field_validator("url", mode="before")
