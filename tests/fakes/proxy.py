@@ -4,6 +4,7 @@ A connection is for one request.
 """
 
 import asyncio
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -20,12 +21,14 @@ _HOP_BY_HOP = {"proxy-authorization", "proxy-connection", "connection", "keep-al
 class FakeProxy:
     """A proxy on loopback. `names` are hosts that it resolves, to ports of this machine, besides addresses.
 
-    `login` is the user name and password it wants; `status` (None: the truth) is what it answers instead.
+    `login` is the user name and password it wants; `status` (None: the truth) is what it answers instead; with `tls`
+    it is an https proxy.
     """
 
     names: dict[str, int] = field(default_factory=dict)
     login: tuple[str, str] | None = None
     status: int | None = None
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -37,7 +40,7 @@ class FakeProxy:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}"
+        return f"{'https' if self.tls else 'http'}://{self.host}"
 
     @property
     def targets(self) -> list[str]:
@@ -45,7 +48,7 @@ class FakeProxy:
         return [f"{request.method} {request.target.partition('?')[0]}" for request in self.requests]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
         return self
 
     async def __aexit__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -144,14 +143,15 @@ async def test_a_proxy_that_is_not_there_is_an_upstream_out_of_reach(
     assert b"its proxy: connection refused" in body
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_through_a_tunnel_the_proxy_sees_no_more_than_the_host(
-    journal: Journal, token_service: FakeTokenService, proxy: FakeProxy, tmp_path: Path
+    journal: Journal, tmp_path: Path, scheme: str
 ) -> None:
-    context: ssl.SSLContext = server_context(tmp_path)
+    context = server_context(tmp_path)
     (tmp_path / "password").write_text(PASSWORD)
     (tmp_path / "proxy-password").write_text(PROXY_PASSWORD)
-    proxy.login = ("mirror", PROXY_PASSWORD)
     async with (
+        FakeProxy(login=("mirror", PROXY_PASSWORD), tls=context if scheme == "https" else None) as proxy,
         FakeTokenService(journal, name="safe", tls=context) as tokens,
         FakeRegistry(journal, TokenAuth(tokens), "secure", context) as secure,
     ):
