@@ -30,7 +30,7 @@ from mirror.proxy.refetch import Refetch
 from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
-from mirror.proxy.visibility import Views, Visibility
+from mirror.proxy.visibility import View, Visibility
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
@@ -72,7 +72,7 @@ class Mirror:
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
         outside = registries.Outside(self._egress, tokens, self._tasks, self._observer)
         upstreams = registries.clients(config.upstreams, outside)
-        self._visibility = self._who_may_see(registries.views(config.upstreams, upstreams, outside))
+        self._visibility = self._who_may_see(registries.views(config.upstreams, outside))
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
         refetch = Refetch(config.upstreams, self._manifests, self._blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
@@ -151,7 +151,7 @@ class Mirror:
 
     # Building. -------------------------------------------------------------------------------------------
 
-    def _who_may_see(self, views: dict[str, Views]) -> Visibility:
+    def _who_may_see(self, views: dict[str, View]) -> Visibility:
         freshness = self._config.freshness
         failures = Failures(self._visible, freshness.negative_ttl)
         memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, time.time)

@@ -11,7 +11,7 @@ from mirror.config import Config, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.proxy.events import Observer
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
-from mirror.proxy.visibility import Views
+from mirror.proxy.visibility import View
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credential_helper import CredentialHelper
@@ -42,14 +42,11 @@ def clients(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[s
     return {name: _client(name, upstream, outside) for name, upstream in upstreams.items()}
 
 
-def views(
-    upstreams: Mapping[str, UpstreamConfig], own: Mapping[str, RegistryClient], outside: Outside
-) -> dict[str, Views]:
-    """Return how the upstreams that serve private content to nobody are seen, without credentials and with."""
+def views(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str, View]:
+    """Return how anybody, without credentials, sees the upstreams that serve private content to nobody."""
     return {
-        name: Views(
+        name: View(
             RegistryViewer(_client(name, upstream.model_copy(update={"credentials": None}), outside)),
-            RegistryViewer(own[name]),
             upstream.auth_ttl,
         )
         for name, upstream in upstreams.items()

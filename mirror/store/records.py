@@ -11,8 +11,10 @@ from cachetools import LRUCache
 from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag, Variant
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
+from mirror.proxy.visibility import Sighting
 from mirror.store.rows import Rows
 
 _HOT_ROWS = 50_000
@@ -72,17 +74,14 @@ class StoredRecords:
         if await self._read(f"grant {route}@{digest}") == _ABSENT:
             await self._put(f"grant {route}@{digest}", "yes")
 
-    async def public_at(self, route: Route) -> float | None:
-        """Return when the repository was last seen to be public, according to any process."""
-        try:
-            at = float(await self._read(f"public {route}") or "nan")
-        except ValueError:
-            return None
-        return at if math.isfinite(at) else None
+    async def public(self, route: Route) -> Sighting | None:
+        """Return what was last seen of the repository to be public, according to any process."""
+        return parse_sighting(await self._read(f"public {route}"))
 
-    async def put_public(self, route: Route, at: float) -> None:
-        """Note that anybody could read the repository then."""
-        await self._put(f"public {route}", str(at))
+    async def put_public(self, route: Route, sighting: Sighting) -> None:
+        """Note what anybody could read of the repository."""
+        reference = None if sighting.reference is None else str(sighting.reference)
+        await self._put(f"public {route}", json.dumps([sighting.at, sighting.kind, reference]))
 
     async def forget_public(self, route: Route) -> None:
         """Forget that anybody could."""
@@ -210,3 +209,14 @@ def parse_tag_record(value: str) -> TagRecord | None:
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
         return None
     return record if math.isfinite(record.validated_at) else None
+
+
+def parse_sighting(value: str) -> Sighting | None:
+    """Return the sighting that a row holds, None for one that is absent or damaged."""
+    try:
+        at, kind, name = json.loads(value or "null")
+        reference = None if name is None else Digest.parse(name) if ":" in name else Tag(name)
+        sighting = Sighting(float(at), Kind(kind), reference)
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
+        return None
+    return sighting if math.isfinite(sighting.at) else None

@@ -12,8 +12,10 @@ from mirror.errors import (
     MirrorError,
     NotPublic,
     UpstreamFailed,
+    UpstreamInvalid,
     UpstreamThrottled,
     UpstreamTimeout,
+    UpstreamUnreachable,
 )
 from mirror.oci.reference import Reference, Repository, Tag
 from mirror.proxy.cache_status import Kind
@@ -21,7 +23,7 @@ from mirror.proxy.events import VisibilityAsked
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
-from mirror.proxy.visibility import WAIT_WITHIN, Memory, Views, Visibility
+from mirror.proxy.visibility import WAIT_WITHIN, Memory, Sighting, View, Visibility
 from tests.unit.proxy.doubles import HUB, OTHER, MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle
@@ -53,17 +55,17 @@ class MemorySightings:
     """What a table would hold."""
 
     def __init__(self) -> None:
-        self.public: dict[Route, float] = {}
+        self.seen: dict[Route, Sighting] = {}
         self.marked: set[str] = set()
 
-    async def public_at(self, route: Route) -> float | None:
-        return self.public.get(route)
+    async def public(self, route: Route) -> Sighting | None:
+        return self.seen.get(route)
 
-    async def put_public(self, route: Route, at: float) -> None:
-        self.public[route] = at
+    async def put_public(self, route: Route, sighting: Sighting) -> None:
+        self.seen[route] = sighting
 
     async def forget_public(self, route: Route) -> None:
-        self.public.pop(route, None)
+        self.seen.pop(route, None)
 
     async def credentialed(self, upstream: str) -> bool:
         return upstream in self.marked
@@ -73,12 +75,11 @@ class MemorySightings:
 
 
 class Gate:
-    """The visibility of one upstream, as anybody and as the mirror see it."""
+    """The visibility of one upstream, as anybody sees it."""
 
-    def __init__(self, *anybody: Answer, mirror: Answer = None) -> None:
+    def __init__(self, *anybody: Answer) -> None:
         self.clock = SettableClock()
         self.anybody = ScriptedViewer(anybody or (None,))
-        self.mirror = ScriptedViewer([mirror])
         self.sightings = MemorySightings()
         self.observer = Recorder()
         self.restart()
@@ -88,7 +89,7 @@ class Gate:
         cache = MemoryCache(self.clock)
         failures = Failures(cache, timedelta(seconds=30))
         memory = Memory(self.sightings, cache, failures, timedelta(seconds=STALE), self.clock)
-        views = {"docker.io": Views(self.anybody, self.mirror, timedelta(seconds=TTL))}
+        views = {"docker.io": View(self.anybody, timedelta(seconds=TTL))}
         self.visibility = Visibility(views, memory, Tasks(self.observer), self.observer)
 
     async def check(self, reference: Tag = TAG, route: Route = HUB) -> None:
@@ -115,7 +116,7 @@ async def test_public_is_believed_of_the_repository_for_its_time() -> None:
     assert gate.asked == 2
     gate.clock.now += 1
     await gate.check()
-    assert (gate.asked, gate.mirror.asked) == (3, [])
+    assert gate.asked == 3
     assert gate.outcomes == ["public"] * 3
 
 
@@ -147,15 +148,15 @@ async def test_what_was_seen_before_a_restart_is_as_old_as_it_is() -> None:
 @in_virtual_time
 async def test_a_sighting_from_the_future_is_not_believed_unasked() -> None:
     gate = Gate(Denied("no"))
-    gate.sightings.public[HUB] = gate.clock.now + 1000
+    gate.sightings.seen[HUB] = Sighting(gate.clock.now + 1000, Kind.MANIFEST, TAG)
     with pytest.raises(NotPublic):
         await gate.check()
-    assert not gate.sightings.public
+    assert not gate.sightings.seen
 
 
 @in_virtual_time
 async def test_public_outlasts_an_outage_for_as_long_as_it_may() -> None:
-    gate = Gate(None, UpstreamFailed("down"))
+    gate = Gate(None, UpstreamUnreachable("down"))
     await gate.check()
     gate.clock.now += TTL + STALE - 1
     await gate.check()
@@ -163,9 +164,9 @@ async def test_public_outlasts_an_outage_for_as_long_as_it_may() -> None:
     await gate.check(ANOTHER)
     assert gate.asked == 2
     gate.clock.now += UNAVAILABLE_SECONDS
-    with pytest.raises(UpstreamFailed, match="cannot be told: down"):
+    with pytest.raises(UpstreamUnreachable, match="cannot be told: down"):
         await gate.check()
-    with pytest.raises(UpstreamFailed):
+    with pytest.raises(UpstreamUnreachable):
         await gate.check(ANOTHER)
     assert gate.asked == 3
     assert gate.outcomes == ["public", "untold", "untold"]
@@ -193,31 +194,61 @@ async def test_a_limit_of_the_rate_is_told_as_one() -> None:
     assert raised.value.retry_after == 17
 
 
-@pytest.mark.parametrize(
-    ("mirror", "withdrawn"),
-    [
-        (None, True),
-        (Denied("no"), True),
-        (UpstreamFailed("down"), True),
-        (60.0, True),
-        (ManifestUnknown("none"), False),
-    ],
-)
-def test_what_is_missing_withdraws_a_repository_unless_nobody_at_all_has_it(mirror: Answer, withdrawn: bool) -> None:
+@in_virtual_time
+async def test_what_was_seen_is_asked_for_again_whatever_a_client_asks_for() -> None:
+    gate = Gate()
+    await gate.check(TAG)
+    gate.clock.now += TTL
+    await gate.check(ANOTHER)
+    assert gate.anybody.asked == [f"{HUB.repository}:{TAG}"] * 2
+    # Once it is too old to be of use, it is of no use here either.
+    gate.clock.now += TTL + STALE
+    await gate.check(ANOTHER)
+    assert gate.anybody.asked[2:] == [f"{HUB.repository}:{ANOTHER}"]
+
+
+@in_virtual_time
+async def test_what_was_seen_and_is_gone_withdraws_the_repository() -> None:
+    gate = Gate(None, ManifestUnknown("gone"), UpstreamUnreachable("down"))
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(UpstreamUnreachable):
+        await gate.check(ANOTHER)
+    assert not gate.sightings.seen
+    assert gate.outcomes == ["public", "missing", "untold"]
+
+
+@in_virtual_time
+async def test_what_was_seen_and_is_gone_gives_way_to_what_is_there() -> None:
+    gate = Gate(None, ManifestUnknown("gone"), None)
+    await gate.check()
+    gate.clock.now += TTL
+    await gate.check(ANOTHER)
+    assert gate.sightings.seen[HUB].reference == ANOTHER
+
+
+@in_virtual_time
+async def test_what_is_missing_is_told_as_missing_and_remembered() -> None:
+    gate = Gate(ManifestUnknown("none"), None)
+    for remembered in (False, True):
+        with pytest.raises(ManifestUnknown, match="as far as anybody may see") as raised:
+            await gate.check(ANOTHER)
+        assert raised.value.remembered is remembered
+    await gate.check(TAG)
+    assert gate.outcomes == ["missing", "public"]
+
+
+@pytest.mark.parametrize("trouble", [UpstreamInvalid("nonsense"), UpstreamFailed("upstream answered 500")])
+def test_trouble_with_one_question_is_no_trouble_of_the_repository(trouble: MirrorError) -> None:
     @in_virtual_time
     async def story() -> None:
-        gate = Gate(None, ManifestUnknown("none"), mirror=mirror)
-        await gate.check()
-        gate.clock.now += TTL
-        for remembered in (False, True):
-            with pytest.raises((ManifestUnknown, UpstreamTimeout)) as raised:
-                await gate.check(ANOTHER)
-            await asyncio.sleep(10)
-            if isinstance(raised.value, ManifestUnknown):
-                assert raised.value.remembered in {remembered, True}
-        assert gate.asked == 2
-        assert (HUB not in gate.sightings.public) is withdrawn
-        assert gate.outcomes == ["public", "private" if withdrawn else "missing"]
+        gate = Gate(trouble, None)
+        first = asyncio.create_task(gate.check(ANOTHER))
+        await settle()
+        await gate.check(TAG)
+        with pytest.raises(type(trouble), match="cannot be told"):
+            await first
+        assert gate.outcomes == ["untold", "public"]
 
     story()
 
@@ -231,7 +262,7 @@ async def test_everybody_waits_for_one_question() -> None:
 
 @in_virtual_time
 async def test_who_waited_for_a_question_about_something_missing_asks_for_its_own() -> None:
-    gate = Gate(ManifestUnknown("none"), None, mirror=ManifestUnknown("none"))
+    gate = Gate(ManifestUnknown("none"), None)
     first = asyncio.create_task(gate.check(ANOTHER))
     await settle()
     await gate.check(TAG)

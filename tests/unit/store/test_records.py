@@ -12,8 +12,10 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Tag, Variant
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
+from mirror.proxy.visibility import Sighting
 from mirror.store.records import StoredRecords, parse_tag_record
 from mirror.store.rows import Rows
 from tests.unit.oci.strategies import digests
@@ -96,23 +98,48 @@ async def test_grants_are_kept_by_repository(rows: Rows) -> None:
         assert not await memory.granted(HUB, Digest.of(b"other"))
 
 
-async def test_what_is_public_is_kept_by_repository(rows: Rows) -> None:
+SEEN = Sighting(1_700_000_000.25, Kind.MANIFEST, LATEST)
+
+
+@pytest.mark.parametrize(
+    "sighting", [SEEN, Sighting(5.0, Kind.BLOB, DIGEST), Sighting(5.0, Kind.TAGS, None)], ids=lambda one: str(one.kind)
+)
+async def test_what_is_public_is_kept_by_repository(rows: Rows, sighting: Sighting) -> None:
     records = StoredRecords(rows)
-    assert await records.public_at(HUB) is None
-    await records.put_public(HUB, 1_700_000_000.25)
+    assert await records.public(HUB) is None
+    await records.put_public(HUB, sighting)
     for memory in (records, StoredRecords(rows)):
-        assert await memory.public_at(HUB) == 1_700_000_000.25
-        assert await memory.public_at(OTHER) is None
+        assert await memory.public(HUB) == sighting
+        assert await memory.public(OTHER) is None
     another = StoredRecords(rows)
     await another.forget_public(HUB)
-    assert await records.public_at(HUB) is None
+    assert await records.public(HUB) is None
     assert await rows.items() == {}
 
 
-@pytest.mark.parametrize("value", ["", "soon", "nan", "inf", "-inf", "[]"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "soon",
+        "5.0",
+        "null",
+        "[]",
+        "{}",
+        '[5, "manifest"]',
+        '["soon", "manifest", "latest"]',
+        '[NaN, "manifest", "latest"]',
+        '[Infinity, "manifest", "latest"]',
+        '[5, "nonsense", "latest"]',
+        '[5, "manifest", "../latest"]',
+        '[5, "manifest", "sha256:short"]',
+        '[5, "manifest", 5]',
+        "[" * 100_000,
+    ],
+)
 async def test_a_damaged_row_makes_nothing_public(rows: Rows, value: str) -> None:
     await rows.write({f"public {HUB}": value})
-    assert await StoredRecords(rows).public_at(HUB) is None
+    assert await StoredRecords(rows).public(HUB) is None
 
 
 async def test_that_credentials_were_used_is_not_forgotten(rows: Rows) -> None:
@@ -129,11 +156,11 @@ async def test_that_credentials_were_used_is_not_forgotten(rows: Rows) -> None:
 async def test_what_is_public_is_forgotten_with_the_last_of_its_content(rows: Rows) -> None:
     records = StoredRecords(rows)
     for route in (HUB, OTHER):
-        await records.put_public(route, 5.0)
+        await records.put_public(route, SEEN)
     await records.grant(HUB, DIGEST)
     await records.prune(lambda digest: digest == DIGEST, none)
-    assert await records.public_at(HUB) == 5.0
-    assert await records.public_at(OTHER) is None
+    assert await records.public(HUB) == SEEN
+    assert await records.public(OTHER) is None
     await records.prune(lambda _: False, none)
     assert await rows.items() == {}
 
