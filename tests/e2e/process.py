@@ -163,8 +163,11 @@ class Service:
 
 def _thread_states(pid: int) -> set[str]:
     """What the threads of a process are doing, as the kernel abbreviates it (proc(5))."""
-    files = Path(f"/proc/{pid}/task").glob("*/stat")
-    return {file.read_text().rpartition(")")[2].split()[0] for file in files}
+    states = set()
+    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has just ended
+            states.add(file.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 def clean_environment() -> dict[str, str]:
