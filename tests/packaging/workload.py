@@ -66,7 +66,8 @@ class Day:
 
     async def _pulls(self, mirror: RunningMirror) -> None:
         for _ in ("cold", "warm"):
-            for path in ("manifests/1", *(f"blobs/{blob.digest}" for blob in IMAGE.blobs)):
+            listings = ("tags/list", f"referrers/{IMAGE.digest}")
+            for path in ("manifests/1", *(f"blobs/{blob.digest}" for blob in IMAGE.blobs), *listings):
                 assert (await mirror.get(f"/v2/library/app/{path}"))[0].status == 200
             await until_metric(mirror, "mirror_fills_in_flight", 0)
 
