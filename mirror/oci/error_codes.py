@@ -5,10 +5,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """The spec's codes that a read-only registry uses, and two for what it has none for.
-
-    UNAVAILABLE is our own, PAGINATION_NUMBER_INVALID that of the distribution project.
-    """
+    """The spec's codes that a read-only registry uses, and UNAVAILABLE for what it has none for."""
 
     BLOB_UNKNOWN = "BLOB_UNKNOWN"
     DENIED = "DENIED"
@@ -16,7 +13,6 @@ class ErrorCode(StrEnum):
     MANIFEST_UNKNOWN = "MANIFEST_UNKNOWN"
     NAME_INVALID = "NAME_INVALID"
     NAME_UNKNOWN = "NAME_UNKNOWN"
-    PAGINATION_NUMBER_INVALID = "PAGINATION_NUMBER_INVALID"
     SIZE_INVALID = "SIZE_INVALID"
     UNAVAILABLE = "UNAVAILABLE"
     UNSUPPORTED = "UNSUPPORTED"

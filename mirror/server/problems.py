@@ -30,7 +30,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.UnknownPath: Problem(404, ErrorCode.UNSUPPORTED),
     errors.UnknownRegistry: Problem(404, ErrorCode.NAME_UNKNOWN),
     errors.PreconditionFailed: Problem(412, ErrorCode.UNSUPPORTED),
-    errors.InvalidPage: Problem(400, ErrorCode.PAGINATION_NUMBER_INVALID),
+    errors.InvalidPage: Problem(400, ErrorCode.UNSUPPORTED),
     errors.RangeNotSatisfiable: Problem(416, ErrorCode.SIZE_INVALID),
     errors.ManifestUnknown: Problem(404, ErrorCode.MANIFEST_UNKNOWN, Outcome.NEGATIVE),
     errors.NameUnknown: Problem(404, ErrorCode.NAME_UNKNOWN, Outcome.NEGATIVE),

@@ -49,6 +49,8 @@ async def errors(site: Site) -> dict[str, Reply]:
         "an invalid tag": await site.get("manifests/.hidden"),
         "an unknown registry": await site.get("manifests/1.0?ns=quay.io"),
         "an unknown path": await site.ask("/v2/_catalog"),
+        "an invalid page": await site.get("tags/list?n=-1"),
+        "a list of an unknown repository": await site.with_repository(f"{site.repository}/none").get("tags/list"),
         "a denied repository": await site.get("manifests/denied"),
         "a range behind the end": await site.get(blob, Range="bytes=999999-"),
         "a condition that fails": await site.get(blob, If_Match='"x"'),

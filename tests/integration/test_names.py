@@ -389,7 +389,7 @@ async def test_any_other_path_is_refused_and_nobody_is_asked(site: RunningMirror
 async def test_what_cannot_be_listed_is_refused_and_nobody_is_asked(mirror: RunningMirror, journal: Journal) -> None:
     expected = {
         "/v2/owner/App/tags/list": (400, "NAME_INVALID"),
-        "/v2/owner/app/tags/list?n=-1": (400, "PAGINATION_NUMBER_INVALID"),
+        "/v2/owner/app/tags/list?n=-1": (400, "UNSUPPORTED"),
         "/v2/owner/app/tags/list?ns=quay.io": (404, "NAME_UNKNOWN"),
         "/v2/owner/app/tags/list?ns=docker.io&ns=docker.io": (404, "NAME_UNKNOWN"),
         "/v2/owner/app/tags/lists": (404, "UNSUPPORTED"),
