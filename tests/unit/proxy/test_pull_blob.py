@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import random
 from datetime import timedelta
 
 import pytest
@@ -42,7 +42,7 @@ from tests.unit.proxy.memory_store import MemoryStore
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
 
-DATA = os.urandom(SMALL + 100_000)
+DATA = random.Random(45).randbytes(SMALL + 100_000)
 DIGEST = Digest.of(DATA)
 
 
