@@ -26,12 +26,6 @@ CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 15.0
 """Longest wait for the next bytes, headers included."""
 
-_DIRECT = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
-_PROXIED = aiohttp.ClientTimeout(
-    total=None, connect=SILENCE_SECONDS, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS
-)
-# A proxy may take the connection and never make the next one.
-
 _REDIRECTS = {301, 302, 303, 307, 308}
 _READ_BUFFER = 256 * 1024
 _MAX_HEADER = 32 * 1024
@@ -71,7 +65,7 @@ class Egress:
                 connector=connector,
                 response_class=self._response_class,
                 headers={"User-Agent": self._user_agent, "Accept-Encoding": "identity"},
-                timeout=_DIRECT,
+                timeout=_timeout(),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 requote_redirect_url=False,
@@ -127,13 +121,20 @@ class Egress:
         return response
 
 
+def _timeout(connect: float | None = None) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+
+
 async def _by_proxy(proxy: Proxy, url: URL, headers: dict[str, str]) -> dict[str, Any]:
-    """Return how a request is sent by a proxy, whose own headers are put where nobody but the proxy reads them."""
+    """Return how a request is sent by a proxy, whose own headers are put where nobody but the proxy reads them.
+
+    A proxy may take the connection and never make the next one: that is waited for no longer than for an answer.
+    """
     authorization = await proxy.authorization()
     if url.scheme == "http":
         headers.update(authorization)
         authorization = {}
-    return {"proxy": proxy.url, "proxy_headers": authorization, "timeout": _PROXIED}
+    return {"proxy": proxy.url, "proxy_headers": authorization, "timeout": _timeout(connect=SILENCE_SECONDS)}
 
 
 def _check_host(url: URL) -> None:

@@ -28,7 +28,7 @@ def test_whenever_the_writer_dies_its_reader_takes_over(zygotes: Zygotes, prepar
         assert seen["ended"] == "whole" or seen["ended"].startswith("cut:"), (at, seen)
         assert seen["again"] == "whole", (at, seen)
         assert checking.stored(folder)[Digest.of(FIRST).encoded] == FIRST
-        assert checking.litter(folder) == [], at
+        assert _litter(folder) == [], at
         ends.append(seen["ended"])
         shutil.rmtree(folder)
         return outcome
@@ -38,3 +38,8 @@ def test_whenever_the_writer_dies_its_reader_takes_over(zygotes: Zygotes, prepar
     assert 15 <= len(killed) < STEPS
     print(f"\nkilled at {len(killed)} steps; {ends.count('whole')} of {len(ends)} readers got the whole body at once")
     assert ends.count("whole") > len(ends) // 2
+
+
+def _litter(folder: Path) -> list[str]:
+    """Return what is left, but for the writer's mark: one that ends after its reader is swept up by the next."""
+    return [name for name in checking.litter(folder) if not name.startswith("process-")]
