@@ -12,7 +12,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from aiohttp import web
 
 from mirror import __version__, registries
+from mirror.admin.api import Api, Operations
 from mirror.admin.application import admin_application
+from mirror.admin.guard import Guard
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
@@ -21,10 +23,14 @@ from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
+from mirror.proxy.inspection import Inspection
+from mirror.proxy.naming import Naming
 from mirror.proxy.patrol import Patrol
+from mirror.proxy.pins import Pinning
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_listing import ListingMemory, PullListing
 from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.purge import Purge
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.refetch import Refetch
 from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
@@ -63,7 +69,10 @@ class Mirror:
         self.metrics = Metrics(config.upstreams, __version__, config.cache.max_size)
         self._observer = Observers(self.metrics, self.logs)
         self._tasks = Tasks(self._observer)
-        limits = Limits(config.cache.max_size, config.cache.min_free)
+        unused = config.cache.blob_ttl
+        limits = Limits(
+            config.cache.max_size, config.cache.min_free, None if unused is None else unused.total_seconds()
+        )
         self._cache = Cache(config.cache.path, limits, self._observer)
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
@@ -146,7 +155,8 @@ class Mirror:
         if not await self._cache.readable():
             return Readiness(ready=False, troubles=(Trouble.UNREADABLE,))
         writable, short = await self._cache.writable(), await self._cache.short()
-        found = {Trouble.UNWRITABLE: not writable, Trouble.DISK_SHORT: short}
+        crowded = self._cache.crowded()
+        found = {Trouble.UNWRITABLE: not writable, Trouble.DISK_SHORT: short, Trouble.PINS_CROWDING: crowded}
         return Readiness(ready=True, troubles=tuple(trouble for trouble, there in found.items() if there))
 
     # Building. -------------------------------------------------------------------------------------------
@@ -163,7 +173,7 @@ class Mirror:
         access = Access(cache.records, failures, self._tasks)
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
-        policy = FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
+        policy = _policy(config)
         memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
         listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, time.time)
         return (
@@ -190,10 +200,26 @@ class Mirror:
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
 
+    def _operations(self) -> Operations:
+        catalogue = self._cache.catalogue
+        policy = _policy(self._config)
+        return Operations(
+            Naming(registries.routing(self._config)),
+            Inspection(catalogue, policy, self._config.cache.blob_ttl, time.time),
+            Pinning(catalogue, self._cache.pin_board),
+            Purge(catalogue, self._cache.sweeper, self._observer),
+        )
+
     def _admin_listener(self) -> Listener:
-        application = admin_application(self.metrics.registry, self._told_readiness)
+        guard = Guard(self._config.admin.listen.host, self._config.admin.token)
+        api = Api(self._operations(), guard)
+        application = admin_application(self.metrics.registry, self._told_readiness, api)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
+
+
+def _policy(config: Config) -> FreshnessPolicy:
+    return FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
 
 
 async def serve(config: Config) -> None:

@@ -150,3 +150,26 @@ class BodyCut(MirrorError):
 
 class ShuttingDown(MirrorError):
     """The mirror is stopping and begins nothing new."""
+
+
+# An operator asked for what cannot be done as things are. --------------------------------------------------
+
+
+class NotDone(MirrorError):
+    """Nothing was changed."""
+
+
+class NotCached(NotDone):
+    """The cache has nothing of this image."""
+
+
+class NotPinned(NotDone):
+    """There is no pin of this name."""
+
+
+class StillPinned(NotDone):
+    """What is pinned is not purged."""
+
+
+class TooManyPins(NotDone):
+    """There are as many pins as there may be."""

@@ -1,1 +1,1 @@
-"""Operators: health and metrics, on a listener of their own."""
+"""Operators: health, metrics and the API of the commands, on a listener of their own."""

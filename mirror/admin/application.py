@@ -8,12 +8,13 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
+from mirror.admin.api import Api
 from mirror.admin.health import Probe, live, ready
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def admin_application(registry: CollectorRegistry, probe: Probe) -> web.Application:
+def admin_application(registry: CollectorRegistry, probe: Probe, api: Api) -> web.Application:
     """Return the application that operators and Prometheus talk to."""
     application = web.Application()
     application.add_routes(
@@ -21,6 +22,7 @@ def admin_application(registry: CollectorRegistry, probe: Probe) -> web.Applicat
             web.get("/livez", live),
             web.get("/readyz", ready(probe)),
             web.get("/metrics", metrics(registry, probe)),
+            *api.routes(),
         ]
     )
     return application

@@ -9,14 +9,8 @@ from pathlib import Path
 import click
 
 from mirror import __version__
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Configuration file. Default: config.yaml if there is one, else the built-in configuration.",
-)
+from mirror.cli.images.commands import ls, pin, purge, show, unpin
+from mirror.cli.options import config_option
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -109,3 +103,7 @@ def setup(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--url") from None
     sys.exit(run(config, address, Target(client, all_registries, writes, root)))
+
+
+for command in (ls, show, pin, unpin, purge):
+    commands.add_command(command)

@@ -38,7 +38,7 @@ def lines(report: Report, *, is_fast: bool = False) -> list[str]:
     told: list[str] = []
     if report.findings:
         told += [_row("PROBLEM", "ACTION", "KIND", "SIZE", "DIGEST"), *map(_finding, report.findings), ""]
-    told += [f"not the mirror's, left alone: {_shown(path)}" for path in report.strangers]
+    told += [f"not the mirror's, left alone: {harmless(path)}" for path in report.strangers]
     told += map(_unfinished, report.unfinished)
     return [*told, f"{_seen(report)}: {_verdict(report, is_fast=is_fast)}"]
 
@@ -57,6 +57,11 @@ def sized(size: float) -> str:
     return f"{size:.1f} TiB"
 
 
+def harmless(name: str) -> str:
+    """Return a name that others may have chosen, harmless to a terminal."""
+    return name if name.isascii() and name.isprintable() else ascii(name)
+
+
 def _finding(finding: Finding) -> str:
     file = finding.file
     row = _row(finding.problem, finding.action, file.kind, sized(file.size), str(file.digest))
@@ -69,7 +74,7 @@ def _row(problem: str, action: str, kind: str, size: str, digest: str) -> str:
 
 def _unfinished(leftover: Leftover) -> str:
     state = "being written" if leftover.is_written else "the next request goes on with it"
-    return f"unfinished, {state}: partial/{_shown(leftover.name)}, {sized(leftover.size)}"
+    return f"unfinished, {state}: partial/{harmless(leftover.name)}, {sized(leftover.size)}"
 
 
 def _seen(report: Report) -> str:
@@ -81,8 +86,3 @@ def _verdict(report: Report, *, is_fast: bool) -> str:
         return "all as long as they should be, none was read" if is_fast else "all good"
     actions = Counter(str(finding.action) for finding in report.findings)
     return f"{len(report.findings)} bad, {', '.join(f'{count} {action}' for action, count in actions.items())}"
-
-
-def _shown(name: str) -> str:
-    """Return a name that others may have chosen, harmless to a terminal."""
-    return name if name.isascii() and name.isprintable() else ascii(name)

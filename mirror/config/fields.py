@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from mirror.config.section import Duration, ListenAddress, Section, Size
 from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
+from mirror.errors import ConfigError
 from mirror.oci.reference import is_registry
 from mirror.proxy.routing import DOCKER_HUB
 
@@ -21,6 +22,21 @@ class AdminConfig(Section):
     """The listener for operators."""
 
     listen: ListenAddress = Address("127.0.0.1", 5001)
+    token_file: Path | None = None
+
+    @property
+    def token(self) -> str | None:
+        """The content of the file, without the white space around it; raises ConfigError."""
+        if self.token_file is None:
+            return None
+        try:
+            token = self.token_file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not ASCII text"
+            raise ConfigError("admin.token_file", f"cannot be read: {reason}") from None
+        if not token or not token.isprintable() or " " in token:
+            raise ConfigError("admin.token_file", "a token is one word on one line")
+        return token
 
 
 class CacheConfig(Section):
@@ -30,6 +46,7 @@ class CacheConfig(Section):
 
     max_size: Size = Field(default="50GiB")  # type: ignore[assignment]  # validated like what a user writes
     min_free: Size = Field(default="1GiB")  # type: ignore[assignment]
+    blob_ttl: Duration | None = Field(default=timedelta(days=30), gt=timedelta())
 
     @field_validator("path", mode="before")
     @classmethod

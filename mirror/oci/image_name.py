@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mirror.oci.digest import Digest
 from mirror.oci.paths import Name
-from mirror.oci.reference import Reference, Tag
+from mirror.oci.reference import Tag
 
 _USUAL_TAG = "latest"
 
@@ -16,7 +16,7 @@ class ImageName:
     """A name, and the tag or digest in it; of both, the digest counts."""
 
     name: Name
-    reference: Reference
+    reference: Tag | Digest
 
     @classmethod
     def parse(cls, text: str) -> ImageName:

@@ -149,11 +149,33 @@ class DigestMismatched:
 
 @dataclass(frozen=True, slots=True)
 class Evicted:
-    """A file was removed from the cache to make room."""
+    """A file was removed from the cache, `unused` seconds after it had been used last.
+
+    Reason is `size` or `disk` (to make room), or `age`.
+    """
 
     digest: Digest
     size: int
     reason: str = "size"
+    unused: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """An operator had images of a repository removed, and with them `files` of `size` bytes."""
+
+    repository: str
+    images: int
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class PinsCrowding:
+    """What is pinned takes `size` bytes, so that little of `max_size` is left for what is new."""
+
+    size: int
+    max_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +243,8 @@ Event = (
     | FillFinished
     | DigestMismatched
     | Evicted
+    | Purged
+    | PinsCrowding
     | FileScrubbed
     | ScrubFinished
     | CacheResized

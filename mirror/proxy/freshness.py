@@ -32,6 +32,14 @@ class FreshnessPolicy:
     stale_if_error: timedelta
 
 
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Until when a tag record is good for what; both in seconds since the epoch."""
+
+    fresh_until: float
+    stale_until: float
+
+
 class Freshness(StrEnum):
     """What may be done with a tag record."""
 
@@ -41,6 +49,12 @@ class Freshness(StrEnum):
     """Ask first; serve it if upstream cannot be asked."""
     EXPIRED = "expired"
     """Ask; there is nothing to fall back on."""
+
+
+def lifetime(record: TagRecord, policy: FreshnessPolicy) -> Lifetime:
+    """Return until when `record` is fresh, and until when it may be served stale."""
+    fresh, usable = _spans(policy)
+    return Lifetime(record.validated_at + fresh, record.validated_at + usable)
 
 
 def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Freshness:
@@ -53,8 +67,13 @@ def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Fres
 
 def judge_age(age: float, policy: FreshnessPolicy) -> Freshness:
     """Return what upstream's word is good for after `age` seconds, fewer than none where the clock was set back."""
-    if 0 <= age < policy.tag_ttl.total_seconds():
+    fresh, usable = _spans(policy)
+    if 0 <= age < fresh:
         return Freshness.FRESH
-    if age < policy.tag_ttl.total_seconds() + policy.stale_if_error.total_seconds():
-        return Freshness.STALE
-    return Freshness.EXPIRED
+    return Freshness.STALE if age < usable else Freshness.EXPIRED
+
+
+def _spans(policy: FreshnessPolicy) -> tuple[float, float]:
+    """Return after how many seconds upstream's word is fresh no more, and after how many it is good for nothing."""
+    fresh = policy.tag_ttl.total_seconds()
+    return fresh, fresh + policy.stale_if_error.total_seconds()

@@ -13,6 +13,7 @@ class Trouble(StrEnum):
     UNREADABLE = "unreadable"
     UNWRITABLE = "unwritable"
     DISK_SHORT = "disk_short"
+    PINS_CROWDING = "pins_crowding"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,28 @@ class Blobs:
         """Remove the committed file; readers keep it open."""
         await self._committed.remove(digest)
 
+    async def purge(self, digest: Digest) -> int | None:
+        """Remove the committed file, and return how many bytes it had; None if there is none."""
+        size = await self._threads.writing.run(self._committed.size, digest)
+        if size is not None:
+            await self._committed.remove(digest)
+        return size
+
+    def drop_unfinished(self, digest: Digest) -> bool:
+        """Remove what is left of a fill; False if one is under way. Blocks."""
+        name = _name(digest)
+        if not self._folders.partial.exists(name):
+            return True
+        fd = self._folders.partial.claim(name)
+        if fd is None:
+            return False
+        try:
+            self._folders.run.remove(name)
+            self._folders.partial.remove(name)
+        finally:
+            files.close(fd)
+        return True
+
     def admits(self, size: int) -> bool:
         """Tell whether a file of this size is kept at all."""
         return self._room.limits.admits(size)

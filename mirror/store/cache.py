@@ -17,13 +17,19 @@ from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
 from mirror.store import layout
 from mirror.store.blobs import Blobs
+from mirror.store.catalogue import StoredCatalogue, StoredSweeper
 from mirror.store.committed import Committed
+from mirror.store.contents import StoredContents
 from mirror.store.diary import StoredDiary
+from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
+from mirror.store.held import Held
 from mirror.store.index import Index, IndexEntry
 from mirror.store.inventory import StoredInventory
 from mirror.store.listings import StoredListings
 from mirror.store.manifests import StoredManifests
+from mirror.store.pins import ROW, StoredPinBoard, StoredPins
+from mirror.store.purges import Purges
 from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
@@ -54,11 +60,23 @@ class Cache:
         self._record_rows = Rows(path / "records", observer)
         self._index = Index(self._index_rows, time.time)
         self._committed = Committed(self._folders, self._index, self._threads)
-        self._room = Room(self._committed, self._index, self._folders, limits, self._threads.writing, observer)
+        self._purges = Purges(self._folders)
+        self._pins = StoredPins(self._record_rows)
+        self.records = StoredRecords(self._record_rows, self._purges)
+        contents = StoredContents(self._folders, self._threads.reading)
+        held = Held(self._pins, self.records, contents, self._index)
+        eviction = Eviction(self._committed, self._index, held, observer)
+        self._room = Room(eviction, self._committed, self._folders, limits, self._threads.writing, observer)
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
-        self.records = StoredRecords(self._record_rows)
-        self.manifests = StoredManifests(self.blobs, self._index, self.records, self._threads.reading)
-        self.listings = StoredListings(self._folders, self._threads)
+        self.manifests = StoredManifests(self.blobs, self._index, self.records, self._purges, self._threads.reading)
+        self.listings = StoredListings(self._folders, self._threads, self._purges)
+        self.catalogue = StoredCatalogue(
+            self._room, self._index, self.records, self._pins, contents, self._threads.scrubbing
+        )
+        self.pin_board = StoredPinBoard(self._pins, self._room.turn, lambda: self._tend(save=True))
+        self.sweeper = StoredSweeper(
+            self.records, self.listings, self._purges, self.blobs, self._room, self._threads.writing
+        )
         self.inventory = StoredInventory(
             self._folders, self._committed, self._index, self.records, self._threads.scrubbing
         )
@@ -89,6 +107,7 @@ class Cache:
         try:
             self._folders.root.replace("oci-layout", layout.LAYOUT)
             self._room.enter()
+            self._purges.enter()
             self.blobs.sweep()
         except OSError as error:
             if error.errno not in _PASSING:
@@ -109,6 +128,10 @@ class Cache:
         """Tell whether less of the disk is free than is to be left to others."""
         return await self._threads.writing.run(self._room.is_short)
 
+    def crowded(self) -> bool:
+        """Tell whether what is pinned leaves little room for anything else."""
+        return self._room.is_crowded
+
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""
         if self._upkeep is not None:
@@ -119,14 +142,17 @@ class Cache:
         await self._record_rows.close()
         with suppress(StoreFailed):
             await self._threads.writing.run(self._room.leave)
+        await self._threads.writing.run(self._purges.leave)
         self._folders.close()
         self._threads.close()
 
     async def _restore(self) -> None:
         rows = await self.records.rows()
+        document = await self._threads.reading.run(self._folders.root.read, "index.json")
+        saved = layout.parse(document or b"")
+        self._pins.begin_with(saved.get(ROW, ""))
         if not rows:
-            saved = await self._threads.reading.run(self._folders.root.read, "index.json")
-            rows = layout.parse(saved or b"")
+            rows = saved
             await self.records.restore(rows)
         manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
         found = await self._threads.reading.run(lambda: list(self._committed.files()))

@@ -24,8 +24,8 @@ class Committed:
     """The folders under `blobs/`, and who reads what of them."""
 
     def __init__(self, folders: Folders, index: Index, threads: FileThreads) -> None:
+        self.index = index
         self._folders = folders
-        self._index = index
         self._threads = threads
         self._leases: Counter[Digest] = Counter()
         self._removing = 0
@@ -46,10 +46,15 @@ class Committed:
         """Tell whether there is a file of this digest; blocks."""
         return self._folders.of(digest).exists(digest.encoded)
 
+    def size(self, digest: Digest) -> int | None:
+        """Return how many bytes the file of this digest has, None if there is none; blocks."""
+        folder = self._folders.of(digest)
+        return folder.size(digest.encoded) if folder.exists(digest.encoded) else None
+
     async def open(self, digest: Digest) -> StoredBlob | None:
         """Return the blob under a lease, or None; only here does a file become a hit."""
         self.lease(digest)
-        before, removals = self._index.get(digest), self._removals
+        before, removals = self.index.get(digest), self._removals
         try:
             opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
         except BaseException as error:
@@ -60,27 +65,27 @@ class Committed:
             return None
         if opened is None:
             self.release(digest)
-            if self._index.get(digest) is before:
+            if self.index.get(digest) is before:
                 # Not so if it was committed while we looked.
-                self._index.remove(digest)
+                self.index.remove(digest)
             return None
         released = functools.partial(self.release, digest)
         blob = StoredBlob(*opened, self._threads.reading, released, functools.partial(self._doubt, digest))
         return blob if await self._is_whole(digest, blob, removals) else None
 
     async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
-        known = self._index.get(digest)
+        known = self.index.get(digest)
         if known is not None and known.size != blob.size:
             # Cut or grown behind our back, or mended by another process since.
             if not await self._threads.reading.run(files.has_digest, blob.fileno(), digest):
                 blob.close()
                 await self.remove(digest)
                 return False
-            self._index.add(digest, blob.size, is_manifest=known.is_manifest)
+            self.index.add(digest, blob.size, is_manifest=known.is_manifest)
         if known is None and not self._removing and self._removals == removals:
             # Put there by somebody else; unless it was removed while we looked, it counts from now on.
-            self._index.add(digest, blob.size, is_manifest=False)
-        self._index.touch(digest)
+            self.index.add(digest, blob.size, is_manifest=False)
+        self.index.touch(digest)
         return True
 
     async def _doubt(self, digest: Digest) -> None:
@@ -103,31 +108,34 @@ class Committed:
 
     async def remove(self, digest: Digest) -> None:
         """Remove the file: first its row, then its name. Readers keep it open."""
-        entry = self._index.get(digest)
-        self._index.remove(digest)
+        entry = self.index.get(digest)
+        self.index.remove(digest)
         self._removing += 1
         try:
             await self._threads.writing.run(self._folders.of(digest).remove, digest.encoded)
         except StoreFailed:
             if entry is not None:
-                self._index.add(digest, entry.size, is_manifest=entry.is_manifest)
+                self.index.add(digest, entry.size, is_manifest=entry.is_manifest)
             raise
         finally:
             self._removing -= 1
             self._removals += 1
 
-    async def refresh(self) -> None:
-        """Learn what other processes committed, removed and used since the last time."""
+    async def refresh(self, *, at_once: bool = False) -> None:
+        """Learn what other processes committed and removed since the last time; now and then also what they used.
+
+        `at_once` is now.
+        """
         now = time.monotonic()
-        merges = now - self._merged_at >= _MERGE_SECONDS
+        merges = at_once or now - self._merged_at >= _MERGE_SECONDS
         stamps = [folder.changed_at() for folder in self._folders.blobs.values()]
         if not merges and None not in stamps and stamps == self._stamps:
             return
         self._stamps = stamps
-        self._index.watch()
-        rows = await self._index.rows() if merges else {}
+        self.index.watch()
+        rows = await self.index.rows() if merges else {}
         found = await self._threads.reading.run(lambda: list(self.files()))
-        self._index.reconcile(
+        self.index.reconcile(
             {digest: IndexEntry(size, modified, is_manifest=False) for digest, size, modified in found}, rows
         )
         self._merged_at = now if merges else self._merged_at

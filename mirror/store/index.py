@@ -5,6 +5,7 @@ It lives in memory, begins as what the folder holds, and is written to the `inde
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections import OrderedDict
@@ -113,6 +114,18 @@ class Index:
         """Yield all entries, the one to evict first, first."""
         yield from self._blobs.items()
         yield from self._manifests.items()
+
+    def unused(self, seconds: float) -> list[tuple[Digest, IndexEntry]]:
+        """Return what has not been used for so long, the one to evict first, first."""
+        found: list[tuple[Digest, IndexEntry]] = []
+        for entries in (self._blobs, self._manifests):
+            # In the order of their use: behind the first that was used lately, all were.
+            found += itertools.takewhile(lambda item: self.age(item[1]) >= seconds, entries.items())
+        return found
+
+    def age(self, entry: IndexEntry) -> float:
+        """Return for how many seconds the file has not been used; none if the clock was set back since."""
+        return max(0.0, self._clock() - entry.used_at)
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._blobs or digest in self._manifests

@@ -1,8 +1,8 @@
 """`oci-layout` and `index.json`: the cache folder as an OCI image layout, and the copy that records come back from.
 
 Tags are descriptors with their full name as `org.opencontainers.image.ref.name`; other manifests are descriptors
-without one; grants are annotations of the index, and so are the upstreams whose content may have been fetched with
-credentials. What clients such as skopeo do not know they pass over.
+without one; grants are annotations of the index, and so are pins, and the upstreams whose content may have been fetched
+with credentials. What clients such as skopeo do not know they pass over.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ from mirror.errors import InvalidDigest, RequestError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, OCI_INDEX
 from mirror.store.index import Index, IndexEntry
+from mirror.store.pins import ROW, parse_pins, render_pins
 from mirror.store.records import parse_tag_record
 
 REF_NAME = "org.opencontainers.image.ref.name"
 VALIDATED_AT = "mirror.validated-at"
 GRANTS = "mirror.grants/"
 CREDENTIALED = "mirror.credentialed"
+PINS = "mirror.pins"
 
 LAYOUT = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
 
@@ -40,6 +42,8 @@ def render(rows: dict[str, str], index: Index) -> bytes:
             grants[GRANTS + repository].append(digest)
         elif kind == "credentialed":
             grants[CREDENTIALED].append(rest)
+        elif kind == ROW and value:
+            grants[PINS].append(value)
     for digest in types:
         descriptors.add_untagged(digest)
     document = {
@@ -93,6 +97,8 @@ def parse(data: bytes) -> dict[str, str]:
             rows.update({f"grant {key.removeprefix(GRANTS)}@{digest}": "yes" for digest in digests.split()})
         elif key == CREDENTIALED and isinstance(digests, str):
             rows.update({f"credentialed {upstream}": "yes" for upstream in digests.split()})
+        elif key == PINS and isinstance(digests, str) and (pins := render_pins(parse_pins(digests))):
+            rows[ROW] = pins
     return rows
 
 

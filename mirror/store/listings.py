@@ -16,6 +16,7 @@ from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.listing import Listed, Listing
 from mirror.store.folders import Folders
+from mirror.store.purges import Purges
 from mirror.store.threads import FileThreads
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -42,15 +43,18 @@ def _weight(listing: Listing) -> int:
 class StoredListings:
     """Lists by what they are of (see listing.ListingStore)."""
 
-    def __init__(self, folders: Folders, threads: FileThreads) -> None:
+    def __init__(self, folders: Folders, threads: FileThreads, purges: Purges | None = None) -> None:
         self._folders = folders
         self._threads = threads
         self._hot: LRUCache[Listed, Listing] = LRUCache(_HOT_BYTES, _weight)
         self._unwritten: LRUCache[Listed, bool] = LRUCache(_MOST_UNWRITTEN)
         self._uncounted = _SLACK
+        self._purges = purges or Purges()
+        self._purges.on_news(self._hot.clear)
 
     async def get(self, listed: Listed) -> Listing | None:
         """Return the list from memory, else from disk."""
+        self._purges.heed()
         return self._hot.get(listed) or await self.latest(listed)
 
     async def latest(self, listed: Listed) -> Listing | None:

@@ -19,6 +19,7 @@ from mirror.oci.media_types import MAX_MANIFEST
 from mirror.store.blobs import Blobs
 from mirror.store.index import Index
 from mirror.store.partial import Partial
+from mirror.store.purges import Purges
 from mirror.store.reading import StoredBlob
 from mirror.store.records import StoredRecords
 from mirror.store.threads import Threads
@@ -50,15 +51,18 @@ class _Hot:
 class StoredManifests:
     """Manifests by digest (see interfaces.ManifestStore)."""
 
-    def __init__(self, blobs: Blobs, index: Index, records: StoredRecords, threads: Threads) -> None:
+    def __init__(self, blobs: Blobs, index: Index, records: StoredRecords, purges: Purges, threads: Threads) -> None:
         self._blobs = blobs
         self._index = index
         self._records = records
+        self._purges = purges
         self._threads = threads
         self._hot: LRUCache[Digest, _Hot] = LRUCache(_HOT_BYTES, lambda hot: hot.size)
+        purges.on_news(self._hot.clear)
 
     async def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest if its file, its right bytes and its media type are there."""
+        self._purges.heed()
         hot = self._hot.get(digest)
         if hot is None or digest not in self._index:
             hot = await self._read(digest)
@@ -95,15 +99,16 @@ class StoredManifests:
                     pending += inner.children
 
     async def _read(self, digest: Digest) -> _Hot | None:
+        purges = self._purges.seen
         blob = await self._blobs.open(digest)
         if blob is None:
             return None
         try:
-            return await self._load(digest, blob)
+            return await self._load(digest, blob, purges)
         finally:
             blob.close()
 
-    async def _load(self, digest: Digest, blob: StoredBlob) -> _Hot | None:
+    async def _load(self, digest: Digest, blob: StoredBlob, purges: int) -> _Hot | None:
         media_type = await self._records.media_type(digest)
         if media_type is None or blob.size > MAX_MANIFEST:
             return None
@@ -111,11 +116,14 @@ class StoredManifests:
         if not digest.verifies(data):
             await self._blobs.remove(digest)
             return None
-        return self._keep_hot(Manifest(digest, media_type, data))
+        return self._keep_hot(Manifest(digest, media_type, data), purges)
 
-    def _keep_hot(self, manifest: Manifest) -> _Hot:
+    def _keep_hot(self, manifest: Manifest, purges: int) -> _Hot:
         hot = _Hot(manifest, children_of(manifest.data))
-        self._hot[manifest.digest] = hot
+        self._purges.heed()
+        if self._purges.seen == purges:
+            # Else it may be what was purged meanwhile.
+            self._hot[manifest.digest] = hot
         return hot
 
     @asynccontextmanager
@@ -144,6 +152,7 @@ class StoredManifests:
         """Keep the manifest, unless the whole cache is smaller than it is."""
         if not self._blobs.admits(len(manifest.data)):
             return
+        purges = self._purges.seen
         partial = await self._blobs.begin(manifest.digest)
         try:
             await partial.append(manifest.data)
@@ -154,4 +163,4 @@ class StoredManifests:
         finally:
             await partial.close()
         await self._records.put_media_type(manifest.digest, manifest.media_type)
-        self._keep_hot(manifest)
+        self._keep_hot(manifest, purges)

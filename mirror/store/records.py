@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from cachetools import LRUCache
 
@@ -13,13 +13,16 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag, Variant
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.naming import FullName
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Sighting
+from mirror.store import pins
+from mirror.store.purges import Purges
 from mirror.store.rows import Rows
 
 _HOT_ROWS = 50_000
 _ABSENT = ""
-_OF_NO_CONTENT = ("public ", "credentialed ")
+_OF_NO_CONTENT = ("public ", "credentialed ", pins.ROW)
 
 Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 """Tells which of these digests are on disk, or on their way there."""
@@ -30,11 +33,13 @@ class StoredRecords:
 
     Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`, of
     content, and for clients that do not take what a tag points to, `variant <upstream>/<repository>:<tag> as <types>`;
-    `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it.
+    `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it, `pins` about what stays.
     """
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, purges: Purges | None = None) -> None:
         self._rows = rows
+        self._purges = purges or Purges()
+        self._purges.on_news(self._forget_content)
         self._hot: LRUCache[str, str] = LRUCache(_HOT_ROWS)
         self._unwritten: LRUCache[str, bool] = LRUCache(_HOT_ROWS)
         self.changed = False
@@ -47,6 +52,12 @@ class StoredRecords:
     async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag last pointed to; another process may have written it."""
         return parse_tag_record(await self._read(_tag_row(route, tag)))
+
+    async def tags(self, names: Iterable[FullName]) -> dict[FullName, Digest]:
+        """Return what those of these tags that are known point to, according to any process; raises StoreFailed."""
+        keys = {_tag_row(name.route, name.reference): name for name in names if isinstance(name.reference, Tag)}
+        found = {keys[key]: parse_tag_record(value) for key, value in (await self._rows.some(keys)).items()}
+        return {name: record.digest for name, record in found.items() if record is not None}
 
     async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
@@ -124,22 +135,39 @@ class StoredRecords:
         doubtful = {digest for digest in concerned.values() if digest is not None and not is_kept(digest)}
         lost = doubtful - await are_kept(doubtful)
         gone = [key for key, digest in concerned.items() if digest is None or (digest in lost and not is_kept(digest))]
-        holding = {_repository_of(key) for key in concerned.keys() - set(gone)}
-        gone += [key for key in rows if key.startswith("public ") and _repository_of(key) not in holding]
+        holding = {repository_of(key) for key in concerned.keys() - set(gone)}
+        gone += [key for key in rows if key.startswith("public ") and repository_of(key) not in holding]
         for key in gone:
             self._hot.pop(key, None)
         await self._rows.write(dict.fromkeys(gone))
+
+    async def drop(self, is_dropped: Callable[[str], bool]) -> None:
+        """Forget the rows whose keys are to be dropped; raises StoreFailed.
+
+        Every process remembers some until a purge is told.
+        """
+        gone = [key for key in await self.rows() if is_dropped(key)]
+        if not await self._rows.write(dict.fromkeys(gone)):
+            raise StoreFailed("the records could not be changed")
+        self.changed = True
+
+    def _forget_content(self) -> None:
+        """Forget what is in memory, but for what says who may have content: it may not be anywhere else."""
+        for key in [key for key in self._hot if not key.startswith(_OF_NO_CONTENT)]:
+            self._hot.pop(key, None)
+            self._unwritten.pop(key, None)
 
     async def restore(self, rows: dict[str, str]) -> None:
         """Take over rows that were saved elsewhere."""
         await self._rows.write(rows)
 
     async def _get(self, key: str) -> str:
+        self._purges.heed()
         value = self._hot.get(key)
         return await self._read(key) if value is None else value
 
     async def _read(self, key: str) -> str:
-        before = self._hot.get(key)
+        before, purges = self._hot.get(key), self._purges.seen
         if key in self._unwritten:
             return before or _ABSENT
         try:
@@ -149,10 +177,11 @@ class StoredRecords:
             return before or _ABSENT
         if (now := self._hot.get(key)) is not before:
             return now or _ABSENT
-        if value:
+        self._purges.heed()
+        if value and self._purges.seen == purges:
             self._hot[key] = value
         else:
-            # Not remembered either: another process may write it any time.
+            # Not remembered: another process may write it any time, or has purged it while it was read.
             self._hot.pop(key, None)
         return value
 
@@ -182,7 +211,7 @@ def _concerned(key: str, value: str) -> Digest | None:
         return None
 
 
-def _repository_of(key: str) -> str:
+def repository_of(key: str) -> str:
     """Return the repository that a row is about, with its upstream; something else for a media type."""
     kind, _, rest = key.partition(" ")
     match kind:

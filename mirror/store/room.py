@@ -13,12 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mirror.errors import StoreFailed
-from mirror.oci.digest import Digest
-from mirror.proxy.events import CacheResized, Evicted, Observer, StoreTroubled
+from mirror.proxy.events import CacheResized, Observer, PinsCrowding
 from mirror.store import files, pages
 from mirror.store.committed import Committed
+from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
-from mirror.store.index import Index
 from mirror.store.place import OURS
 from mirror.store.processes import Processes
 from mirror.store.threads import Threads
@@ -27,14 +26,20 @@ _LOCK = "room"
 _LOCK_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _FRESH_SECONDS = 5.0
+_CROWDED = 0.9
+# So much of `max_size`, pinned, leaves little room.
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much the cache may hold, and how much of the disk it leaves free; in bytes."""
+    """How much the cache may hold, and how much of the disk it leaves free; in bytes.
+
+    `unused` is for how many seconds a file is kept without being used, None for any time.
+    """
 
     max_size: int
     min_free: int = 0
+    unused: float | None = None
 
     def admits(self, size: int) -> bool:
         """Tell whether a file of this size is kept at all: no blob may cost more than half of what there is."""
@@ -54,14 +59,23 @@ class _Unfinished:
 
 
 class Room:
-    """Keeps the cache within its limits; what is being read stays."""
+    """Keeps the cache within its limits."""
 
     def __init__(
-        self, committed: Committed, index: Index, folders: Folders, limits: Limits, threads: Threads, observer: Observer
+        self,
+        eviction: Eviction,
+        committed: Committed,
+        folders: Folders,
+        limits: Limits,
+        threads: Threads,
+        observer: Observer,
     ) -> None:
         self.limits = limits
+        self.is_crowded = False
+        """True while what is pinned leaves little room for anything else."""
+        self._eviction = eviction
         self._committed = committed
-        self._index = index
+        self._index = committed.index
         self._folders = folders
         self._processes = Processes(folders)
         self._threads = threads
@@ -76,10 +90,10 @@ class Room:
         """
         if not self.limits.admits(wanted):
             return False
-        async with self._turn():
+        async with self.turn():
             # In this order: what is committed meanwhile counts twice rather than not at all.
             unfinished = await self._threads.run(self._unfinished, name)
-            await self._look_around()
+            await self.look_around()
             if not await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
                 return False
             await self._threads.run(agreed)
@@ -92,14 +106,17 @@ class Room:
         if max(lacking, short) > 0:
             freed = await self._threads.run(self._drop_leftovers, name)
             lacking, short = lacking - freed, short - freed
-        if max(lacking, short) > self._index.size // 2:
-            # The disk is others', or full of what is being fetched: emptying the cache would not help for long.
+        if max(lacking, short) > 0:
+            await self._eviction.prepare()
+        if max(lacking, short) > min(self._index.size // 2, self._index.size - self._eviction.held):
+            # The disk is others', or full of what is being fetched, or what is here is pinned: emptying the cache
+            # would not help for long, or not at all.
             return False
-        if not await self._evict(lacking, "size"):
+        if not await self._eviction.make(lacking, "size"):
             return False
         short = await self._short_of_disk(unwritten)
         # What was evicted takes its place for as long as it is read.
-        return short <= 0 or (await self._evict(short, "disk") and await self._short_of_disk(unwritten) <= 0)
+        return short <= 0 or (await self._eviction.make(short, "disk") and await self._short_of_disk(unwritten) <= 0)
 
     async def make_room(self) -> None:
         """Evict until the committed files fit, or only files that are being read are left."""
@@ -109,28 +126,42 @@ class Room:
             self._report()
 
     async def tidy(self) -> None:
-        """The same, with what other processes did known."""
-        async with self._turn():
-            await self._look_around()
-            await self._evict(self._index.size - self.limits.max_size, "size")
+        """The same, with what other processes did known; evict also what has not been used for too long."""
+        async with self.turn():
+            await self.look_around()
+            await self._eviction.prepare()
+            await self._evict_aged()
+            await self._eviction.make(self._index.size - self.limits.max_size, "size")
         self._report()
+
+    async def _evict_aged(self) -> None:
+        unused = self.limits.unused
+        if unused is not None and self._eviction.aged(unused):
+            # Not before it is known that no other process has used it either.
+            await self.look_around(at_once=True)
+            await self._eviction.evict_aged(unused)
 
     def is_short(self) -> bool:
         """Tell whether less of the disk is free than should be left to others; blocks."""
         return self._folders.partial.free_space() < self.limits.min_free
 
     def _report(self) -> None:
+        was_crowded, held = self.is_crowded, self._eviction.held
+        self.is_crowded = held > self.limits.max_size * _CROWDED
+        if self.is_crowded and not was_crowded:
+            self._observer.notify(PinsCrowding(held, self.limits.max_size))
         self._observer.notify(
             CacheResized(self._index.size, self._index.manifests, len(self._index) - self._index.manifests)
         )
 
-    async def _look_around(self) -> None:
+    async def look_around(self, *, at_once: bool = False) -> None:
+        """Learn what other processes did, if there were any; `at_once` also what they used until now."""
         if await self._threads.run(self._processes.had_company):
-            await self._committed.refresh()
+            await self._committed.refresh(at_once=at_once)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """One at a time, in this process and among all."""
+    async def turn(self) -> AsyncIterator[None]:
+        """Reserve or evict, one at a time, in this process and among all; or keep the others from it."""
         async with self._one_at_a_time:
             fd = await self._lock()
             try:
@@ -185,28 +216,6 @@ class Room:
                 files.close(fd)
                 freed += entry.size
         return freed
-
-    async def _evict(self, size: int, reason: str) -> bool:
-        """Evict files of `size` bytes together; False if that many cannot go."""
-        while size > 0:
-            victim = self._victim()
-            if victim is None:
-                return False
-            digest, its_size = victim
-            try:
-                await self._committed.remove(digest)
-            except StoreFailed as error:
-                self._observer.notify(StoreTroubled("eviction", error))
-                return False
-            self._observer.notify(Evicted(digest, its_size, reason))
-            size -= its_size
-        return True
-
-    def _victim(self) -> tuple[Digest, int] | None:
-        for digest, entry in self._index.first_to_go():
-            if not self._committed.is_leased(digest):
-                return digest, entry.size
-        return None
 
     def enter(self) -> None:
         """Count this process among those that use the folder; blocks."""

@@ -9,7 +9,7 @@ import functools
 import sqlite3
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,6 +105,22 @@ class Rows:
             raise StoreFailed("a row could not be read")
         return value
 
+    async def some(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return those rows of these keys that there are; raises StoreFailed if that cannot be told."""
+        wanted = list(keys)
+        nothing: dict[str, str] | _Unknown = _UNKNOWN
+        rows = await self._on_table("read", lambda table: _some_rows(table, wanted), nothing)
+        if isinstance(rows, _Unknown):
+            raise StoreFailed("rows could not be read")
+        return rows
+
+    async def change(self, key: str, change: Callable[[str | None], str | None]) -> bool:
+        """Set a row to what `change` makes of it, None for no row, in one transaction of all processes.
+
+        Returns False if that was not possible. `change` is called in a thread.
+        """
+        return await self._on_table("write", lambda table: _change(table, key, change), False)
+
     async def write(self, changes: Mapping[str, str | None]) -> bool:
         """Set rows, or remove those whose value is None, in one transaction; False if that was not possible."""
         return not changes or await self._on_table("write", lambda table: _write(table, changes), False)
@@ -169,6 +185,16 @@ def _all_rows(table: Any) -> tuple[dict[str, str], int]:
         except (KeyError, TypeError, ValueError):
             foreign += 1
     return rows, foreign
+
+
+def _some_rows(table: Any, keys: list[str]) -> dict[str, str] | _Unknown:
+    found = ((key, table.get(key)) for key in keys)
+    return {key: value for key, value in found if value is not None}
+
+
+def _change(table: Any, key: str, change: Callable[[str | None], str | None]) -> bool:
+    with table.transact():
+        return _write(table, {key: change(table.get(key))})
 
 
 def _write(table: Any, changes: Mapping[str, str | None]) -> bool:

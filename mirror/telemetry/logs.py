@@ -92,8 +92,12 @@ class Logs:
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
             case events.FileScrubbed(digest, size, problem, action) if problem is not None:
                 self._log.error("bad file", digest=str(digest), bytes=size, problem=str(problem), action=str(action))
-            case events.Evicted(digest, size, reason):
-                self._log.info("evicted", digest=str(digest), bytes=size, reason=reason)
+            case events.Evicted(digest, size, reason, unused):
+                self._log.info("evicted", digest=str(digest), bytes=size, reason=reason, unused_seconds=round(unused))
+            case events.Purged(repository, images, files, size):
+                self._log.info("purged", repository=repository, images=images, files=files, bytes=size)
+            case events.PinsCrowding(size, max_size):
+                self._log.warning("pins leave little room", bytes=size, max_bytes=max_size)
             case events.StoreTroubled(doing, error):
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
             case events.TaskCrashed(task, error):

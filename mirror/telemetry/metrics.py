@@ -15,7 +15,7 @@ _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 50
 # Of a series that begins with its first event, a rate shows nothing before the second.
 _STATUSES_FROM_ZERO = ("200", "401", "403", "404", "429", "500", "502", "503", "504", "none")
 SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
-EVICTION_REASONS = ("size", "disk")
+EVICTION_REASONS = ("size", "disk", "age")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
 VISIBILITY_OUTCOMES = ("public", "private", "missing", "untold")
 _REFUSALS = ("full", "slow_head", "malformed")
@@ -125,6 +125,12 @@ class Metrics:
         self._evictions = Counter(
             "mirror_evictions_total", "Files removed from the cache, by reason", ["reason"], registry=self.registry
         )
+        self._evicted_age = Gauge(
+            "mirror_evicted_age_seconds",
+            "How long the file that was last evicted to make room had not been used; 0 if none was yet. Less than the"
+            " time between two uses of an image: the cache is too small",
+            registry=self.registry,
+        )
         self._resumes = Counter(
             "mirror_fill_resumes_total",
             "Times a blob on its way was cut and asked for again from where it was",
@@ -216,8 +222,8 @@ class Metrics:
                 self._resumes.labels(upstream).inc()
             case events.FillFinished():
                 self._fills.dec()
-            case events.Evicted(reason=reason):
-                self._evictions.labels(reason).inc()
+            case events.Evicted(reason=reason, unused=unused):
+                self._evicted(reason, unused)
             case events.FileScrubbed(_, size, _, action):
                 self._scrubbed.labels(action or "ok").inc()
                 self._scrubbed_bytes.inc(size)
@@ -232,6 +238,11 @@ class Metrics:
         self._requests.labels(event.upstream, event.kind, event.outcome).inc()
         self._request_seconds.labels(event.kind, event.outcome).observe(event.seconds)
         self._response_bytes.labels(event.upstream, event.source).inc(event.sent)
+
+    def _evicted(self, reason: str, unused: float) -> None:
+        self._evictions.labels(reason).inc()
+        if reason != "age":
+            self._evicted_age.set(unused)
 
     def _readiness_told(self, readiness: Readiness) -> None:
         self._ready.set(readiness.ready)

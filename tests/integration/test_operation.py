@@ -113,6 +113,7 @@ METRICS = {
     "mirror_connections_max": set(),
     "mirror_connections_refused_total": {"reason"},
     "mirror_evictions_total": {"reason"},
+    "mirror_evicted_age_seconds": set(),
     "mirror_fill_resumes_total": {"upstream"},
     "mirror_fills_in_flight": set(),
     "mirror_digest_mismatches_total": {"upstream"},

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.oci.children import children_of
+from mirror.oci.children import Child, children_of, described_in
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from tests.unit.oci.strategies import digests
@@ -134,3 +134,11 @@ def test_any_document_can_be_read(content: object) -> None:
 @given(st.binary(max_size=100))
 def test_any_bytes_can_be_read(data: bytes) -> None:
     assert isinstance(children_of(data), tuple)
+
+
+def test_what_is_said_of_children_is_kept_as_far_as_it_is_well_formed() -> None:
+    platform = {"os": "linux", "architecture": "arm64", "variant": "v8"}
+    odd = descriptor(B, mediaType="no type\x1b[31m", size=-1, platform={"os": "\x1b[31m", "architecture": 7})
+    first, second = described_in(encoded(manifests=[descriptor(A, platform=platform), odd]))
+    assert first == Child(A, "application/octet-stream", 5, "linux/arm64/v8", is_manifest=True)
+    assert second == Child(B, "", None, "", is_manifest=True)

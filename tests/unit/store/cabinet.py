@@ -9,11 +9,16 @@ from pathlib import Path
 from mirror.oci.digest import Digest
 from mirror.store.blobs import Blobs
 from mirror.store.committed import Committed
+from mirror.store.contents import StoredContents
+from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
 from mirror.store.followed import Followed
+from mirror.store.held import Held
 from mirror.store.index import Index
 from mirror.store.manifests import StoredManifests
 from mirror.store.partial import Partial
+from mirror.store.pins import StoredPins
+from mirror.store.purges import Purges
 from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
@@ -25,27 +30,33 @@ from tests.unit.recorder import Recorder
 class Cabinet:
     """Blobs, manifests and what they need, in a folder; time passes with every blob that is stored."""
 
-    def __init__(self, path: Path, max_size: int = 2**40, min_free: int = 0) -> None:
+    def __init__(self, path: Path, max_size: int = 2**40, min_free: int = 0, unused: float | None = None) -> None:
         self.path = path
         self.clock = SettableClock(0)
         self.observer = Recorder()
         self.threads = FileThreads()
         self.folders = Folders(path)
         self.rows = Rows(path / "records", self.observer)
-        self.records = StoredRecords(self.rows)
+        self.purges = Purges(self.folders)
+        self.records = StoredRecords(self.rows, self.purges)
         self.index_rows = Rows(path / "index", self.observer)
         self.index = Index(self.index_rows, self.clock)
         self.committed = Committed(self.folders, self.index, self.threads)
-        limits = Limits(max_size, min_free)
-        self.room = Room(self.committed, self.index, self.folders, limits, self.threads.writing, self.observer)
+        limits = Limits(max_size, min_free, unused)
+        self.pins = StoredPins(self.rows)
+        contents = StoredContents(self.folders, self.threads.reading)
+        held = Held(self.pins, self.records, contents, self.index)
+        eviction = Eviction(self.committed, self.index, held, self.observer)
+        self.room = Room(eviction, self.committed, self.folders, limits, self.threads.writing, self.observer)
         self.blobs = Blobs(self.committed, self.folders, self.index, self.room, self.threads)
-        self.manifests = StoredManifests(self.blobs, self.index, self.records, self.threads.reading)
+        self.manifests = StoredManifests(self.blobs, self.index, self.records, self.purges, self.threads.reading)
 
     async def __aenter__(self) -> Cabinet:
         await self.rows.open()
         await self.index_rows.open()
         self.folders.start()
         self.room.enter()
+        self.purges.enter()
         self.blobs.sweep()
         await self.room.tidy()
         return self
@@ -54,6 +65,7 @@ class Cabinet:
         await self.rows.close()
         await self.index_rows.close()
         self.room.leave()
+        self.purges.leave()
         self.threads.close()
         self.folders.close()
 

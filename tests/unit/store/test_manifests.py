@@ -21,7 +21,7 @@ MANIFEST = Manifest(Digest.of(DATA), OCI_MANIFEST, DATA)
 
 def cold(cabinet: Cabinet) -> StoredManifests:
     """The same manifests, with nothing of them in memory."""
-    return StoredManifests(cabinet.blobs, cabinet.index, cabinet.records, cabinet.threads.reading)
+    return StoredManifests(cabinet.blobs, cabinet.index, cabinet.records, cabinet.purges, cabinet.threads.reading)
 
 
 async def test_what_was_put_is_got(cabinet: Cabinet) -> None:

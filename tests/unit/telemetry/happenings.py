@@ -34,6 +34,8 @@ def one_of_each() -> list[events.Event]:
         events.FillFinished("docker.io", DIGEST, 1000, True),
         events.DigestMismatched("docker.io", DIGEST),
         events.Evicted(DIGEST, 1000),
+        events.Purged("docker.io/library/alpine", 1, 3, 1000),
+        events.PinsCrowding(950, 1000),
         events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
         events.ScrubFinished(1_700_000_000.0),
         events.CacheResized(5000, 2, 3),

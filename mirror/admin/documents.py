@@ -1,0 +1,83 @@
+"""What the API says, in JSON: sizes in bytes, times as RFC 3339 in UTC."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from mirror.proxy.inspection import CachedImage, Part, ShownImage
+from mirror.proxy.naming import FullName
+from mirror.proxy.purge import PurgeReport
+
+
+def problem(status: int, code: str, sentence: str) -> web.Response:
+    """Return an error document."""
+    return web.json_response({"error": {"code": code, "message": sentence}}, status=status)
+
+
+def image(found: CachedImage) -> dict[str, Any]:
+    """Return an image of the list."""
+    of_tag = found.lifetime
+    return {
+        "image": str(found.name),
+        "digest": str(found.digest),
+        "media_type": found.media_type,
+        "state": found.state,
+        "reason": str(found.reason),
+        "validated_at": _time(None if found.record is None else found.record.validated_at),
+        "fresh_until": _time(None if of_tag is None else of_tag.fresh_until),
+        "stale_until": _time(None if of_tag is None else of_tag.stale_until),
+        "used_at": _time(found.used_at),
+        "kept_until": _time(found.kept_until),
+        "pinned": found.is_pinned,
+        "bytes": found.size,
+        "unshared_bytes": found.unshared,
+    }
+
+
+def shown(found: ShownImage) -> dict[str, Any]:
+    """Return an image with what it consists of."""
+    return image(found.image) | {"pins": list(map(str, found.pins)), "parts": list(map(_part, found.parts))}
+
+
+def pins(names: Iterable[FullName]) -> dict[str, Any]:
+    """Return all pins."""
+    return {"pins": sorted(map(str, names))}
+
+
+def purged(report: PurgeReport) -> dict[str, Any]:
+    """Return what a purge has done."""
+    return {
+        "images": list(map(str, report.images)),
+        "files": report.swept.files,
+        "bytes": report.swept.size,
+        "shared_files": report.shared,
+        "under_way": report.swept.under_way,
+    }
+
+
+def _part(part: Part) -> dict[str, Any]:
+    child, file = part.child, part.file
+    return {
+        "digest": str(child.digest),
+        "kind": "manifest" if child.is_manifest else "blob",
+        "media_type": child.media_type,
+        "platform": child.platform,
+        "bytes": child.size if file is None else file.size,
+        "cached": file is not None,
+        "used_at": _time(None if file is None else file.used_at),
+        "parts": list(map(_part, part.parts)),
+    }
+
+
+def _time(at: float | None) -> str | None:
+    """Return a time as text, None for none and for what no calendar has."""
+    if at is None:
+        return None
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (ValueError, OverflowError, OSError):
+        return None

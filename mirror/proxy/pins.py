@@ -1,0 +1,55 @@
+"""Pins: what is never evicted, neither for room nor for age, with all it holds and all it will hold.
+
+A pin is on a name. It need not be cached yet; and it keeps what a tag pointed to last, even when its upstream has
+deleted it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Protocol
+
+from mirror.errors import NotCached, NotPinned
+from mirror.oci.digest import Digest
+from mirror.proxy.catalogue import Catalogue, Pins
+from mirror.proxy.inspection import stored_root
+from mirror.proxy.naming import FullName
+
+MOST_PINS = 10_000
+"""How many there may be."""
+
+
+class PinBoard(Protocol):
+    """Where pins are kept, for all processes and beyond the loss of every index. Raises StoreFailed."""
+
+    async def pin(self, name: FullName, digest: Digest | None) -> bool:
+        """Keep a pin, and which manifest it is if that is known; False if it was there. Raises TooManyPins."""
+
+    async def unpin(self, name: FullName) -> bool:
+        """Keep it no more; False if there was none."""
+
+
+class Pinning:
+    """Pins and unpins."""
+
+    def __init__(self, catalogue: Catalogue, board: PinBoard) -> None:
+        self._catalogue = catalogue
+        self._board = board
+
+    async def pinned(self) -> Pins:
+        """Return all pins."""
+        return (await self._catalogue.look()).pins
+
+    async def pin(self, name: FullName) -> bool:
+        """Pin the image, and return whether anything of it is cached; raises TooManyPins."""
+        digest: Digest | None = None
+        # What is not cached yet is kept from the moment it comes.
+        with suppress(NotCached):
+            digest = stored_root(await self._catalogue.look(), name)
+        await self._board.pin(name, digest)
+        return digest is not None
+
+    async def unpin(self, name: FullName) -> None:
+        """Let the image go again; raises NotPinned."""
+        if not await self._board.unpin(name):
+            raise NotPinned(f"{name} is not pinned")
