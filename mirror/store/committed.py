@@ -53,16 +53,22 @@ class Committed:
 
     async def open(self, digest: Digest) -> StoredBlob | None:
         """Return the blob under a lease, or None; only here does a file become a hit."""
-        self.lease(digest)
-        before, removals = self.index.get(digest), self._removals
         try:
-            opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
-        except BaseException as error:
-            self.release(digest)
+            return await self._open(digest)
+        except StoreFailed as error:
             if not files.is_rotten(error.__cause__):
                 raise
             await self._doubt(digest)
             return None
+
+    async def _open(self, digest: Digest) -> StoredBlob | None:
+        self.lease(digest)
+        before, removals = self.index.get(digest), self._removals
+        try:
+            opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
+        except BaseException:
+            self.release(digest)
+            raise
         if opened is None:
             self.release(digest)
             if self.index.get(digest) is before:
@@ -71,7 +77,11 @@ class Committed:
             return None
         released = functools.partial(self.release, digest)
         blob = StoredBlob(*opened, self._threads.reading, released, functools.partial(self._doubt, digest))
-        return blob if await self._is_whole(digest, blob, removals) else None
+        try:
+            return blob if await self._is_whole(digest, blob, removals) else None
+        except BaseException:
+            blob.close()
+            raise
 
     async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
         known = self.index.get(digest)

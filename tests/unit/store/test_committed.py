@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.store import committed as committed_module
-from tests.unit.store.cabinet import Cabinet
+from mirror.store import files
+from tests.unit.store.cabinet import Cabinet, open_files
+from tests.unit.store.rot import refuse, rewrite
 
 DATA = b"some content"
 DIGEST = Digest.of(DATA)
@@ -102,6 +105,56 @@ async def test_a_file_of_another_size_than_was_committed_is_no_hit(cabinet: Cabi
     assert await cabinet.blobs.open(DIGEST) is None
     assert not cabinet.file(DIGEST).exists()
     assert not cabinet.committed.is_leased(DIGEST)
+
+
+async def test_a_client_that_leaves_while_a_file_in_doubt_is_read_leaves_nothing_open(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> bool:
+        begun.set()
+        return gate.wait(10)
+
+    await cabinet.store(DATA)
+    rewrite(cabinet.file(DIGEST), DATA[:-1])
+    monkeypatch.setattr(files, "has_digest", slow)
+    before = open_files()
+    opening = asyncio.create_task(cabinet.blobs.open(DIGEST))
+    await asyncio.to_thread(begun.wait, 10)
+    opening.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not cabinet.committed.is_leased(DIGEST)
+    assert open_files() == before
+
+
+async def test_a_file_in_doubt_that_the_disk_cannot_read_is_no_hit(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cabinet.store(DATA)
+    rewrite(cabinet.file(DIGEST), DATA[:-1])
+    before = open_files()
+    refuse(monkeypatch, files, "has_digest", errno.EIO)
+    assert await cabinet.blobs.open(DIGEST) is None
+    assert not cabinet.file(DIGEST).exists()
+    assert not cabinet.committed.is_leased(DIGEST)
+    assert open_files() == before
+
+
+async def test_a_file_in_doubt_that_could_not_be_read_for_now_stays(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cabinet.store(DATA)
+    rewrite(cabinet.file(DIGEST), DATA[:-1])
+    before = open_files()
+    refuse(monkeypatch, files, "has_digest", errno.ENOMEM)
+    with pytest.raises(StoreFailed):
+        await cabinet.blobs.open(DIGEST)
+    assert cabinet.file(DIGEST).exists()
+    assert not cabinet.committed.is_leased(DIGEST)
+    assert open_files() == before
 
 
 async def test_a_link_is_no_hit(cabinet: Cabinet, tmp_path: Path) -> None:
