@@ -139,9 +139,10 @@ class Download:
         have = self._sink.size
         # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.
         await self._means.records.grant(self._fill.route, self._fill.digest)
-        self._means.observer.notify(FillStarted(self._fill.route.upstream, self._fill.digest))
         self._fill.passage = self._passage
         self._progress = self._fill.begin(self._partial, total, have)
+        # With its progress: only a fill that has some is said to end.
+        self._means.observer.notify(FillStarted(self._fill.route.upstream, self._fill.digest))
         return self._progress
 
     async def _has_room(self, total: int | None) -> bool:

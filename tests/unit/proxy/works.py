@@ -93,6 +93,7 @@ class Works:
         assert self.disk.locked == []
         assert self.filler.find(self.digest) is None
         assert not self.observer.of(TaskCrashed)
+        assert len(self.observer.of(FillStarted)) == len(self.observer.of(FillFinished))
 
 
 def cut(data: bytes, start: int, stop: int) -> ScriptedTransfer:
