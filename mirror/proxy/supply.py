@@ -33,6 +33,7 @@ class Supply:
         self._observer = observer
         self._transfer: Transfer | None = None
         self._offset = 0
+        self._taken = 0
         self._validator: str | None = None
         self._attempts = 0
         self._budget = RetryBudget(_now())
@@ -45,6 +46,7 @@ class Supply:
 
         `is_patient` where somebody is reading already, who would rather wait for another try.
         """
+        self._taken = have
         try:
             await self._ask(have)
         except UpstreamUnavailable as error:
@@ -60,9 +62,13 @@ class Supply:
         `have` is how many bytes from the beginning have been read. Once the budget for resuming is spent, raises the
         UpstreamUnavailable or Refused of the last try; DigestMismatch for more bytes than there should be.
         """
+        if have > self._taken:
+            # Told now, not when they came: how long they took to be written is not upstream's fault.
+            self._budget.progressed(have - self._taken, _now())
+            self._taken = have
         while True:
             try:
-                return await self._read(have)
+                return await self._read()
             except DigestMismatch:
                 raise
             except UpstreamUnavailable as error:
@@ -76,7 +82,7 @@ class Supply:
         if self._transfer is not None:
             self._transfer.close()
 
-    async def _read(self, have: int) -> tuple[int, bytes]:
+    async def _read(self) -> tuple[int, bytes]:
         assert self._transfer is not None  # noqa: S101  # open comes first
         started = _now()
         try:
@@ -91,8 +97,6 @@ class Supply:
             raise UpstreamInvalid("upstream sent fewer bytes than it declared")
         if self.total is not None and self._offset > self.total:
             raise DigestMismatch("upstream sent more bytes than it declared")
-        if self._offset > have:
-            self._budget.progressed(self._offset - have, _now())
         return offset, data
 
     async def _resume(self, have: int, error: UpstreamUnavailable | Refused) -> None:

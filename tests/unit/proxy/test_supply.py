@@ -147,6 +147,19 @@ async def test_an_upstream_that_always_falls_silent_is_given_up_in_time() -> Non
 
 
 @in_virtual_time
+async def test_time_that_the_reader_takes_is_not_upstreams() -> None:
+    # A slow disk, or a slow client of a blob that cannot be kept; meanwhile upstream lost patience.
+    asking = Asking(cut(DATA, 0, HALF), ScriptedTransfer.rest_of(DATA, HALF))
+    await asking.supply.open(0)
+    assert await asking.supply.read(0) == (0, DATA[:HALF])
+    await asyncio.sleep(2 * GIVE_UP_AFTER)
+    offset, data = await asking.supply.read(HALF)
+    assert offset == HALF
+    assert data
+    assert DATA[HALF:].startswith(data)
+
+
+@in_virtual_time
 async def test_progress_earns_resumes() -> None:
     # More cuts than the budget has, each after bytes enough for another.
     step, size = 8 * 1024 * 1024, 10 * 8 * 1024 * 1024
