@@ -144,6 +144,10 @@ class StoreFailed(MirrorError):
     """The disk would not take or give the bytes."""
 
 
+class Busy(MirrorError):
+    """The mirror has as much to do as it may; soon it will have less."""
+
+
 class BodyCut(MirrorError):
     """A body that had begun cannot be completed; its connection must be cut."""
 

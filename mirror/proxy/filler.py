@@ -16,6 +16,7 @@ from mirror.proxy.interfaces import FollowedFile, PartialFile, Passage
 from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
+from mirror.proxy.turns import Turns
 
 
 class Filler:
@@ -25,6 +26,7 @@ class Filler:
         self._means = means
         self._tasks = tasks
         self._fills: dict[Digest, Fill] = {}
+        self._turns = Turns()
 
     def find(self, digest: Digest) -> Fill | None:
         """Return the fill of this digest that can be joined."""
@@ -45,6 +47,7 @@ class Filler:
 
     async def _run(self, fill: Fill) -> None:
         try:
+            await self._turns.take(fill.route.upstream, fill)
             while not await self._is_stored(fill.digest):
                 if await self._obtain(fill):
                     return
@@ -64,6 +67,8 @@ class Filler:
         fill.fail(error)
 
     def _land(self, fill: Fill) -> None:
+        # What is only read from here on is bounded by those who read it.
+        self._turns.leave(fill)
         if self._fills.get(fill.digest) is fill:
             del self._fills[fill.digest]
 

@@ -43,6 +43,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.UpstreamUnavailable: Problem(502, ErrorCode.UNAVAILABLE),
     errors.BodyCut: Problem(502, ErrorCode.UNAVAILABLE),
     errors.StoreFailed: Problem(503, ErrorCode.UNAVAILABLE),
+    errors.Busy: Problem(503, ErrorCode.UNAVAILABLE),
     errors.ShuttingDown: Problem(503, ErrorCode.UNAVAILABLE),
 }
 _BUG = Problem(500, ErrorCode.UNAVAILABLE)

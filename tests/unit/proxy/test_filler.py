@@ -6,13 +6,14 @@ import os
 import pytest
 
 from mirror import errors
-from mirror.errors import BodyCut, MirrorError, ShuttingDown
+from mirror.errors import BodyCut, Busy, MirrorError, ShuttingDown
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
 from mirror.proxy.fill import SMALL
 from mirror.proxy.progress import HOLD_BACK
+from mirror.proxy.turns import MOST_AT_ONCE
 from tests.unit.proxy.doubles import HUB, OTHER, Held, Never, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.works import Works
@@ -185,6 +186,72 @@ async def test_a_blob_that_was_committed_meanwhile_is_not_fetched() -> None:
     await drain(works.tasks, 0)
     works.check_nothing_is_left()
     assert not works.upstream.asked
+
+
+# Many at once. --------------------------------------------------------------------------------------------
+
+
+def many(works: Works, count: int, gate: asyncio.Event) -> list[bytes]:
+    """So many blobs, each of which stops half-way until the gate opens."""
+    blobs = [bytes([n % 256, n // 256]) + DATA for n in range(count)]
+    works.upstream.blobs += [ScriptedTransfer([blob[:HALF], gate, blob[HALF:]], len(blob)) for blob in blobs]
+    return blobs
+
+
+async def fetch(works: Works, blob: bytes) -> bytes:
+    fill, _ = works.filler.join_or_start(HUB, Digest.of(blob))
+    body = await fill.open()
+    assert body is not None
+    got = await read_to_end(body)
+    body.close()
+    return got
+
+
+@in_virtual_time
+async def test_only_so_many_are_fetched_at_once_and_the_others_after_them() -> None:
+    works, gate = Works(DATA), asyncio.Event()
+    blobs = many(works, MOST_AT_ONCE + 5, gate)
+    reading = [asyncio.create_task(fetch(works, blob)) for blob in blobs]
+    await settle()
+    assert len(works.upstream.asked) == MOST_AT_ONCE
+    assert len(works.disk.partial) == MOST_AT_ONCE
+    gate.set()
+    assert await asyncio.gather(*reading) == blobs
+    await drain(works.tasks, 60)
+    works.check_nothing_is_left()
+
+
+@in_virtual_time
+async def test_beyond_that_the_mirror_is_busy_and_soon_it_is_not() -> None:
+    works, gate = Works(DATA), asyncio.Event()
+    blobs = many(works, MOST_AT_ONCE + 1, gate)
+    reading = [asyncio.create_task(fetch(works, blob)) for blob in blobs]
+    with pytest.raises(Busy):
+        await reading.pop()
+    assert asyncio.get_running_loop().time() < ANSWER_WITHIN
+    late = asyncio.create_task(fetch(works, blobs[-1]))
+    gate.set()
+    assert await asyncio.gather(*reading, late) == blobs
+    await drain(works.tasks, 60)
+    works.check_nothing_is_left()
+
+
+@in_virtual_time
+async def test_whoever_reads_slowly_what_is_complete_keeps_nobody_from_a_turn() -> None:
+    works, gate = Works(DATA), asyncio.Event()
+    gate.set()
+    blobs = many(works, MOST_AT_ONCE + 1, gate)
+    bodies = []
+    for blob in blobs[:-1]:
+        fill, _ = works.filler.join_or_start(HUB, Digest.of(blob))
+        bodies.append(await fill.open())
+        await settle()
+    assert await asyncio.wait_for(fetch(works, blobs[-1]), 1) == blobs[-1]
+    for body in bodies:
+        assert body is not None
+        body.close()
+    await drain(works.tasks, 60)
+    works.check_nothing_is_left()
 
 
 # Cancellation. ---------------------------------------------------------------------------------------------

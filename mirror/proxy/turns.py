@@ -1,0 +1,51 @@
+"""How many fills are at work at a time.
+
+Each has a connection and files open, and outlives the client that caused it: no limit on clients is one on fills.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Hashable
+
+from mirror.errors import Busy
+
+MOST_AT_ONCE = 64
+"""Fills from one upstream; what one of them is slow with keeps nobody from the others."""
+
+MOST_WAITING = 1000
+"""Fills that wait for their turn, of all upstreams together."""
+
+TURN_WITHIN = 10.0
+"""Seconds a fill waits for its turn; upstream has the rest of the time that a client waits for an answer."""
+
+
+class Turns:
+    """A turn for each fill at work; the others wait, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._free: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_AT_ONCE))
+        self._taken: dict[Hashable, asyncio.Semaphore] = {}
+        self._waiting = 0
+
+    async def take(self, upstream: str, holder: Hashable) -> None:
+        """Wait for the turn of `holder`, who has it until `leave`; raises Busy if it does not come soon."""
+        free = self._free[upstream]
+        if free.locked() and self._waiting >= MOST_WAITING:
+            raise Busy("too much waits to be fetched already")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(TURN_WITHIN):
+                await free.acquire()
+        except TimeoutError:
+            raise Busy("as much is being fetched from this upstream as may be at a time") from None
+        finally:
+            self._waiting -= 1
+        self._taken[holder] = free
+
+    def leave(self, holder: Hashable) -> None:
+        """Give the turn back, if `holder` has one."""
+        free = self._taken.pop(holder, None)
+        if free is not None:
+            free.release()
