@@ -159,6 +159,9 @@ class Partial:
             # The page first: with the file goes the lock on the name, and the page may be the next writer's.
             place.run.remove(place.name)
             place.partial.remove(place.name)
+        elif not self._is_named and place.target.has(self._digest.encoded, self._fd):
+            # Renamed, but the disk does not say that this will last.
+            place.target.remove(self._digest.encoded)
         files.unlock(self._fd)
 
     def reader(self) -> ReadableFile:

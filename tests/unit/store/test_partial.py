@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -308,6 +309,37 @@ async def test_a_file_that_was_not_made_durable_is_thrown_away_and_not_tried_aga
     assert len(tried) == 1
     assert not cabinet.file(DIGEST).exists()
     assert (cabinet.partial_files, cabinet.pages, len(cabinet.index)) == ([], [], 0)
+
+
+async def test_a_file_whose_name_was_not_made_durable_is_thrown_away_as_well(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_durable = os.fsync
+
+    def failing(fd: int) -> None:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise OSError(errno.EIO, "Input/output error")
+        make_durable(fd)
+
+    partial = await cabinet.begin(DATA)
+    reader = partial.reader()
+    monkeypatch.setattr(os, "fsync", failing)
+    with pytest.raises(StoreFailed):
+        await partial.commit()
+    await partial.discard()
+    await partial.close()
+    assert not cabinet.file(DIGEST).exists()
+    assert (cabinet.partial_files, cabinet.pages, len(cabinet.index)) == ([], [], 0)
+    assert os.pread(reader.fileno(), len(DATA), 0) == DATA
+    reader.close()
+
+
+async def test_what_was_committed_is_not_thrown_away(cabinet: Cabinet) -> None:
+    partial = await cabinet.begin(DATA)
+    await partial.commit()
+    await partial.discard()
+    await partial.close()
+    assert cabinet.file(DIGEST).read_bytes() == DATA
 
 
 async def test_a_full_disk_is_told_and_what_is_there_stays_readable(
