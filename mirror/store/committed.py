@@ -12,6 +12,7 @@ from mirror.errors import InvalidDigest, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.store import files
 from mirror.store.folders import Folders
+from mirror.store.hashing import has_digest
 from mirror.store.index import Index, IndexEntry
 from mirror.store.reading import StoredBlob
 from mirror.store.threads import FileThreads
@@ -87,7 +88,7 @@ class Committed:
         known = self.index.get(digest)
         if known is not None and known.size != blob.size:
             # Cut or grown behind our back, or mended by another process since.
-            if not await self._threads.reading.run(files.has_digest, blob.fileno(), digest):
+            if not await has_digest(blob.fileno(), blob.size, digest, self._threads.reading):
                 blob.close()
                 await self.remove(digest)
                 return False

@@ -8,8 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 
-from mirror.oci.digest import Digest
-
 _PIECE = 1024 * 1024
 _ROTTEN = {errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EILSEQ}
 
@@ -58,20 +56,12 @@ def read_at(fd: int, size: int, offset: int) -> bytes:
     return os.pread(fd, size, offset)
 
 
-def pieces(fd: int, stop: int) -> Iterator[bytes]:
-    """Yield the bytes of the file before `stop`, in pieces; they end early if the file does."""
-    offset = 0
+def pieces(fd: int, start: int, stop: int) -> Iterator[bytes]:
+    """Yield the bytes of the file from `start` to `stop`, in pieces; they end early if the file does."""
+    offset = start
     while offset < stop and (piece := os.pread(fd, min(_PIECE, stop - offset), offset)):
         yield piece
         offset += len(piece)
-
-
-def has_digest(fd: int, digest: Digest) -> bool:
-    """Tell whether the whole file has the digest."""
-    hasher = digest.hasher()
-    for piece in pieces(fd, os.fstat(fd).st_size):
-        hasher.update(piece)
-    return hasher.hexdigest() == digest.encoded
 
 
 def shorten(fd: int, size: int) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from mirror.oci.digest import Digest, Hasher
+from mirror.errors import StoreFailed
+from mirror.oci.digest import Digest
 from mirror.proxy.interfaces import Sighting
 from mirror.proxy.progress import FillState
 from mirror.store import files, pages
+from mirror.store.hashing import take_in
 from mirror.store.pages import Page
 from mirror.store.passage import PassageFile, Passages
 from mirror.store.place import Place
@@ -81,14 +83,9 @@ class Followed:
     async def spill(self, prefix: int) -> PassageFile:
         """Return a passage for what comes behind the first `prefix` bytes, which are hashed for it."""
         hasher = self._digest.hasher()
-        await self._threads.run(self._hash, hasher, prefix)
+        if await take_in(self._fd, hasher, prefix, self._threads) < prefix:
+            raise StoreFailed("the file is shorter than it was")
         return self._passages.begin(self._digest, hasher, prefix)
-
-    def _hash(self, hasher: Hasher, prefix: int) -> None:
-        if self.identity()[2] < prefix:
-            raise OSError("the file is shorter than it was")
-        for piece in files.pieces(self._fd, prefix):
-            hasher.update(piece)
 
     async def close(self) -> None:
         """Close the descriptors."""

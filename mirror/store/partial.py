@@ -15,6 +15,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.progress import FillState
 from mirror.store import files, pages
 from mirror.store.followed import Followed
+from mirror.store.hashing import take_in
 from mirror.store.pages import Page
 from mirror.store.passage import PassageFile, Passages
 from mirror.store.place import Place
@@ -60,13 +61,17 @@ class Partial:
 
     async def claim(self) -> bool:
         """Become the writer, behind the bytes that an earlier one left; False if there is a writer."""
-        return await self._threads.writing.run(self._claim)
+        claimed = await self._threads.writing.run(self._claim)
+        if claimed:
+            await self._hash_what_is_left(claimed)
+        return claimed is not None
 
-    def _claim(self) -> bool:
+    def _claim(self) -> int | None:
+        """Lock the file and return how many bytes of it count, as far as its last writer told; None if it has one."""
         place = self._place
         fd = place.partial.claim(place.name)
         if fd is None:
-            return False
+            return None
         self._fd = fd
         self._page_fd = place.run.open_or_create(place.name)
         _, inode, size = files.identity(fd)
@@ -76,12 +81,19 @@ class Partial:
         # Before the hashing: what the page says until then is a dead writer's word, and so is its upstream's yes.
         self._page = Page(inode, claimed)
         self._publish()
-        for piece in files.pieces(fd, claimed):
-            self._hasher.update(piece)
-            self.size += len(piece)
-        self._page = Page(inode, self.size)
-        self._publish()
-        return True
+        return claimed
+
+    async def _hash_what_is_left(self, claimed: int) -> None:
+        try:
+            self.size = await take_in(self._fd, self._hasher, claimed, self._threads.writing)
+        except StoreFailed as error:
+            if files.is_rotten(error.__cause__):
+                # What the disk has lost would be in everybody's way for as long as it stays.
+                with suppress(StoreFailed):
+                    await self.discard()
+            raise
+        self._page = replace(self._page, prefix=self.size)
+        await self._threads.writing.run(self._publish)
 
     async def expect(self, total: int | None) -> bool:
         """Reserve room for `total` bytes, or for some if it is None; False if they cannot be kept."""

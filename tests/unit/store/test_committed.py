@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -112,13 +113,14 @@ async def test_a_client_that_leaves_while_a_file_in_doubt_is_read_leaves_nothing
 ) -> None:
     begun, gate = threading.Event(), threading.Event()
 
-    def slow(*_: object) -> bool:
+    def slow(*_: object) -> Iterator[bytes]:
         begun.set()
-        return gate.wait(10)
+        gate.wait(10)
+        return iter([DATA])
 
     await cabinet.store(DATA)
     rewrite(cabinet.file(DIGEST), DATA[:-1])
-    monkeypatch.setattr(files, "has_digest", slow)
+    monkeypatch.setattr(files, "pieces", slow)
     before = open_files()
     opening = asyncio.create_task(cabinet.blobs.open(DIGEST))
     await asyncio.to_thread(begun.wait, 10)
@@ -136,7 +138,7 @@ async def test_a_file_in_doubt_that_the_disk_cannot_read_is_no_hit(
     await cabinet.store(DATA)
     rewrite(cabinet.file(DIGEST), DATA[:-1])
     before = open_files()
-    refuse(monkeypatch, files, "has_digest", errno.EIO)
+    refuse(monkeypatch, files, "pieces", errno.EIO)
     assert await cabinet.blobs.open(DIGEST) is None
     assert not cabinet.file(DIGEST).exists()
     assert not cabinet.committed.is_leased(DIGEST)
@@ -149,7 +151,7 @@ async def test_a_file_in_doubt_that_could_not_be_read_for_now_stays(
     await cabinet.store(DATA)
     rewrite(cabinet.file(DIGEST), DATA[:-1])
     before = open_files()
-    refuse(monkeypatch, files, "has_digest", errno.ENOMEM)
+    refuse(monkeypatch, files, "pieces", errno.ENOMEM)
     with pytest.raises(StoreFailed):
         await cabinet.blobs.open(DIGEST)
     assert cabinet.file(DIGEST).exists()

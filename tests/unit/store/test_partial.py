@@ -13,12 +13,14 @@ import pytest
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.progress import FillState
-from mirror.store import files, pages
+from mirror.store import files, hashing, pages
 from mirror.store.pages import Page
 from tests.unit.store.cabinet import Cabinet, open_files
 
 DATA = b"some content" * 1000
 DIGEST = Digest.of(DATA)
+PIECE = 500
+"""Bytes that are read at once, in a test that needs many pieces."""
 
 
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
@@ -187,8 +189,26 @@ async def test_a_file_that_cannot_be_read_is_not_gone_on_with(
         await cabinet.blobs.claim(DIGEST)
     assert open_files() == before
     assert not cabinet.committed.is_leased(DIGEST)
+    assert (cabinet.partial_files, cabinet.pages) == ([], [])
+    # What the disk has lost stands in nobody's way: the next one begins anew.
+    partial = await cabinet.claim(DIGEST)
+    assert partial.size == 0
+    await partial.close()
+
+
+async def test_a_file_that_cannot_be_read_for_now_stays(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> None:
+    await cabinet.leave(DATA[:5000], whole=DATA)
+
+    def broken(*_: object) -> bytes:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(files, "pieces", broken)
+    with pytest.raises(StoreFailed):
+        await cabinet.blobs.claim(DIGEST)
     monkeypatch.undo()
-    await (await cabinet.claim(DIGEST)).close()
+    partial = await cabinet.claim(DIGEST)
+    assert partial.size == 5000
+    await partial.close()
 
 
 async def test_a_kept_file_waits_for_the_next_and_says_that_it_failed(cabinet: Cabinet) -> None:
@@ -416,6 +436,32 @@ async def test_a_cancelled_claim_leaves_no_open_file(cabinet: Cabinet, way: str)
     assert open_files() == before
     assert not cabinet.committed.is_leased(DIGEST)
     await (await cabinet.claim(DIGEST)).close()
+
+
+async def test_who_is_cancelled_does_not_wait_until_all_that_was_left_is_read(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cabinet.leave(DATA, whole=DATA + DATA)
+    pread, begun, gate, reads = os.pread, threading.Event(), threading.Event(), []
+
+    def slow(fd: int, size: int, offset: int) -> bytes:
+        if size == PIECE:
+            reads.append(offset)
+            begun.set()
+            gate.wait(10)
+        return pread(fd, size, offset)
+
+    monkeypatch.setattr(files, "_PIECE", PIECE)
+    monkeypatch.setattr(hashing, "STEP", PIECE)
+    monkeypatch.setattr(os, "pread", slow)
+    claiming = asyncio.create_task(cabinet.blobs.claim(Digest.of(DATA + DATA)))
+    await asyncio.to_thread(begun.wait, 10)
+    claiming.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    assert len(reads) < len(DATA) // PIECE
+    assert not cabinet.committed.is_leased(Digest.of(DATA + DATA))
 
 
 async def test_a_cancelled_open_leaves_no_open_file(cabinet: Cabinet) -> None:

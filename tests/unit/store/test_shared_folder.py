@@ -235,9 +235,9 @@ async def test_of_a_file_that_is_taken_over_nothing_is_seen_before_upstream_agre
     loop = asyncio.get_running_loop()
     original = files.pieces
 
-    def pieces(fd: int, stop: int) -> Any:
+    def pieces(fd: int, start: int, stop: int) -> Any:
         seen.append(_wait_for(loop, look()))
-        return original(fd, stop)
+        return original(fd, start, stop)
 
     async def look() -> bool:
         followed = await other.follow(digest)
