@@ -166,7 +166,7 @@ def _row(entry: IndexEntry | None) -> str | None:
 def _parse(row: str) -> IndexEntry | None:
     try:
         size, used_at, is_manifest = json.loads(row)
-        if type(size) is int and math.isfinite(used_at):
+        if type(size) is int and size >= 0 and math.isfinite(used_at):
             return IndexEntry(size, float(used_at), bool(is_manifest))
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
