@@ -136,9 +136,7 @@ class StoredManifests:
             yield
         finally:
             if partial is not None:
-                with suppress(StoreFailed):
-                    await partial.discard()
-                await partial.close()
+                await _end(partial)
 
     async def _wait_for_turn(self, digest: Digest) -> Partial | None:
         until = time.monotonic() + _TURN_SECONDS
@@ -164,3 +162,12 @@ class StoredManifests:
             await partial.close()
         await self._records.put_media_type(manifest.digest, manifest.media_type)
         self._keep_hot(manifest, purges)
+
+
+async def _end(turn: Partial) -> None:
+    try:
+        with suppress(StoreFailed):
+            await turn.discard()
+    finally:
+        # Also when time is up meanwhile.
+        await turn.close()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MAX_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from mirror.store import manifests as manifests_module
 from mirror.store.manifests import StoredManifests
+from mirror.store.partial import Partial
 from mirror.store.reading import StoredBlob
 from tests.unit.store.cabinet import Cabinet, open_files
 
@@ -31,6 +33,31 @@ async def test_what_was_put_is_got(cabinet: Cabinet) -> None:
     assert await cold(cabinet).get(MANIFEST.digest) == MANIFEST
     assert cabinet.file(MANIFEST.digest).read_bytes() == DATA
     assert cabinet.index.manifests == 1
+    assert not cabinet.committed.is_leased(MANIFEST.digest)
+
+
+async def test_a_turn_whose_time_is_up_while_it_ends_leaves_nothing_open(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate = threading.Event(), threading.Event()
+
+    def slow(*_: object) -> None:
+        begun.set()
+        gate.wait(10)
+
+    async def take_turn() -> None:
+        async with cabinet.manifests.turn(MANIFEST.digest):
+            pass
+
+    before = open_files()
+    monkeypatch.setattr(Partial, "_discard", slow)
+    taking = asyncio.create_task(take_turn())
+    await asyncio.to_thread(begun.wait, 10)
+    taking.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert open_files() == before
     assert not cabinet.committed.is_leased(MANIFEST.digest)
 
 
