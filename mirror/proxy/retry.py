@@ -41,13 +41,13 @@ class RetryBudget:
             self._left = min(RESUMES, self._left + self._earned // EARNED_BY)
             self._earned %= EARNED_BY
 
-    def spend(self, now: float) -> float | None:
-        """Return how many seconds to wait before the next resume; None if it is time to give up."""
-        if self._left == 0 or now - self._progressed_at >= GIVE_UP_AFTER:
+    def spend(self, now: float, at_least: float = 0.0) -> float | None:
+        """Return how many seconds to wait before the next resume, `at_least` so many; None if it is time to give up."""
+        if self._left == 0 or now + at_least - self._progressed_at >= GIVE_UP_AFTER:
             return None
         self._left -= 1
         pause, self._pause = self._pause, self._pause * 2
-        return pause
+        return max(pause, at_least)
 
 
 class Pace:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import asyncio
 
-from mirror.errors import DigestMismatch, Refused, UpstreamInvalid, UpstreamTimeout, UpstreamUnavailable
+from mirror.errors import (
+    DigestMismatch,
+    Refused,
+    UpstreamInvalid,
+    UpstreamThrottled,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from mirror.oci.digest import Digest
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillResumed, Observer
@@ -100,7 +107,7 @@ class Supply:
         return offset, data
 
     async def _resume(self, have: int, error: UpstreamUnavailable | Refused) -> None:
-        while (pause := self._budget.spend(_now())) is not None:
+        while (pause := self._budget.spend(_now(), _wanted_pause(error))) is not None:
             self._observer.notify(FillResumed(self._route.upstream, self._digest, have, error))
             await asyncio.sleep(pause)
             try:
@@ -131,6 +138,11 @@ class Supply:
                 return await self._upstream.head_blob(self._route.repository, self._digest)
         except (Refused, UpstreamUnavailable):
             return None
+
+
+def _wanted_pause(error: UpstreamUnavailable | Refused) -> float:
+    """Return how many seconds upstream wants to be left alone."""
+    return float(error.retry_after or 0) if isinstance(error, UpstreamThrottled) else 0.0
 
 
 def _now() -> float:

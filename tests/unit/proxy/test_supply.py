@@ -12,6 +12,7 @@ from mirror.errors import (
     MirrorError,
     UpstreamFailed,
     UpstreamInvalid,
+    UpstreamThrottled,
     UpstreamTimeout,
     UpstreamUnreachable,
 )
@@ -144,6 +145,24 @@ async def test_an_upstream_that_always_falls_silent_is_given_up_in_time() -> Non
     with pytest.raises(UpstreamTimeout):
         await asking.read()
     assert now() <= GIVE_UP_AFTER + STALL_SECONDS
+
+
+@in_virtual_time
+async def test_an_upstream_that_wants_to_be_left_alone_for_a_while_is() -> None:
+    throttled = UpstreamThrottled("429", 20)
+    asking = Asking(cut(DATA, 0, HALF), throttled, throttled, ScriptedTransfer.rest_of(DATA, HALF))
+    assert await asking.read() == DATA
+    assert now() == pytest.approx(FIRST_PAUSE + 40)
+
+
+@pytest.mark.parametrize("seconds", [3600, None])
+@in_virtual_time
+async def test_an_upstream_that_wants_to_be_left_alone_for_long_is_given_up(seconds: int | None) -> None:
+    asking = Asking(cut(DATA, 0, HALF), *[UpstreamThrottled("429", seconds)] * RESUMES)
+    with pytest.raises(UpstreamThrottled):
+        await asking.read()
+    assert now() < GIVE_UP_AFTER
+    assert len(asking.starts) == 1 + (RESUMES if seconds is None else 1)
 
 
 @in_virtual_time
