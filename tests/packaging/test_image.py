@@ -30,7 +30,7 @@ class Place:
         docker_io = {"endpoints": [upstream.url], "private_network": True}
         self.environment = {
             "MIRROR_LISTEN": f"127.0.0.1:{self.port}",
-            "MIRROR_ADMIN__LISTEN": f"127.0.0.1:{self.admin_port}",
+            "MIRROR_ADMIN__LISTEN": f"0.0.0.0:{self.admin_port}",
             "MIRROR_UPSTREAMS": json.dumps({"docker.io": docker_io}),
         }
 
@@ -138,6 +138,11 @@ def test_it_serves_as_nobody_with_no_capability_and_writes_nowhere_else(
     cold = place.get(shipped.blobs[-1].digest)
     assert cold.body == shipped.blobs[-1].data
     assert cold.headers["Cache-Status"].startswith("mirror; fwd=miss")
+
+
+def test_nobody_changes_anything_without_a_token(place: Place, healthy: Container) -> None:
+    refused = ask("DELETE", f"http://127.0.0.1:{place.admin_port}/api/v1/images/shipped")
+    assert (refused.status, json.loads(refused.body)["error"]["code"]) == (403, "token-missing")
 
 
 def test_the_next_container_has_what_the_last_one_pulled_and_its_stop_waits_for_a_transfer(
