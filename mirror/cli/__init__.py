@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from pathlib import Path
 
@@ -23,6 +22,8 @@ def commands() -> None:
 @config_option
 def serve(config_file: Path | None) -> None:
     """Run the mirror until it is told to stop (SIGTERM or SIGINT)."""
+    import asyncio
+
     from mirror.app import serve as run
     from mirror.config import load
 
@@ -54,9 +55,12 @@ def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool)
 @click.option("--timeout", default="20s", show_default=True, metavar="TIME", help="How long each endpoint has.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as_json: bool) -> None:
-    """Try each endpoint for real: DNS, connection, TLS, challenge, token, and a HEAD for a manifest.
+    """Try each endpoint for real, and tell what fails and why.
 
-    With IMAGE, only the endpoints that it comes from are tried, for that image.
+    DNS, connection, TLS, challenge, token, and a HEAD for a manifest. With IMAGE, only the endpoints that it comes from
+    are tried, for that image.
+
+    Exit code: 1 if an endpoint fails.
     """
     from mirror.cli.check.command import run
     from mirror.cli.check.targets import all_endpoints, endpoints_of
@@ -81,13 +85,16 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
 @click.option("--url", metavar="URL", help="How clients reach the mirror. Default: from `listen`, on this machine.")
 @click.option("--all-registries", is_flag=True, help="Docker 29 and newer: every registry, not Docker Hub only.")
 @click.option("--write", "writes", is_flag=True, help="Put it where the client reads it, beside what is there.")
-@click.option("--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Write below this folder.")
+@click.option(
+    "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Write below this folder, not /."
+)
 def setup(
     config_file: Path | None, client: str, url: str | None, *, all_registries: bool, writes: bool, root: Path | None
 ) -> None:
-    """Print what a client needs to use this mirror: the file, and where it goes.
+    """Print, or write, what a client needs to use this mirror.
 
-    podman is also Buildah, Skopeo and CRI-O. Existing files are merged, and kept as a backup.
+    podman is also Buildah, Skopeo and CRI-O. What is in a file already stays, and the file as it was is kept as a
+    backup.
     """
     from mirror.cli.setup.command import Target, run
     from mirror.cli.setup.site import mirror_url

@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -22,6 +23,7 @@ from structlog.testing import capture_logs
 
 from mirror import __version__
 from mirror.__main__ import main
+from mirror.cli import commands
 from mirror.config import Config, load
 from mirror.errors import ConfigError
 from mirror.store.folder import Folder
@@ -882,6 +884,19 @@ def test_version_and_help(command: Command) -> None:
     code, stdout, _ = command("serve", "--help")
     assert code == 0
     assert "--config FILE" in stdout
+
+
+def test_each_command_is_told_in_a_whole_sentence(command: Command) -> None:
+    _, stdout, _ = command("--help")
+    told = stdout.partition("Commands:\n")[2].splitlines()
+    assert len(told) == len(commands.commands)
+    assert all(line.endswith(".") and not line.endswith("...") for line in told), stdout
+
+
+def test_help_loads_nothing_that_commands_need() -> None:
+    code = "import sys, mirror.__main__; print(*{'aiohttp', 'asyncio', 'pydantic', 'yaml'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
 
 
 @pytest.mark.parametrize("arguments", ["serf", "--nonsense", "serve --nonsense", "serve more", "serve --config"])

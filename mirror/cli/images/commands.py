@@ -22,7 +22,7 @@ server_option = click.option(
 @json_option
 @click.argument("text", metavar="[TEXT]", default="")
 def ls(config_file: Path | None, server: str | None, *, as_json: bool, text: str) -> None:
-    """List the images that are cached; with TEXT, those that have it in their names."""
+    """List the images that are cached, or those with TEXT in their names."""
     from mirror.cli.images.tables import listing
 
     _run(config_file, server, lambda mirror: mirror.images(text), listing, as_json=as_json)
@@ -34,7 +34,9 @@ def ls(config_file: Path | None, server: str | None, *, as_json: bool, text: str
 @json_option
 @click.argument("image")
 def show(config_file: Path | None, server: str | None, *, as_json: bool, image: str) -> None:
-    """Tell what a pull of IMAGE would be now and why, until when, and what of it is cached.
+    """Tell what a pull of IMAGE would be now, and why.
+
+    Until when that is so, and what of the image is cached, as well.
 
     Exit code: 1 if it is not cached.
     """
@@ -50,9 +52,9 @@ def show(config_file: Path | None, server: str | None, *, as_json: bool, image: 
 @json_option
 @click.argument("image")
 def pin(config_file: Path | None, server: str | None, *, as_json: bool, image: str) -> None:
-    """Never evict IMAGE, nor what it holds, nor what it will hold when its tag moves.
+    """Never evict IMAGE, nor what it holds.
 
-    It need not be cached yet.
+    Nor what it will hold when its tag moves. It need not be cached yet.
     """
     from mirror.cli.images.tables import pinned
 
@@ -80,10 +82,10 @@ def unpin(config_file: Path | None, server: str | None, *, as_json: bool, image:
 @click.option("--all-tags", is_flag=True, help="IMAGE is a repository: purge all of it.")
 @click.argument("image")
 def purge(config_file: Path | None, server: str | None, *, as_json: bool, all_tags: bool, image: str) -> None:
-    """Remove IMAGE from the cache now, with all that no other image holds.
+    """Remove IMAGE from the cache now.
 
-    Without tag and digest it is the tag `latest`, as everywhere. A digest goes with the tags that point to it. What is
-    pinned is not purged.
+    All that no other image holds goes with it. Without tag and digest it is the tag `latest`, as everywhere. A digest
+    goes with the tags that point to it. What is pinned is not purged.
     """
     from mirror.cli.images.tables import purged
 
