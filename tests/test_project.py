@@ -64,6 +64,13 @@ def test_every_metric_that_is_asked_for_exists(queries: Callable[[], list[str]])
     assert used <= exported
 
 
+def test_every_metric_has_a_panel() -> None:
+    shown = set(re.findall(r"\bmirror_\w+", " ".join(dashboard_queries())))
+    families = Metrics(["docker.io"], __version__, 1).registry.collect()
+    unseen = {f.name for f in families if not shown & {f"{f.name}{suffix}" for suffix in suffixes(f.type)}}
+    assert unseen == set()
+
+
 def suffixes(kind: str) -> list[str]:
     """What Prometheus appends to the name of a metric family of this type."""
     return {"histogram": ["_bucket", "_sum", "_count"], "counter": ["_total"]}.get(kind, [""])
