@@ -67,7 +67,7 @@ def subjects(request: pytest.FixtureRequest) -> Subjects:
 @pytest.fixture
 async def client() -> AsyncIterator[aiohttp.ClientSession]:
     """A client that decodes nothing; requests that are not to be redirected say so."""
-    timeout = aiohttp.ClientTimeout(total=10)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with aiohttp.ClientSession(auto_decompress=False, timeout=timeout) as session:
         yield session
 

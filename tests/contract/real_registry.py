@@ -20,7 +20,7 @@ from cryptography.x509.oid import NameOID
 from tests.fakes.content import FakeImage, FakeIndex
 
 EXECUTABLE = Path("/usr/bin/docker-registry")
-START_TIMEOUT = 20.0
+START_TIMEOUT = 60.0
 
 
 class RealRegistry:
@@ -58,7 +58,7 @@ class RealRegistry:
         self._call("PUT", f"/v2/{repository}/manifests/{reference}", content.manifest.data, headers, 201)
 
     def _call(self, method: str, target: str, body: bytes, headers: dict[str, str], expected: int) -> str:
-        connection = HTTPConnection(self.host, timeout=10)
+        connection = HTTPConnection(self.host, timeout=30)
         try:
             connection.request(method, target, body, headers)
             response = connection.getresponse()

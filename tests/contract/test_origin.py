@@ -136,7 +136,7 @@ async def test_connections_are_counted(registry: FakeRegistry) -> None:
                 async with client.get(f"{registry.url}/v2/") as response:
                     await response.read()
                 assert (registry.connections, registry.accepted) == (1, expected)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while registry.connections:  # noqa: ASYNC110  # nothing tells when the last one is gone
                 await asyncio.sleep(0.01)
 

@@ -20,7 +20,7 @@ async def fetched(proxy: FakeProxy, login: str = "", host: str = "registry.test"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": address, "https": address}))
 
     def read() -> bytes:
-        with opener.open(f"http://{host}{PATH}", timeout=10) as response:
+        with opener.open(f"http://{host}{PATH}", timeout=60) as response:
             return bytes(response.read())
 
     return await asyncio.to_thread(read)

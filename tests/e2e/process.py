@@ -13,7 +13,7 @@ from typing import Self
 
 from .http_client import ask
 
-START_DEADLINE = 30.0  # seconds until a service must be ready; far more than any of them takes
+START_DEADLINE = 60.0  # seconds until a service must be ready; far more than any of them takes
 STOP_DEADLINE = 45.0  # seconds from SIGTERM to SIGKILL; more than the mirror's own drain time
 QUIET_PORTS = (15_000, 32_000)  # below those that Linux gives to outgoing connections
 TAIL = 4000  # characters of a log shown when a service fails

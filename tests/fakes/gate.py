@@ -13,7 +13,7 @@ class Gate:
     def open(self) -> None:
         self._open.set()
 
-    async def reached(self, timeout: float = 5.0) -> None:
+    async def reached(self, timeout: float = 45.0) -> None:
         async with asyncio.timeout(timeout):
             await self._reached.wait()
 

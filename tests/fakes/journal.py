@@ -118,7 +118,7 @@ class Journal:
         method: str | None = None,
         path: str = "*",
         host: str | None = None,
-        timeout: float = 5.0,
+        timeout: float = 45.0,
     ) -> list[Entry]:
         """Wait until that many matching requests have arrived (answered or not)."""
         async with asyncio.timeout(timeout):

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from tests.fakes.request import Request, parse_request
 
 HEAD_END = b"\r\n\r\n"
-FLUSH_TIMEOUT = 2.0
+FLUSH_TIMEOUT = 30.0
 
 Serve = Callable[[Request, "Connection"], Awaitable[None]]
 Notify = Callable[["Connection"], None]

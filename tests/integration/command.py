@@ -20,7 +20,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.conftest import docker_io
 
-_PATIENCE = 20.0
+_PATIENCE = 45.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ class Joins:
 
         monkeypatch.setattr(Filler, "join_or_start", join_or_start)
 
-    async def reach(self, count: int, seconds: float = 10.0) -> None:
+    async def reach(self, count: int, seconds: float = 45.0) -> None:
         """Wait until there were so many."""
         async with asyncio.timeout(seconds):
             while self._count < count:  # noqa: ASYNC110  # called from within the mirror, which shall not wait

@@ -91,13 +91,13 @@ async def pull(mirror: Serving, blob: FakeBlob) -> str:
 async def committed(cache: CacheFolder, *blobs: FakeBlob) -> None:
     """Wait until these blobs are at rest."""
     for blob in blobs:
-        await until(cache.file(blob.digest).exists, "the blob is committed", 30)
+        await until(cache.file(blob.digest).exists, "the blob is committed")
 
 
 async def written(cache: CacheFolder, blob: FakeBlob, size: int) -> None:
     """Wait until the partial file of a blob has grown to this size."""
     partial = cache.partial(blob.digest)
-    await until(lambda: partial.exists() and partial.stat().st_size >= size, f"{size} bytes are on disk", 30)
+    await until(lambda: partial.exists() and partial.stat().st_size >= size, f"{size} bytes are on disk")
 
 
 class Reading:

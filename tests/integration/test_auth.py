@@ -408,7 +408,7 @@ async def test_a_token_is_renewed_before_it_ends(
     registry.auth = TokenAuth(token_service)
     # The service's clock stands still: nothing but the mirror's own judgement ends the token.
     blobs = (content.blob(64, seed) for seed in range(1000))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(45):
         while token_service.requests() < 2:
             blob = next(blobs)
             registry.put_blob("library/alpine", blob)
@@ -614,7 +614,7 @@ async def test_a_token_answer_that_drips_is_given_up_by_everybody(
 ) -> None:
     registry.auth = TokenAuth(token_service)
     token_service.fault("*", faults.slow(1, 0.15))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(45):
         waiters = [refused(mirror, path) for path in (MANIFEST, BLOB, MANIFEST, BLOB)]
         assert await asyncio.gather(*waiters) == [(504, "UNAVAILABLE")] * 4
         # Nobody waits for that answer any longer: who comes now asks anew, for the very same scope.

@@ -46,7 +46,7 @@ async def test_a_mirror_mends_its_cache_by_itself(
 
 async def finish_of(mirror: RunningMirror) -> float:
     """Wait until a scrub has ended, and return when that was."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while not (at := await mirror.metric("mirror_scrub_finished_timestamp_seconds")):  # noqa: ASYNC110  # a page
             await asyncio.sleep(0.01)
     return at
@@ -72,7 +72,7 @@ async def test_without_an_interval_there_is_no_scrub(start_mirror: StartMirror, 
 
 async def test_a_stop_does_not_wait_for_a_scrub(start_mirror: StartMirror, filled: CacheFolder) -> None:
     stored = [filled.file(digest) for digest in filled.digests()]
-    async with asyncio.timeout(20), start_mirror(scrub={"bandwidth": "1KiB"}):
+    async with asyncio.timeout(45), start_mirror(scrub={"bandwidth": "1KiB"}):
         await until(lambda: any(map(is_open, stored)), "a file is being read")
     assert not any(map(is_open, stored))
 

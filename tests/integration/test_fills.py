@@ -512,7 +512,7 @@ async def test_everyone_who_waits_is_told_the_same_and_upstream_is_asked_once(
 
 async def until_answer(mirror: RunningMirror, path: str, data: bytes) -> None:
     """Ask until the blob comes; a failure may be remembered for some seconds."""
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(45):
         while (answer := await mirror.get(path))[0].status != 200:  # noqa: ASYNC110  # time alone ends it
             await asyncio.sleep(0.1)
     assert answer[1] == data

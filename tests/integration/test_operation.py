@@ -45,6 +45,7 @@ LARGE = content.blob(3 * 1024 * 1024, "large")
 TAG = "/v2/owner/app/manifests/1.0"
 BLOB = f"/v2/owner/app/blobs/{LAYER.digest}"
 LARGE_BLOB = f"/v2/owner/app/blobs/{LARGE.digest}"
+SOON = 20.0  # seconds that a busy machine may take; less than the 60 after which who takes nothing is cut anyway
 
 
 @pytest.fixture(autouse=True)
@@ -462,7 +463,7 @@ async def test_a_stop_lets_a_slow_body_come_to_its_end(
 async def refuses_connections(mirror: Serving) -> None:
     """Wait until nobody can connect any more."""
     host, _, port = mirror.address("public").rpartition(":")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         while True:
             try:
                 _, writer = await asyncio.open_connection(host, int(port))
@@ -552,7 +553,7 @@ async def test_a_stop_cuts_who_reads_nothing_when_the_time_is_over(
     async with stalled(registry, token_service, tmp_path, f"{drain_timeout * 1000:.0f}ms", form) as mirror:
         mirror.terminate()
         took = await seconds_to_end(mirror)
-    assert drain_timeout - 0.2 < took < drain_timeout + 2.5
+    assert drain_timeout - 0.2 < took < drain_timeout + SOON
     assert_cut_is_told(mirror)
 
 
@@ -561,7 +562,7 @@ async def test_a_stop_without_drain_timeout_cuts_at_once(
 ) -> None:
     async with stalled(registry, token_service, tmp_path, "0s") as mirror:
         mirror.terminate()
-        assert await seconds_to_end(mirror) < 2.5
+        assert await seconds_to_end(mirror) < SOON
     assert_cut_is_told(mirror)
 
 
@@ -577,7 +578,7 @@ async def test_a_second_signal_cuts_at_once(
         assert mirror.process.returncode is None
         mirror.terminate(second)
         mirror.terminate(second)
-        assert await seconds_to_end(mirror) < 2.5
+        assert await seconds_to_end(mirror) < SOON
     assert_cut_is_told(mirror)
 
 
@@ -594,7 +595,7 @@ async def test_a_fill_has_what_a_client_left_of_the_time(
 ) -> None:
     gate = Gate()
     registry.fault(LARGE_BLOB, faults.stop_at(LARGE.size // 2, gate))
-    async with start_mirror(drain_timeout="20s") as mirror:
+    async with start_mirror(drain_timeout="60s") as mirror:
         async with raw_client(mirror) as client:
             await client.ask(LARGE_BLOB)
             await client.head()
@@ -603,7 +604,7 @@ async def test_a_fill_has_what_a_client_left_of_the_time(
         began = time.monotonic()
     # Nobody reads it any more, and it is finished all the same; nothing else is waited for.
     assert LARGE.digest in cache_folder.digests()
-    assert 0.4 < time.monotonic() - began < 5
+    assert 0.4 < time.monotonic() - began < SOON
 
 
 # Refusing to start. --------------------------------------------------------------------------------------

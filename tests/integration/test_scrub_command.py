@@ -167,7 +167,7 @@ async def test_told_to_stop_it_stops_and_says_how_far_it_was(
     flip(filled, LAYER.digest)
     async with examining(filled, config, tmp_path) as process:
         process.send_signal(told_to)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(45):
             stdout, stderr = await process.communicate()
     assert process.returncode == 128 + told_to
     assert stdout == b""

@@ -109,7 +109,7 @@ async def test_before_a_fill_it_is_a_clean_error(
     token_service.heal()
     if expected == 403:
         return
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(45):
         # Who comes while the service is being asked still waits for that answer.
         while (answer := await ask_pipelined(mirror, PATH)).head.status == 504:  # noqa: ASYNC110  # a request to make
             await asyncio.sleep(0.05)

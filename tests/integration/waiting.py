@@ -11,7 +11,7 @@ _STEP = 0.01
 
 
 async def until(
-    condition: Callable[[], bool], what: str, seconds: float = 10.0, explain: Callable[[], object] | None = None
+    condition: Callable[[], bool], what: str, seconds: float = 45.0, explain: Callable[[], object] | None = None
 ) -> None:
     """Wait until the condition holds; fails with `what` if it never does, and with what `explain` returns."""
     try:
@@ -23,7 +23,7 @@ async def until(
         raise AssertionError(f"never came true: {what}{found}") from None
 
 
-async def until_metric(mirror: RunningMirror, series: str, value: float, seconds: float = 10.0) -> None:
+async def until_metric(mirror: RunningMirror, series: str, value: float, seconds: float = 45.0) -> None:
     """Wait until a series of the metrics page has this value."""
     try:
         async with asyncio.timeout(seconds):

@@ -9,7 +9,7 @@ from typing import Any
 from .prometheus import WINDOW, Prometheus
 
 FILE = Path(__file__).parent.parent.parent / "grafana" / "mirror.json"
-RANGE = "30s"  # what is looked at; longer than any test takes
+RANGE = "2m"  # what is looked at; longer than any test takes
 
 
 @dataclass(frozen=True)

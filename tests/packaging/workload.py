@@ -133,14 +133,14 @@ class Day:
 
 async def seen(prometheus: Prometheus, series: str, value: float) -> None:
     """Wait until Prometheus has this value of a series."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while await asyncio.to_thread(prometheus.now, series) != [value]:  # noqa: ASYNC110  # a service to ask
             await asyncio.sleep(0.05)
 
 
 async def scraped(prometheus: Prometheus, times: int) -> None:
     """Wait until Prometheus has asked the mirror so many more times."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         before = await asyncio.to_thread(_count, prometheus)
         while await asyncio.to_thread(_count, prometheus) < before + times:  # noqa: ASYNC110  # a service to ask
             await asyncio.sleep(0.05)
