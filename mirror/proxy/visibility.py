@@ -122,10 +122,14 @@ class Visibility:
 
     async def guard(self, credentialed: Iterable[str]) -> None:
         """Begin to guard upstreams: those that have credentials now, and those that had when the cache was filled."""
-        for upstream in credentialed:
+        now = set(credentialed)
+        for upstream in now:
             await self._sightings.put_credentialed(upstream)
         self._guarded = {
-            upstream: view for upstream, view in self._views.items() if await self._sightings.credentialed(upstream)
+            upstream: view
+            for upstream, view in self._views.items()
+            # Those of now whatever the disk takes and tells.
+            if upstream in now or await self._sightings.credentialed(upstream)
         }
 
     async def check(self, route: Route, kind: Kind, reference: Reference | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mirror.store.rows import Rows
 from tests.fakes import content, faults
 from tests.fakes.answer import JSON, Answer, error
 from tests.fakes.auth import TokenAuth
@@ -194,6 +196,16 @@ async def test_without_credentials_nobody_is_asked_twice(site: Site) -> None:
         assert (await mirror.get(ALPINE))[0].status == 200
         assert await answers(mirror) == {403}
     assert site.journal.count("HEAD", ALPINE, 200) == 1
+
+
+async def test_a_disk_that_takes_no_records_opens_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_: Rows, changes: Mapping[str, str | None]) -> bool:
+        return not changes
+
+    monkeypatch.setattr(Rows, "write", full)
+    async with site.mirror() as mirror:
+        assert await answers(mirror) == {403}
+        assert (await mirror.get(ALPINE))[0].status == 200
 
 
 # What the cache holds. -------------------------------------------------------------------------------------

@@ -57,6 +57,7 @@ class MemorySightings:
     def __init__(self) -> None:
         self.seen: dict[Route, Sighting] = {}
         self.marked: set[str] = set()
+        self.takes_marks = True
 
     async def public(self, route: Route) -> Sighting | None:
         return self.seen.get(route)
@@ -71,7 +72,8 @@ class MemorySightings:
         return upstream in self.marked
 
     async def put_credentialed(self, upstream: str) -> None:
-        self.marked.add(upstream)
+        if self.takes_marks:
+            self.marked.add(upstream)
 
 
 class Gate:
@@ -301,6 +303,14 @@ async def test_an_upstream_that_never_had_credentials_is_not_guarded() -> None:
     await gate.visibility.guard([])
     with pytest.raises(NotPublic):
         await gate.visibility.check(HUB, Kind.BLOB, TAG)
+
+
+@in_virtual_time
+async def test_an_upstream_with_credentials_is_guarded_even_if_that_cannot_be_noted() -> None:
+    gate = Gate(Denied("no"))
+    gate.sightings.takes_marks = False
+    with pytest.raises(NotPublic):
+        await gate.check()
 
 
 @in_virtual_time
