@@ -19,6 +19,26 @@ _LARGEST_ANSWER = 64 * 1024
 _IDENTITY_TOKEN = "<token>"  # noqa: S105  # what stands for the user name where the secret is an identity token
 
 
+class _Answer(asyncio.SubprocessProtocol):
+    """What a helper writes: `heard` when that is all, or too much, `ended` when the helper and its pipes are gone."""
+
+    def __init__(self) -> None:
+        self.data = bytearray()
+        self.heard = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    def pipe_data_received(self, _fd: int, data: bytes) -> None:
+        """Keep what was written."""
+        self.data += data
+        if len(self.data) > _LARGEST_ANSWER:
+            self.heard.set()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """Note that the helper has ended, and that nobody else could write any more."""
+        self.heard.set()
+        self.ended.set()
+
+
 class CredentialHelper:
     """The helper `name`, asked for the credential of `registry`."""
 
@@ -28,8 +48,25 @@ class CredentialHelper:
 
     async def read(self) -> Credential:
         """Return what the helper answers; raises NoCredential if it fails, hangs, or answers something else."""
+        transport, answer = await self._start()
         try:
-            process = await asyncio.create_subprocess_exec(
+            async with asyncio.timeout(HELPER_SECONDS):
+                await answer.heard.wait()
+        except TimeoutError:
+            raise NoCredential(f"{self.program} did not answer within {HELPER_SECONDS:g} s") from None
+        finally:
+            await _ended(transport, answer)
+            transport.close()
+        if len(answer.data) > _LARGEST_ANSWER:
+            raise NoCredential(f"{self.program} answered with more than {_LARGEST_ANSWER} bytes")
+        if code := transport.get_returncode():
+            raise NoCredential(f"{self.program} has no credentials for {self._registry} (exit code {code})")
+        return self._parsed(bytes(answer.data))
+
+    async def _start(self) -> tuple[asyncio.SubprocessTransport, _Answer]:
+        try:
+            transport, answer = await asyncio.get_running_loop().subprocess_exec(
+                _Answer,
                 self.program,
                 "get",
                 stdin=asyncio.subprocess.PIPE,
@@ -40,32 +77,11 @@ class CredentialHelper:
             )
         except OSError as error:
             raise NoCredential(f"{self.program} cannot be run: {error.strerror}") from None
-        try:
-            async with asyncio.timeout(HELPER_SECONDS):
-                answer = await self._ask(process)
-                code = await process.wait()
-        except TimeoutError:
-            await _kill(process)
-            raise NoCredential(f"{self.program} did not answer within {HELPER_SECONDS:g} s") from None
-        except BaseException:
-            await _kill(process)
-            raise
-        if code != 0:
-            raise NoCredential(f"{self.program} has no credentials for {self._registry} (exit code {code})")
-        return self._parsed(answer)
-
-    async def _ask(self, process: asyncio.subprocess.Process) -> bytes:
-        assert process.stdin is not None and process.stdout is not None  # noqa: PT018, S101  # both are pipes
-        with suppress(ConnectionError):  # some helpers do not read to the end
-            process.stdin.write(self._registry.encode())
-            await process.stdin.drain()
-        process.stdin.close()
-        answer = bytearray()
-        while chunk := await process.stdout.read(_LARGEST_ANSWER):
-            answer += chunk
-            if len(answer) > _LARGEST_ANSWER:
-                raise NoCredential(f"{self.program} answered with more than {_LARGEST_ANSWER} bytes")
-        return bytes(answer)
+        question = transport.get_pipe_transport(0)
+        assert isinstance(question, asyncio.WriteTransport)  # noqa: S101  # it is a pipe
+        question.write(self._registry.encode())
+        question.close()
+        return transport, answer
 
     def _parsed(self, answer: bytes) -> Credential:
         try:
@@ -88,10 +104,16 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MIRROR_")}
 
 
-async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the helper and what it started, and see it off."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    while process.returncode is None:
+async def _ended(transport: asyncio.SubprocessTransport, answer: _Answer) -> None:
+    """See the helper off; one that has not ended by itself is ended, with what it started.
+
+    What it put into a session of its own is not ended, nor waited for, though it may hold the pipes.
+    """
+    if not answer.ended.is_set():
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+        for pipe in filter(None, map(transport.get_pipe_transport, (0, 1))):
+            pipe.close()
+    while not answer.ended.is_set():
         with suppress(asyncio.CancelledError):
-            await process.wait()
+            await answer.ended.wait()

@@ -1,6 +1,8 @@
 """A docker credential helper: a program that speaks the protocol, and misbehaves if it is told to."""
 
 import json
+import os
+import signal
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ script = json.loads(pathlib.Path(__file__).with_suffix(".json").read_text())
 server = "" if script["deaf"] else sys.stdin.read()
 with open(pathlib.Path(__file__).with_suffix(".calls"), "a") as calls:
     print(json.dumps([sys.argv[1:], server, sorted(os.environ), os.getpid()]), file=calls)
+if script["forks"]:
+    away = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    pathlib.Path(__file__).with_suffix(".away").write_text(str(away.pid))
 if script["hangs"]:
     subprocess.run(["sleep", "60"])
 answer = script["secrets"].get(server.strip(), script["answer"])
@@ -44,9 +49,9 @@ class FakeHelper:
         self.secrets: dict[str, dict[str, str]] = {}
         self.behave()
 
-    def behave(self, *, answer: object = None, hangs: bool = False, deaf: bool = False) -> None:
-        """Answer `answer` to whoever has no secret; hang; or do not read what is asked."""
-        script = {"secrets": self.secrets, "answer": answer, "hangs": hangs, "deaf": deaf}
+    def behave(self, *, answer: object = None, hangs: bool = False, deaf: bool = False, forks: bool = False) -> None:
+        """Answer `answer` to whoever has no secret; hang; do not read what is asked; or leave somebody behind."""
+        script = {"secrets": self.secrets, "answer": answer, "hangs": hangs, "deaf": deaf, "forks": forks}
         self._file.with_suffix(".json").write_text(json.dumps(script))
 
     def give(self, server: str, username: str, secret: str) -> None:
@@ -59,6 +64,13 @@ class FakeHelper:
         """What each call was like, in order."""
         file = self._file.with_suffix(".calls")
         return [Call(*json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def end_what_is_away(self) -> None:
+        """End what was left behind, in a session of its own and with the pipes of the last call; it must be there."""
+        process = self._file.with_suffix(".away").read_text()
+        state, *_ = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        assert state != "Z"
+        os.kill(int(process), signal.SIGKILL)
 
     def left(self) -> list[str]:
         """What is still there of all that was started by these calls: each of them has a session of its own."""

@@ -118,6 +118,18 @@ async def test_a_helper_that_hangs_is_ended_with_all_it_started(
     await nothing_left(helper)
 
 
+async def test_a_helper_that_hangs_is_not_waited_for_where_something_else_holds_its_pipes(
+    helper: FakeHelper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credential_helper, "HELPER_SECONDS", 0.5)
+    helper.behave(hangs=True, forks=True)
+    before = os.listdir("/proc/self/fd")
+    assert await problem() == "docker-credential-test did not answer within 0.5 s"
+    await nothing_left(helper)
+    helper.end_what_is_away()
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 async def test_whoever_stops_waiting_leaves_no_helper_behind(helper: FakeHelper) -> None:
     helper.behave(hangs=True)
     waiting = asyncio.create_task(CredentialHelper("test", REGISTRY).read())
