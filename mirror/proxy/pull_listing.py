@@ -158,6 +158,9 @@ class PullListing:
             if remote is None:
                 return ()
             raise UpstreamInvalid("upstream names a list of referrers and then refuses it") from error
+        if manifest.digest == digest:
+            # GitLab takes the tag for the digest (oras-go#1396): what it answers with is the one referred to.
+            return ()
         return tuple(parse_referrers(manifest.media_type, manifest.data))
 
     async def _kept(self, listed: Listed, listing: Listing) -> bool:

@@ -30,7 +30,7 @@ _MAX_RETRY_AFTER = 3600
 
 @dataclass(frozen=True, slots=True)
 class RegistryRequest:
-    """A request for `/v2/<repository>/<path>?<query>`: which statuses it accepts, and what a 404 to it means.
+    """A request for `/v2/<repository>/<path>?<query>`: which statuses it accepts, and what those of `absent` mean.
 
     `headers` are those that it has beside Accept; they go along when it is redirected.
     """
@@ -44,6 +44,7 @@ class RegistryRequest:
     accepted: frozenset[int] = frozenset({200})
     headers: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
+    absent: frozenset[int] = frozenset({404})
 
 
 def check(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequest) -> None:
@@ -53,14 +54,14 @@ def check(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequ
     """
     if response.status not in request.accepted:
         response.release()
-        raise _error(response, registry, request.unknown)
+        raise _error(response, registry, request)
 
 
-def _error(response: aiohttp.ClientResponse, registry: URL, unknown: type[Refused]) -> MirrorError:
+def _error(response: aiohttp.ClientResponse, registry: URL, request: RegistryRequest) -> MirrorError:
     status = response.status
+    if status in request.absent:
+        return request.unknown("upstream does not have it")
     match status:
-        case 404:
-            return unknown("upstream does not have it")
         # The host that a registry redirects to cannot speak for the registry.
         case 401 | 403 if origin_of(response.url) == registry:
             return Denied("upstream refuses access to this repository")

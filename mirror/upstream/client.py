@@ -47,6 +47,9 @@ _HEAD_ANSWERS = frozenset({200, 405})
 _PAGES = frozenset({"text/html", "application/xhtml+xml"})
 # What portals answer, by a 200, to who has to log in first. Blobs come in any other type.
 
+# Artifactory says the latter of an API that it does not have (go-containerregistry#1962).
+_NO_SUCH_LIST = frozenset({404, 406})
+
 # The whole where the range was ignored or the object is another one, a part, or that there is no such part.
 _RANGE_ANSWERS = frozenset({200, 206, 416})
 
@@ -132,7 +135,9 @@ class RegistryClient:
     async def list_referrers(self, repository: Repository, digest: Digest) -> tuple[str, ...]:
         """Fetch all pages of the list of referrers, unfiltered: not every registry filters."""
         path = f"referrers/{digest}"
-        request = RegistryRequest("GET", Kind.REFERRERS, repository, path, ReferrersUnknown, OCI_INDEX)
+        request = RegistryRequest(
+            "GET", Kind.REFERRERS, repository, path, ReferrersUnknown, OCI_INDEX, absent=_NO_SUCH_LIST
+        )
         return tuple(await self._walk(request, MAX_MANIFEST, parse_referrers))
 
     async def _walk(self, request: RegistryRequest, limit: int, parse: Callable[[str, bytes], list[str]]) -> list[str]:

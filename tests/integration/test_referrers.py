@@ -196,8 +196,16 @@ async def test_a_failure_on_the_second_way_is_none_either(
 
 async def test_a_tag_that_leads_to_an_image_is_no_list(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.supports_referrers = False
-    registry.put_manifest("owner/app", IMAGE.manifest, TAG)
+    registry.put_manifest("owner/app", SIGNATURES[0].manifest, TAG)
     assert await refused(mirror) == (502, "UNAVAILABLE")
+
+
+async def test_a_tag_that_is_taken_for_the_digest_is_no_list_either(
+    mirror: RunningMirror, registry: FakeRegistry
+) -> None:
+    registry.supports_referrers = False
+    registry.put_manifest("owner/app", IMAGE.manifest, TAG)
+    assert (await referrers(mirror))[1] == []
 
 
 async def test_an_outage_is_outlasted_across_a_restart(start_mirror: StartMirror, registry: FakeRegistry) -> None:

@@ -291,6 +291,17 @@ async def test_no_on_both_ways_is_no_referrers_and_costs_nothing_again(heads: li
     assert mirror.asked == asked
 
 
+@pytest.mark.parametrize("knows_head", [True, False])
+@in_virtual_time
+async def test_a_tag_that_is_taken_for_the_digest_lists_no_referrers(knows_head: bool) -> None:
+    mirror = Mirror()
+    children = index({"mediaType": OCI_MANIFEST, "digest": str(SUBJECT), "size": 1})
+    mirror.upstream.referrers.append(errors.ReferrersUnknown("404"))
+    mirror.upstream.head_manifests.append(children.descriptor if knows_head else None)
+    mirror.upstream.manifests.append(children)
+    assert (await mirror.pull(Listed(Kind.REFERRERS, HUB, children.digest))).entries == ()
+
+
 @pytest.mark.parametrize("error", [*UNAVAILABLE, errors.Denied("403")])
 @in_virtual_time
 async def test_no_on_one_way_and_a_failure_on_the_other_is_a_failure(error: MirrorError) -> None:

@@ -162,6 +162,7 @@ async def test_more_than_the_mirror_takes_is_an_error_and_no_part() -> None:
         (500, errors.UpstreamFailed),
         (503, errors.UpstreamFailed),
         (400, errors.UpstreamInvalid),
+        (406, errors.UpstreamInvalid),
         (204, errors.UpstreamInvalid),
     ],
 )
@@ -238,13 +239,15 @@ async def test_referrers_are_asked_for_unfiltered_and_keep_their_order() -> None
     ("status", "error"),
     [
         (404, errors.ReferrersUnknown),
+        (406, errors.ReferrersUnknown),
+        (400, errors.UpstreamInvalid),
         (403, errors.Denied),
         (429, errors.UpstreamThrottled),
         (502, errors.UpstreamFailed),
     ],
 )
 @in_virtual_time
-async def test_only_a_404_says_that_there_is_no_such_list(status: int, error: type[MirrorError]) -> None:
+async def test_only_some_statuses_say_that_there_is_no_such_list(status: int, error: type[MirrorError]) -> None:
     with pytest.raises(MirrorError) as raised:
         await client(ScriptedEndpoint(referrers(status=status))).list_referrers(ALPINE, DIGEST)
     assert type(raised.value) is error
