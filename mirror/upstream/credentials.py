@@ -27,11 +27,20 @@ class NoCredential(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A user name and a secret; or an identity token, which is good for nothing but to be exchanged for tokens."""
+    """A user name and a secret; or an identity token, which is good for nothing but to be exchanged for tokens.
+
+    Raises NoCredential when constructed from what cannot be sent: JSON can spell halves of characters.
+    """
 
     username: str
     password: str = field(repr=False)
     is_identity_token: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            (self.username + self.password).encode()
+        except UnicodeEncodeError:
+            raise NoCredential("the user name or the password is not text") from None
 
     @property
     def basic(self) -> str | None:

@@ -88,6 +88,12 @@ async def test_an_answer_that_is_none(helper: FakeHelper, answer: object) -> Non
     assert await problem(registry="other") == "docker-credential-test did not answer with a user name and a secret"
 
 
+@pytest.mark.parametrize("user", ["me", "<token>"])
+async def test_an_answer_that_is_not_text(helper: FakeHelper, user: str) -> None:
+    helper.behave(answer={"Username": user, "Secret": "canary\ud800"})
+    assert await problem(registry="other") == "the user name or the password is not text"
+
+
 async def test_an_answer_that_does_not_end(helper: FakeHelper) -> None:
     helper.behave(answer="x" * 1_000_000)
     assert await problem(registry="other") == "docker-credential-test answered with more than 65536 bytes"

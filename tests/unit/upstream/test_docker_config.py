@@ -104,6 +104,8 @@ def test_the_forms_of_an_entry(entry: dict[str, str], credential: Credential) ->
         {"username": "me"},
         {"password": "secret"},
         {"identitytoken": ""},
+        {"identitytoken": "secret\ud800"},
+        {"username": "me\ud800", "password": "secret"},
         {"registrytoken": "abc"},
     ],
 )
