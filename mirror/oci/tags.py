@@ -22,8 +22,8 @@ def parse_tags(data: bytes) -> list[str]:
 
 def in_order(tags: Iterable[str]) -> tuple[str, ...]:
     """Return the tags in the order in which they are listed, each once."""
-    # As by `place`, and several times as quick.
-    return tuple(sorted(sorted(set(tags)), key=str.lower))
+    # As by `place`, and several times as quick; most registries give them nearly so, which is quicker still.
+    return tuple(sorted(sorted(dict.fromkeys(tags)), key=str.lower))
 
 
 def place(tag: str) -> tuple[str, str]:
