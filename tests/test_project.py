@@ -88,5 +88,18 @@ def test_a_lock_file_pins_by_hash_and_names_no_index(lock: Path) -> None:
         assert "--hash=sha256:" in requirement
 
 
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/conformance.md"])
+def test_links_between_files_lead_to_them(page: str) -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
+    assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []
+
+
+def test_decisions_are_numbered_without_gaps_and_referred_to_by_numbers_that_exist() -> None:
+    text = (ROOT / "docs/decisions.md").read_text()
+    numbers = [int(number) for number in re.findall(r"^\*\*(\d+)\. ", text, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert {int(number) for number in re.findall(r"\((?:see )?(\d+)\)", text)} <= set(numbers)
+
+
 def test_the_changelog_knows_this_version() -> None:
     assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
