@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from mirror.store import pages
 from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.registry import FakeRegistry
@@ -95,9 +96,14 @@ async def committed(cache: CacheFolder, *blobs: FakeBlob) -> None:
 
 
 async def written(cache: CacheFolder, blob: FakeBlob, size: int) -> None:
-    """Wait until the partial file of a blob has grown to this size."""
-    partial = cache.partial(blob.digest)
-    await until(lambda: partial.exists() and partial.stat().st_size >= size, f"{size} bytes are on disk")
+    """Wait until the writer of a blob has noted so many bytes of it: the next one goes on behind them."""
+    note = cache.path / "run" / cache.partial(blob.digest).name
+
+    def noted() -> int:
+        page = pages.unpack(note.read_bytes()) if note.exists() else None
+        return 0 if page is None else page.prefix
+
+    await until(lambda: noted() >= size, f"{size} bytes are on disk")
 
 
 class Reading:

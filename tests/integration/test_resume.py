@@ -460,11 +460,12 @@ async def test_an_endpoint_that_cannot_go_on_is_passed_over(
     monkeypatch: pytest.MonkeyPatch,
     trouble: Fault,
 ) -> None:
-    monkeypatch.setattr("mirror.upstream.client.FAILOVER_WITHIN", 0.3)
     gate = Gate()
     registry.fault(PATH, both(stop_at(CUT, gate), cut_at(CUT)))
     other_registry.always(PATH, trouble)
     reader = asyncio.create_task(ask_pipelined(two_endpoints, PATH))
+    await gate.reached()
+    monkeypatch.setattr("mirror.upstream.client.FAILOVER_WITHIN", 0.3)
     await once_on_disk(cache_folder, gate)
     assert is_right(await reader)
     assert asked(journal, "registry") == [(None, None), (REST, ETAG)]

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from mirror.proxy.turns import MOST_AT_ONCE
 from tests.fakes import content, faults
 from tests.fakes.answer import Answer
 from tests.fakes.auth import TokenAuth
@@ -68,7 +69,7 @@ def redirect(location: str) -> Fault:
 TROUBLES: dict[str, tuple[Fault, int]] = {
     "T1 500": (faults.status(500), 502),
     "T1 503": (faults.status(503), 502),
-    "T1 429": (faults.status(429, 17), 503),
+    "T1 429": (faults.status(429, 1), 503),
     "T1 no answer in time": (faults.hold(Gate()), 504),
     "T1 an answer that drips": (faults.slow(1, 0.2), 504),
     "T1 a connection closed without an answer": (faults.dropped, 502),
@@ -191,17 +192,17 @@ async def test_any_number_of_pulls_ask_a_service_in_trouble_once(
     joins: Joins,
     mirror: RunningMirror,
 ) -> None:
-    # T1.
-    blobs = [content.blob(64, number) for number in range(100)]
+    # T1. As many as are fetched at a time.
+    blobs = [content.blob(64, number) for number in range(MOST_AT_ONCE)]
     for blob in blobs:
         registry.put_blob("library/alpine", blob)
     gate = Gate()
     token_service.always("*", both(faults.status(500), faults.hold(gate)))
     paths = [f"/v2/library/alpine/blobs/{blob.digest}" for blob in blobs]
     pulls = [asyncio.create_task(mirror.get(path)) for path in paths]
-    await joins.reach(100)
+    await joins.reach(MOST_AT_ONCE)
     await gate.reached()
-    await until(lambda: registry.journal.count(host="registry", status=401) == 100, "all have been challenged")
+    await until(lambda: registry.journal.count(host="registry", status=401) == MOST_AT_ONCE, "all have been challenged")
     gate.open()
     assert {response.status for response, _ in await asyncio.gather(*pulls)} == {502}
     assert token_service.requests() <= 2
