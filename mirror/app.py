@@ -23,7 +23,7 @@ from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
-from mirror.proxy.inspection import Inspection
+from mirror.proxy.inspection import Inspection, Rules
 from mirror.proxy.naming import Naming
 from mirror.proxy.patrol import Patrol
 from mirror.proxy.pins import Pinning
@@ -202,10 +202,15 @@ class Mirror:
 
     def _operations(self) -> Operations:
         catalogue = self._cache.catalogue
-        policy = _policy(self._config)
+        rules = Rules(
+            _policy(self._config),
+            frozenset(self._config.upstreams),
+            self._visibility.belief,
+            self._config.cache.blob_ttl,
+        )
         return Operations(
             Naming(registries.routing(self._config)),
-            Inspection(catalogue, policy, self._config.cache.blob_ttl, time.time),
+            Inspection(catalogue, rules, time.time),
             Pinning(catalogue, self._cache.pin_board),
             Purge(catalogue, self._cache.sweeper, self._observer),
         )

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -16,9 +16,12 @@ from mirror.admin.documents import problem
 from mirror.admin.guard import Guard, Handler
 from mirror.errors import MirrorError
 from mirror.proxy.inspection import Inspection
-from mirror.proxy.naming import Naming
+from mirror.proxy.naming import FullName, Naming, former_image, former_repository
 from mirror.proxy.pins import Pinning
 from mirror.proxy.purge import Purge
+
+T = TypeVar("T")
+N = TypeVar("N")
 
 _STATUSES: dict[type[MirrorError], int] = {
     errors.RequestError: 400,
@@ -70,16 +73,14 @@ class Api:
         return {"images": found}
 
     async def _show(self, request: web.Request) -> Any:
-        name = self._do.naming.image(request.match_info["image"])
-        return documents.shown(await self._do.inspection.show(name))
+        return documents.shown(await self._of_image(request, self._do.inspection.show))
 
     async def _purge(self, request: web.Request) -> Any:
-        name = self._do.naming.image(request.match_info["image"])
-        return documents.purged(await self._do.purge.image(name))
+        return documents.purged(await self._of_image(request, self._do.purge.image))
 
     async def _purge_repository(self, request: web.Request) -> Any:
-        route = self._do.naming.repository(request.match_info["repository"])
-        return documents.purged(await self._do.purge.repository(route))
+        text, call = request.match_info["repository"], self._do.purge.repository
+        return documents.purged(await _of(text, self._do.naming.repository, former_repository, call))
 
     async def _pins(self, _: web.Request) -> Any:
         return documents.pins(await self._do.pinning.pinned())
@@ -89,9 +90,28 @@ class Api:
         return {"image": str(name), "pinned": True, "cached": await self._do.pinning.pin(name)}
 
     async def _unpin(self, request: web.Request) -> Any:
-        name = self._do.naming.image(request.match_info["image"])
-        await self._do.pinning.unpin(name)
-        return {"image": str(name), "pinned": False}
+        return {"image": str(await self._of_image(request, self._do.pinning.unpin)), "pinned": False}
+
+    async def _of_image(self, request: web.Request, call: Callable[[FullName], Awaitable[T]]) -> T:
+        """Return what `call` makes of the image that is named."""
+        return await _of(request.match_info["image"], self._do.naming.image, former_image, call)
+
+
+async def _of(
+    text: str, named: Callable[[str], N], formerly: Callable[[str], N], call: Callable[[N], Awaitable[T]]
+) -> T:
+    """Return what `call` makes of what is named; of a registry that is not configured any more, of what is left.
+
+    Raises UnknownRegistry where nothing is.
+    """
+    try:
+        name = named(text)
+    except errors.UnknownRegistry as unknown:
+        try:
+            return await call(formerly(text))
+        except (errors.NotCached, errors.NotPinned):
+            raise unknown from None
+    return await call(name)
 
 
 async def _image_in(request: web.Request) -> str:

@@ -40,7 +40,11 @@ def image(found: CachedImage) -> dict[str, Any]:
 
 def shown(found: ShownImage) -> dict[str, Any]:
     """Return an image with what it consists of."""
-    return image(found.image) | {"pins": list(map(str, found.pins)), "parts": list(map(_part, found.parts))}
+    return image(found.image) | {
+        "pins": list(map(str, found.pins)),
+        "parts": list(map(_part, found.parts)),
+        "variants": list(map(_part, found.variants)),
+    }
 
 
 def pins(names: Iterable[FullName]) -> dict[str, Any]:

@@ -5,7 +5,8 @@ An image is a tag, or a manifest that was pulled by its digest and that no other
 
 from __future__ import annotations
 
-from collections import Counter
+import asyncio
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -45,12 +46,26 @@ class Snapshot:
         """Tell whether this is a manifest that is stored."""
         return digest in self.types and digest in self.files
 
-    def pinned_root(self, pin: FullName) -> Digest | None:
-        """Return the manifest that a pin keeps; for a tag that upstream has deleted, what it was last."""
-        if isinstance(pin.reference, Digest):
-            return pin.reference
-        record = self.tags.get(pin)
-        return self.pins.get(pin) if record is None else record.digest
+    def manifests(self, name: FullName) -> tuple[Digest, ...]:
+        """Return what a name is, stored or not: of a tag what it points to, then what it is to other clients."""
+        if isinstance(name.reference, Digest):
+            return (name.reference,)
+        records = [record for record in (self.tags.get(name), *self.variants.get(name, ())) if record is not None]
+        return tuple(dict.fromkeys(record.digest for record in records))
+
+    def stored(self, name: FullName) -> tuple[Digest, ...]:
+        """Return those of these that are stored."""
+        return tuple(digest for digest in self.manifests(name) if self.is_manifest(digest))
+
+    def record(self, name: FullName) -> TagRecord | None:
+        """Return what upstream said of a tag; where it said something only to some clients, the last of that."""
+        latest = max(self.variants.get(name, ()), key=lambda record: record.validated_at, default=None)
+        return self.tags.get(name, latest)
+
+    def pinned(self, pin: FullName) -> frozenset[Digest]:
+        """Return the manifests that a pin keeps; of a tag that upstream has deleted, also what it was last."""
+        last = None if pin in self.tags else self.pins.get(pin)
+        return frozenset(self.manifests(pin)) | ({last} if last is not None else set())
 
 
 Contents = Callable[[Digest], Awaitable[tuple[Child, ...]]]
@@ -80,10 +95,10 @@ async def held_by(root: Digest, contents: Contents) -> frozenset[Digest]:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """The images of a cache: which manifest each is, and what these hold."""
+    """The images of a cache: which stored manifests each is, first what it is for most clients; what these hold."""
 
     snapshot: Snapshot
-    roots: Mapping[FullName, Digest]
+    roots: Mapping[FullName, tuple[Digest, ...]]
     held: Mapping[Digest, frozenset[Digest]]
 
     def size(self, digests: Iterable[Digest]) -> int:
@@ -91,25 +106,32 @@ class Images:
         files = self.snapshot.files
         return sum(files[digest].size for digest in digests if digest in files)
 
-    def unshared(self) -> dict[Digest, int]:
-        """Return for each manifest that is an image the bytes that would go with it: no other one holds them."""
-        holders = Counter(digest for root in set(self.roots.values()) for digest in self.held[root])
-        return {
-            root: self.size(digest for digest in self.held[root] if holders[digest] == 1)
-            for root in set(self.roots.values())
-        }
+    def all_of(self, roots: Iterable[Digest]) -> frozenset[Digest]:
+        """Return these manifests with all they hold."""
+        return frozenset[Digest]().union(*(self.held.get(root, {root}) for root in roots))
+
+    def unshared(self) -> dict[tuple[Digest, ...], int]:
+        """Return for all that images are the bytes that would go with it: no other image holds them."""
+        all_held = {roots: self.all_of(roots) for roots in set(self.roots.values())}
+        holders = Counter(digest for held in all_held.values() for digest in held)
+        return {roots: self.size(digest for digest in held if holders[digest] == 1) for roots, held in all_held.items()}
 
 
 async def images_of(snapshot: Snapshot, contents: Contents) -> Images:
     """Return all images that are stored, whole or in part."""
-    roots = {name: record.digest for name, record in snapshot.tags.items() if snapshot.is_manifest(record.digest)}
+    names = snapshot.tags.keys() | snapshot.variants.keys()
+    roots = {name: stored for name in names if (stored := snapshot.stored(name))}
+    named: dict[Route, set[Digest]] = defaultdict(set)
+    for name, stored in roots.items():
+        named[name.route].update(stored)
     held: dict[Digest, frozenset[Digest]] = {}
-    for digest in {*roots.values(), *(digest for granted in snapshot.granted.values() for digest in granted)}:
+    for digest in {digest for found in (*named.values(), *snapshot.granted.values()) for digest in found}:
         if snapshot.is_manifest(digest):
             held[digest] = await held_by(digest, contents)
+            # What is in memory takes no turn of its own, and there may be tens of thousands.
+            await asyncio.sleep(0)
     for route, granted in snapshot.granted.items():
-        named = {digest for name, digest in roots.items() if name.route == route}
-        others = {digest for digest in granted if digest in held} - named
-        inner = {digest for outer in others | named for digest in held[outer] - {outer}}
-        roots |= {FullName(route, digest): digest for digest in others - inner}
+        others = {digest for digest in granted if digest in held} - named[route]
+        inner = {digest for outer in others | named[route] for digest in held[outer] - {outer}}
+        roots |= {FullName(route, digest): (digest,) for digest in others - inner}
     return Images(snapshot, roots, held)

@@ -5,7 +5,7 @@ Nothing is asked upstream, and nothing counts as use.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -13,6 +13,7 @@ from enum import StrEnum
 from mirror.errors import NotCached
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
+from mirror.proxy.belief import Belief, Believed
 from mirror.proxy.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, Lifetime, TagRecord, judge, lifetime
 from mirror.proxy.interfaces import Clock
@@ -31,6 +32,10 @@ class Reason(StrEnum):
     EXPIRED = "upstream is asked, and what is cached is not served without it"
     GRANTED = "a digest is always fresh, and upstream has granted it to this repository"
     UNCONFIRMED = "the bytes are here, and upstream is asked whether this repository may serve them"
+    DOUBTED = "upstream is asked first whether it is still public; it is served while that cannot be asked"
+    UNSEEN = "not known to be public yet: without upstream's word for it clients get nothing (serve_private: nobody)"
+    PRIVATE = "not public: clients get 403 (serve_private: nobody)"
+    UNREACHABLE = "its registry is not among the mirror's upstreams any more: clients get 404"
 
 
 _STATES = {
@@ -38,7 +43,11 @@ _STATES = {
     Reason.GRANTED: "hit",
     Reason.STALE: "stale",
     Reason.UNCONFIRMED: "stale",
+    Reason.DOUBTED: "stale",
     Reason.EXPIRED: "miss",
+    Reason.UNSEEN: "miss",
+    Reason.PRIVATE: "denied",
+    Reason.UNREACHABLE: "denied",
 }
 _OF_TAGS = {Freshness.FRESH: Reason.FRESH, Freshness.STALE: Reason.STALE, Freshness.EXPIRED: Reason.EXPIRED}
 
@@ -65,7 +74,7 @@ class CachedImage:
 
     @property
     def state(self) -> str:
-        """What a pull would be now: `hit`, `stale` or `miss`."""
+        """What a pull would be now: `hit`, `stale`, `miss` or `denied`."""
         return _STATES[self.reason]
 
 
@@ -80,92 +89,120 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class ShownImage:
-    """An image, by which names it is pinned, and what it consists of."""
+    """An image, the names it is pinned by, what it consists of, and what it is to clients that take other types."""
 
     image: CachedImage
     pins: tuple[FullName, ...]
     parts: tuple[Part, ...]
+    variants: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a pull goes by: how long tags are good, which `upstreams` there are, and who may see their repositories.
+
+    `unused` is how long files are kept without being used.
+    """
+
+    freshness: FreshnessPolicy
+    upstreams: frozenset[str]
+    believed: Believed
+    unused: timedelta | None
 
 
 class Inspection:
-    """Judges what is cached by the very rules of a pull; `unused` is how long files are kept without being used."""
+    """Judges what is cached by the very rules of a pull."""
 
-    def __init__(self, catalogue: Catalogue, policy: FreshnessPolicy, unused: timedelta | None, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, rules: Rules, clock: Clock) -> None:
         self._catalogue = catalogue
-        self._policy = policy
-        self._unused = unused
+        self._rules = rules
         self._clock = clock
 
     async def images(self) -> list[CachedImage]:
         """Return all images, in the order of their names."""
         images = await images_of(await self._catalogue.look(), self._catalogue.contents)
         unshared = images.unshared()
-        found = [self._image(images, name, digest, unshared[digest]) for name, digest in images.roots.items()]
+        beliefs = {route: await self._rules.believed(route) for route in {name.route for name in images.roots}}
+        found = [
+            self._image(images, name, roots, unshared[roots], beliefs[name.route])
+            for name, roots in images.roots.items()
+        ]
         return sorted(found, key=lambda image: str(image.name))
 
     async def show(self, name: FullName) -> ShownImage:
         """Return what there is of an image; raises NotCached where there is nothing."""
         snapshot = await self._catalogue.look()
-        digest = stored_root(snapshot, name)
+        roots = stored_roots(snapshot, name)
         images = await images_of(snapshot, self._catalogue.contents)
         # Asked for by its digest, it may be a part of another image, which is none by itself.
-        unshared = images.unshared().get(digest, 0)
-        image = self._image(images, name, digest, unshared)
-        return ShownImage(image, tuple(_pins(snapshot, name, digest)), await self._parts(snapshot, digest, _DEEPEST))
+        unshared = images.unshared().get(roots, 0)
+        image = self._image(images, name, roots, unshared, await self._rules.believed(name.route))
+        variants = [Child(digest, snapshot.types[digest], is_manifest=True) for digest in roots[1:]]
+        return ShownImage(
+            image,
+            tuple(_pins(snapshot, name, roots)),
+            await self._parts(snapshot, await self._catalogue.contents(roots[0]), _DEEPEST),
+            await self._parts(snapshot, variants, _DEEPEST),
+        )
 
-    def _image(self, images: Images, name: FullName, digest: Digest, unshared: int) -> CachedImage:
-        snapshot, now = images.snapshot, self._clock()
-        record = snapshot.tags.get(name)
-        used_at = snapshot.files[digest].used_at
-        is_pinned = any(True for _ in _pins(snapshot, name, digest))
-        if record is not None:
-            reason = _OF_TAGS[judge(record, self._policy, now)]
-        else:
-            is_granted = digest in snapshot.granted.get(name.route, frozenset())
-            reason = Reason.GRANTED if is_granted else Reason.UNCONFIRMED
+    def _image(
+        self, images: Images, name: FullName, roots: tuple[Digest, ...], unshared: int, belief: Belief
+    ) -> CachedImage:
+        snapshot, unused = images.snapshot, self._rules.unused
+        record = snapshot.record(name)
+        used_at = snapshot.files[roots[0]].used_at
+        is_pinned = any(True for _ in _pins(snapshot, name, roots))
         return CachedImage(
             name,
-            digest,
-            snapshot.types[digest],
-            reason,
-            images.size(images.held.get(digest, frozenset([digest]))),
+            roots[0],
+            snapshot.types[roots[0]],
+            self._reason(snapshot, name, record, belief),
+            images.size(images.all_of(roots)),
             unshared,
             used_at,
-            None if is_pinned or self._unused is None else used_at + self._unused.total_seconds(),
+            None if is_pinned or unused is None else used_at + unused.total_seconds(),
             is_pinned,
             record,
-            None if record is None else lifetime(record, self._policy),
+            None if record is None else lifetime(record, self._rules.freshness),
         )
 
-    async def _parts(self, snapshot: Snapshot, digest: Digest, depth: int) -> tuple[Part, ...]:
+    def _reason(self, snapshot: Snapshot, name: FullName, record: TagRecord | None, belief: Belief) -> Reason:
+        """Return what comes first in the way of a pull, in the order of a request's doubts."""
+        if name.route.upstream not in self._rules.upstreams:
+            return Reason.UNREACHABLE
+        if belief is Belief.PRIVATE:
+            return Reason.PRIVATE
+        if belief is Belief.UNKNOWN:
+            return Reason.UNSEEN
+        if record is not None:
+            reason = _OF_TAGS[judge(record, self._rules.freshness, self._clock())]
+        else:
+            is_granted = name.reference in snapshot.granted.get(name.route, frozenset())
+            reason = Reason.GRANTED if is_granted else Reason.UNCONFIRMED
+        return Reason.DOUBTED if belief is Belief.DOUBTED and _STATES[reason] == "hit" else reason
+
+    async def _parts(self, snapshot: Snapshot, children: Iterable[Child], depth: int) -> tuple[Part, ...]:
         if depth == 0:
             return ()
-        return tuple(
-            [
-                Part(
-                    child,
-                    snapshot.files.get(child.digest),
-                    await self._parts(snapshot, child.digest, depth - 1) if child.is_manifest else (),
-                )
-                for child in await self._catalogue.contents(digest)
-            ]
-        )
+        return tuple([await self._part(snapshot, child, depth) for child in children])
+
+    async def _part(self, snapshot: Snapshot, child: Child, depth: int) -> Part:
+        inner = await self._catalogue.contents(child.digest) if child.is_manifest else ()
+        return Part(child, snapshot.files.get(child.digest), await self._parts(snapshot, inner, depth - 1))
 
 
-def stored_root(snapshot: Snapshot, name: FullName) -> Digest:
-    """Return the stored manifest that the name is; raises NotCached, which names what else there is."""
-    reference = name.reference
-    record = snapshot.tags.get(name)
-    digest = reference if isinstance(reference, Digest) else record.digest if record is not None else None
-    if digest is not None and snapshot.is_manifest(digest):
-        return digest
-    tags = sorted(str(tag.reference) for tag in snapshot.tags if tag.route == name.route and tag != name)
+def stored_roots(snapshot: Snapshot, name: FullName) -> tuple[Digest, ...]:
+    """Return the stored manifests that the name is, at least one; raises NotCached, which names what else there is."""
+    if roots := snapshot.stored(name):
+        return roots
+    known = snapshot.tags.keys() | snapshot.variants.keys()
+    tags = sorted(str(tag.reference) for tag in known if tag.route == name.route and tag != name)
     others = f"; of this repository there is {', '.join(tags[:_MOST_HINTS])}" if tags else ""
     raise NotCached(f"{name} is not cached{others}{' and more' if len(tags) > _MOST_HINTS else ''}")
 
 
-def _pins(snapshot: Snapshot, name: FullName, digest: Digest) -> Iterator[FullName]:
+def _pins(snapshot: Snapshot, name: FullName, roots: tuple[Digest, ...]) -> Iterator[FullName]:
     """Yield the pins that keep this image: of its name, or of the same manifest by another name of its repository."""
     for pin in snapshot.pins:
-        if pin == name or (pin.route == name.route and snapshot.pinned_root(pin) == digest):
+        if pin == name or (pin.route == name.route and roots[0] in snapshot.pinned(pin)):
             yield pin

@@ -59,3 +59,23 @@ class Naming:
     def repository(self, text: str) -> Route:
         """Return the repository that is named, without tag and digest; raises InvalidName, UnknownRegistry."""
         return self._routing.route(Name.parse(text), None, "")
+
+
+def former_image(text: str) -> FullName:
+    """Return the same of a registry that is not configured, since it may have been once.
+
+    Raises InvalidName, InvalidTag or InvalidDigest.
+    """
+    image = ImageName.parse(text)
+    return FullName(_former(image.name), image.reference)
+
+
+def former_repository(text: str) -> Route:
+    """Return the repository of a registry that is not configured; raises InvalidName."""
+    return _former(Name.parse(text))
+
+
+def _former(name: Name) -> Route:
+    if name.registry is None:
+        raise InvalidName("a full name begins with a registry")
+    return Route(name.registry, Repository(name.rest))

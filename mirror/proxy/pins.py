@@ -12,7 +12,7 @@ from typing import Protocol
 from mirror.errors import NotCached, NotPinned
 from mirror.oci.digest import Digest
 from mirror.proxy.catalogue import Catalogue, Pins
-from mirror.proxy.inspection import stored_root
+from mirror.proxy.inspection import stored_roots
 from mirror.proxy.naming import FullName
 
 MOST_PINS = 10_000
@@ -45,11 +45,12 @@ class Pinning:
         digest: Digest | None = None
         # What is not cached yet is kept from the moment it comes.
         with suppress(NotCached):
-            digest = stored_root(await self._catalogue.look(), name)
+            digest = stored_roots(await self._catalogue.look(), name)[0]
         await self._board.pin(name, digest)
         return digest is not None
 
-    async def unpin(self, name: FullName) -> None:
-        """Let the image go again; raises NotPinned."""
+    async def unpin(self, name: FullName) -> FullName:
+        """Let the image go again, and return its name; raises NotPinned."""
         if not await self._board.unpin(name):
             raise NotPinned(f"{name} is not pinned")
+        return name

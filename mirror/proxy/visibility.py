@@ -23,6 +23,7 @@ from mirror.errors import (
     UpstreamUnavailable,
 )
 from mirror.oci.reference import Reference, Repository
+from mirror.proxy.belief import Belief, by_age
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import Observer, VisibilityAsked
@@ -149,6 +150,18 @@ class Visibility:
                 if not joined:
                     raise problem
                 # It was about what another request asked for, and says nothing about this one.
+
+    async def belief(self, route: Route) -> Belief:
+        """Return what a client would be told now of the repository as a whole; nobody is asked."""
+        view = self._guarded.get(route.upstream)
+        if view is None:
+            return Belief.OPEN
+        known = await self._cache.get(_key(route))
+        if known is not None:
+            return Belief.PRIVATE if known == _PRIVATE else Belief.OPEN
+        seen = await self._sightings.public(route)
+        age = None if seen is None else self._clock() - seen.at
+        return by_age(age, view.auth_ttl.total_seconds(), self._stale_seconds)
 
     async def _learn(
         self, view: View, route: Route, kind: Kind, reference: Reference | None

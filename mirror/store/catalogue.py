@@ -8,10 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from mirror.errors import RequestError
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
-from mirror.proxy.cache_status import Kind
 from mirror.proxy.catalogue import FileUse, Snapshot
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.listing import Listed
 from mirror.proxy.naming import FullName
 from mirror.proxy.purge import Swept
 from mirror.proxy.routing import Route
@@ -21,7 +19,7 @@ from mirror.store.index import Index
 from mirror.store.listings import StoredListings
 from mirror.store.pins import Pinned, StoredPins
 from mirror.store.purges import Purges
-from mirror.store.records import StoredRecords, parse_tag_record, repository_of
+from mirror.store.records import StoredRecords, parse_tag_record, repository_of, variants_of
 from mirror.store.room import Room
 from mirror.store.threads import Threads
 
@@ -77,14 +75,15 @@ class StoredSweeper:
         self._threads = threads
 
     async def forget(self, tags: Collection[FullName], route: Route, granted: Collection[Digest]) -> None:
-        """Forget tags with their variants, and the grants of a repository; raises StoreFailed."""
+        """Forget tags with their variants, and grants and referrers of a repository; raises StoreFailed."""
+        await self._listings.forget_referrers(route, granted)
         keys = {f"tag {name}" for name in tags} | {f"grant {route}@{digest}" for digest in granted}
-        variants = tuple(f"variant {name} as " for name in tags)
+        variants = tuple(map(variants_of, tags))
         await self._forget(lambda key: key in keys or key.startswith(variants))
 
     async def forget_repository(self, route: Route) -> None:
         """Forget all that was said of a repository; raises StoreFailed."""
-        await self._listings.forget(Listed(Kind.TAGS, route))
+        await self._listings.forget_repository(route)
         await self._forget(lambda key: repository_of(key) == str(route))
 
     async def _forget(self, is_forgotten: Callable[[str], bool]) -> None:

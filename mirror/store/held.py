@@ -48,7 +48,8 @@ class Held:
             # What cannot be noted now is found anew the next time.
             with suppress(StoreFailed):
                 await self._pins.note(moved)
-        return {digest for name in pins if (digest := _root(name, found.get(name) or pins[name])) is not None}
+        last = {digest for name in pins if (digest := _root(name, found.get(name) or pins[name])) is not None}
+        return last | await self._records.variants(names)
 
 
 def _root(name: FullName, last: Digest | None) -> Digest | None:

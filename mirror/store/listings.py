@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 
 from cachetools import LRUCache
 
 from mirror.errors import RequestError, StoreFailed
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.listing import Listed, Listing
+from mirror.proxy.routing import Route
 from mirror.store.folders import Folders
 from mirror.store.purges import Purges
 from mirror.store.threads import FileThreads
@@ -83,6 +86,25 @@ class StoredListings:
         await self._threads.writing.run(lambda: self._folders.listings.remove(_name(listed)))
         self._unwritten.pop(listed, None)
 
+    async def forget_referrers(self, route: Route, digests: Iterable[Digest]) -> None:
+        """Forget who refers to these digests in a repository, in memory once a purge is told; raises StoreFailed."""
+        listed = [_name(Listed(Kind.REFERRERS, route, digest)) for digest in digests]
+        await self._threads.writing.run(self._remove, listed)
+
+    async def forget_repository(self, route: Route) -> None:
+        """Forget all lists of a repository, in memory once a purge is told; raises StoreFailed."""
+        await self._threads.writing.run(lambda: self._remove(self._of(route)))
+
+    def _of(self, route: Route) -> list[str]:
+        """Return what the files with lists of a repository are called."""
+        wanted = {f"{kind} {route}".encode() for kind in (Kind.TAGS, Kind.REFERRERS)}
+        names = [entry.name for entry in self._folders.listings.entries() if OURS.fullmatch(entry.name)]
+        return [name for name in names if _subject(self._folders.listings.read(name) or b"") in wanted]
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._folders.listings.remove(name)
+
     def _remember(self, listed: Listed, listing: Listing) -> None:
         self._hot.pop(listed, None)
         if _weight(listing) <= _HOT_BYTES:
@@ -119,6 +141,11 @@ def _render(listed: Listed, listing: Listing) -> bytes:
     document = {"of": str(listed), "validated_at": listing.validated_at, "entries": listing.entries}
     data = json.dumps(document).encode()
     return f"{Digest.of(data)}\n".encode() + data
+
+
+def _subject(data: bytes) -> bytes:
+    """Return of what a file holds a list, without the digest that it refers to."""
+    return data.partition(b'{"of": "')[2].partition(b'"')[0].partition(b"@")[0]
 
 
 def _parse(listed: Listed, data: bytes) -> Listing | None:

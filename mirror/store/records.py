@@ -59,6 +59,11 @@ class StoredRecords:
         found = {keys[key]: parse_tag_record(value) for key, value in (await self._rows.some(keys)).items()}
         return {name: record.digest for name, record in found.items() if record is not None}
 
+    async def variants(self, names: Iterable[FullName]) -> set[Digest]:
+        """Return what these tags are to clients that take other types, according to any process; raises StoreFailed."""
+        rows = await self._rows.beginning(variants_of(name) for name in names)
+        return {record.digest for value in rows.values() if (record := parse_tag_record(value)) is not None}
+
     async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
         await self._put(_tag_row(route, tag), json.dumps([str(record.digest), record.validated_at]))
@@ -197,6 +202,11 @@ class StoredRecords:
 
 def _tag_row(route: Route, tag: Tag | Variant) -> str:
     return f"{'variant' if isinstance(tag, Variant) else 'tag'} {route}:{tag}"
+
+
+def variants_of(tag: FullName) -> str:
+    """Return what the keys of a tag's variants begin with."""
+    return f"variant {tag} as "
 
 
 def _concerned(key: str, value: str) -> Digest | None:

@@ -114,6 +114,15 @@ class Rows:
             raise StoreFailed("rows could not be read")
         return rows
 
+    async def beginning(self, prefixes: Iterable[str]) -> dict[str, str]:
+        """Return the rows whose keys begin with one of these; raises StoreFailed if that cannot be told."""
+        wanted = list(prefixes)
+        nothing: dict[str, str] | _Unknown = _UNKNOWN
+        rows = await self._on_table("read", lambda table: _rows_beginning(table, wanted), nothing)
+        if isinstance(rows, _Unknown):
+            raise StoreFailed("rows could not be read")
+        return rows
+
     async def change(self, key: str, change: Callable[[str | None], str | None]) -> bool:
         """Set a row to what `change` makes of it, None for no row, in one transaction of all processes.
 
@@ -176,13 +185,34 @@ class Rows:
         return cache
 
 
+_LAST = "\U0010ffff"
+# Behind every key that goes on.
+
+
 def _all_rows(table: Any) -> tuple[dict[str, str], int]:
     """Return the rows of a table and how many others there are, which are left alone."""
+    return _own(_select(table, "SELECT key, raw, mode, filename, value FROM Cache"))
+
+
+def _rows_beginning(table: Any, prefixes: list[str]) -> dict[str, str] | _Unknown:
+    between = "SELECT key, raw, mode, filename, value FROM Cache WHERE key >= ? AND key < ?"
+    found = [_own(_select(table, between, (prefix, prefix + _LAST)))[0] for prefix in prefixes]
+    return {key: value for rows in found for key, value in rows.items()}
+
+
+def _select(table: Any, *query: Any) -> Iterable[tuple[Any, ...]]:
+    # One statement: diskcache itself has two for each row, and none for a range.
+    rows: Iterable[tuple[Any, ...]] = table._sql(*query)
+    return rows
+
+
+def _own(found: Iterable[tuple[Any, ...]]) -> tuple[dict[str, str], int]:
+    """Return those rows that are the mirror's, and how many are not."""
     rows, foreign = {}, 0
-    for key in table:
-        try:
-            rows[key] = table[key]
-        except (KeyError, TypeError, ValueError):
+    for key, raw, mode, filename, value in found:
+        if raw and mode == MODE_RAW and filename is None and type(key) is type(value) is str:
+            rows[key] = value
+        else:
             foreign += 1
     return rows, foreign
 

@@ -27,6 +27,7 @@ from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService, Verdict
 from tests.integration.asking import error_code
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
+from tests.integration.steering import done, listed
 from tests.integration.waiting import until_metric
 
 PUBLIC = content.image(layers=2)
@@ -421,3 +422,18 @@ async def test_a_repository_that_hides_is_as_good_as_missing(site: Site) -> None
         assert none[0].headers["Cache-Status"] == hidden.headers["Cache-Status"]
         await site.registry.stop()
         assert await answers(mirror, f"{TAG}-other", BLOB.replace(LAYER.digest, PUBLIC.layers[0].digest)) == {502}
+
+
+# What operators are told. ----------------------------------------------------------------------------------
+
+
+async def test_show_tells_of_what_is_cached_and_not_public_that_clients_do_not_get_it(site: Site) -> None:
+    await site.fill()
+    async with site.mirror() as mirror:
+        shown = await done(mirror, "GET", "images/team/app:1.0")
+        assert (shown["state"], shown["reason"].partition(":")[0]) == ("miss", "not known to be public yet")
+        assert site.journal.entries == []
+        assert (await mirror.get(TAG))[0].status == 403
+        shown = await done(mirror, "GET", "images/team/app:1.0")
+        assert (shown["state"], shown["reason"]) == ("denied", "not public: clients get 403 (serve_private: nobody)")
+        assert {image["state"] for image in (await listed(mirror)).values()} == {"denied"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
+from mirror.oci.digest import Digest
 from tests.fakes import content
 from tests.fakes.faults import stop_at
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.token_service import FakeTokenService
 from tests.integration.cache_folder import CacheFolder
-from tests.integration.conftest import StartMirror
+from tests.integration.conftest import StartMirror, docker_io
 from tests.integration.processes import Mirrors, committed, mirrors
 from tests.integration.raw_http import raw_client
 from tests.integration.steering import REPOSITORY, call, done, get, listed, pin, pull, steer
@@ -233,3 +235,83 @@ async def test_what_one_process_purges_every_process_asks_for_again(
         assert response.headers["Cache-Status"] == "mirror; fwd=miss; stored"
     response, _ = await other.get(paths[0])
     assert "fwd-status=200" in response.headers["Cache-Status"]
+
+
+# What a tag is to clients that take other types. ---------------------------------------------------------
+
+
+async def test_a_tag_goes_with_what_it_is_to_other_clients(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    listed_image = content.index(docker=True)
+    registry.add_image(REPOSITORY, "1", listed_image)
+    taken = {"Accept": content.DOCKER_MANIFEST}
+    path = f"/v2/{REPOSITORY}/manifests/1"
+    async with start_mirror() as mirror:
+        await get(mirror, path)
+        _, taken_as = await mirror.get(path, headers=taken)
+        only = str(Digest.of(taken_as))
+        shown = await done(mirror, "GET", "images/alpine:1")
+        assert (shown["digest"], [part["digest"] for part in shown["variants"]]) == (listed_image.digest, [only])
+        assert (await done(mirror, "DELETE", "images/alpine:1"))["images"] == ["docker.io/library/alpine:1"]
+        assert cache_folder.digests() == set()
+        response, _ = await mirror.get(path, headers=taken)
+        assert "fwd=miss" in response.headers["Cache-Status"]
+
+
+# Lists, and registries that are gone. --------------------------------------------------------------------
+
+
+async def test_a_repository_goes_with_its_lists_of_tags_and_referrers(
+    registry: FakeRegistry, start_mirror: StartMirror, cache_folder: CacheFolder
+) -> None:
+    image, elsewhere = content.image(layers=0), content.image(layers=0, seed="elsewhere")
+    for name in (REPOSITORY, "owner/app"):
+        registry.add_image(name, "1", image)
+    async with start_mirror() as mirror:
+        for name in (REPOSITORY, "owner/app"):
+            await pull(mirror, "1", name=name)
+            await get(mirror, f"/v2/{name}/tags/list")
+            for digest in (image.digest, elsewhere.digest):
+                await get(mirror, f"/v2/{name}/referrers/{digest}")
+        lists = cache_folder.path / "listings"
+        assert len(list(lists.iterdir())) == 6
+        await done(mirror, "DELETE", "images/alpine:1")
+        assert len(list(lists.iterdir())) == 5
+        assert "fwd=miss" in await get(mirror, f"/v2/{REPOSITORY}/referrers/{image.digest}")
+        await pull(mirror, "1")
+        await done(mirror, "DELETE", "repositories/alpine")
+        assert len(list(lists.iterdir())) == 3
+        assert "fwd=miss" in await get(mirror, f"/v2/{REPOSITORY}/referrers/{elsewhere.digest}")
+        assert "fwd=miss" in await get(mirror, f"/v2/{REPOSITORY}/tags/list")
+        for path in ("tags/list", f"referrers/{image.digest}", f"referrers/{elsewhere.digest}"):
+            assert await get(mirror, f"/v2/owner/app/{path}") == "mirror; hit"
+
+
+async def test_what_is_left_of_a_registry_that_is_configured_no_more_can_be_seen_and_purged(
+    registry: FakeRegistry,
+    token_service: FakeTokenService,
+    start_mirror: StartMirror,
+    cache_folder: CacheFolder,
+) -> None:
+    image = content.image(layers=0)
+    registry.add_image("owner/app", "1", image)
+    upstream = docker_io(registry, token_service)
+    async with start_mirror(upstreams={"docker.io": upstream, "old.example": upstream}) as mirror:
+        await get(mirror, "/v2/old.example/owner/app/manifests/1")
+        await pin(mirror, "old.example/owner/app:1")
+    async with start_mirror() as mirror:
+        assert (await listed(mirror))["old.example/owner/app:1"]["state"] == "denied"
+        assert (await call(mirror, "DELETE", "pins/old.example/owner/app:2"))[0] == 404
+        await done(mirror, "DELETE", "pins/old.example/owner/app:1")
+        for path in (
+            "images/old.example/owner/app:2",
+            "repositories/old.example/owner",
+            "images/old.example/owner/app",
+        ):
+            status, document = await call(mirror, "DELETE", path)
+            assert (status, document["error"]["code"]) == (404, "unknown-registry")
+        assert (await call(mirror, "POST", "pins", json={"image": "old.example/owner/app:1"}))[0] == 404
+        assert (await done(mirror, "DELETE", "images/old.example/owner/app:1"))["files"] == 1
+        assert (await call(mirror, "DELETE", "repositories/old.example/owner/app"))[0] == 404
+        assert cache_folder.digests() == set()

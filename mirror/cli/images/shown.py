@@ -21,7 +21,7 @@ def shown(document: Any) -> list[str]:
         ("size", f"{sized(document['bytes'])} on disk, {sized(document['unshared_bytes'])} of it in no other image"),
     ]
     lines = [document["image"], *table(facts, "  ")]
-    parts = list(_parts(document["parts"], 0))
+    parts = [*_parts(document["parts"], 0), *_parts(document["variants"], 0, "for other clients")]
     return [*lines, "", *table([("PART", "SIZE", "CACHED", "USED", "DIGEST"), *parts], "  ")] if parts else lines
 
 
@@ -42,9 +42,9 @@ def _keeping(document: Any) -> str:
     return f"kept for another {left(document['kept_until'])} without use, or until room is needed"
 
 
-def _parts(parts: Any, depth: int) -> Iterator[tuple[str, ...]]:
+def _parts(parts: Any, depth: int, called: str = "") -> Iterator[tuple[str, ...]]:
     for part in parts:
-        what = part["platform"] or ("manifest" if part["kind"] == "manifest" else _kind(part["media_type"]))
+        what = called or part["platform"] or ("manifest" if part["kind"] == "manifest" else _kind(part["media_type"]))
         size = "-" if part["bytes"] is None else sized(part["bytes"])
         cached = "yes" if part["cached"] else "no"
         yield ("  " * depth + what, size, cached, ago(part["used_at"]), part["digest"])

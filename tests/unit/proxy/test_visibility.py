@@ -18,6 +18,7 @@ from mirror.errors import (
     UpstreamUnreachable,
 )
 from mirror.oci.reference import Reference, Repository, Tag
+from mirror.proxy.belief import Belief
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import VisibilityAsked
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
@@ -319,3 +320,44 @@ async def test_an_upstream_that_serves_everyone_is_marked_and_not_guarded() -> N
     await gate.visibility.guard(["ghcr.io"])
     await gate.visibility.check(Route("ghcr.io", HUB.repository), Kind.BLOB, TAG)
     assert gate.sightings.marked == {"ghcr.io"}
+
+
+# Belief: what is known without asking. ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("age", "belief"),
+    [
+        (0, Belief.OPEN),
+        (TTL - 1, Belief.OPEN),
+        (TTL, Belief.DOUBTED),
+        (-1, Belief.DOUBTED),
+        (TTL + STALE - 1, Belief.DOUBTED),
+        (TTL + STALE, Belief.UNKNOWN),
+    ],
+)
+@in_virtual_time
+async def test_public_is_believed_for_its_time_and_then_doubted(age: float, belief: Belief) -> None:
+    gate = Gate()
+    assert await gate.visibility.belief(HUB) is Belief.OPEN
+    await gate.visibility.guard(["docker.io"])
+    assert await gate.visibility.belief(HUB) is Belief.UNKNOWN
+    await gate.check()
+    gate.restart()
+    await gate.visibility.guard(["docker.io"])
+    gate.clock.now += age
+    assert await gate.visibility.belief(HUB) is belief
+    assert await gate.visibility.belief(OTHER) is Belief.UNKNOWN
+    assert gate.asked == 1
+
+
+@in_virtual_time
+async def test_a_no_is_believed_for_its_time_and_leaves_nothing_known() -> None:
+    gate = Gate(None, Denied("no"))
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(NotPublic):
+        await gate.check()
+    assert await gate.visibility.belief(HUB) is Belief.PRIVATE
+    gate.clock.now += TTL
+    assert await gate.visibility.belief(HUB) is Belief.UNKNOWN
