@@ -20,12 +20,14 @@ from mirror.errors import (
     UpstreamThrottled,
 )
 from mirror.oci.digest import Digest
+from mirror.oci.media_types import without_parameters
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
 from mirror.upstream.egress import translated
 from mirror.upstream.origin import origin_of
 
 _MAX_RETRY_AFTER = 3600
+_PAGES = frozenset({"text/html", "application/xhtml+xml"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,11 @@ def retry_after(response: aiohttp.ClientResponse) -> int | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(0, min(int(seconds), _MAX_RETRY_AFTER))
+
+
+def is_page(response: aiohttp.ClientResponse) -> bool:
+    """Tell whether it is a page for people, which portals send with a 200 to who has to log in first."""
+    return without_parameters(response.headers.get("Content-Type", "")) in _PAGES
 
 
 def declared_digest(response: aiohttp.ClientResponse) -> Digest | None:

@@ -26,7 +26,7 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
 from mirror.proxy.interfaces import WHOLE, Rest
-from mirror.upstream.answers import RegistryRequest, declared_digest, read_capped
+from mirror.upstream.answers import RegistryRequest, declared_digest, is_page, read_capped
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.pages import Walk
 from mirror.upstream.resume import range_headers, resumed_size
@@ -43,9 +43,6 @@ _PAGE = "n=1000"
 
 # Some registries know no HEAD for manifests; a GET tells as much.
 _HEAD_ANSWERS = frozenset({200, 405})
-
-_PAGES = frozenset({"text/html", "application/xhtml+xml"})
-# What portals answer, by a 200, to who has to log in first. Blobs come in any other type.
 
 # Artifactory says the latter of an API that it does not have (go-containerregistry#1962).
 _NO_SUCH_LIST = frozenset({404, 406})
@@ -67,11 +64,12 @@ class RegistryClient:
         response = await self._request(_manifest("HEAD", repository, reference, _HEAD_ANSWERS))
         response.release()
         digest = declared_digest(response)
-        if response.status == 405 and isinstance(reference, Digest):
-            # That it knows no HEAD is not a yes; whether it has the manifest here, and gives it, a GET must tell.
-            return (await self.get_manifest(repository, reference)).descriptor
         if response.status == 405 or digest is None:
-            return None
+            if not isinstance(reference, Digest):
+                return None
+            # That it knows no HEAD is not a yes, nor is a page to log in on; whether it has the manifest here, and
+            # gives it, a GET must tell.
+            return (await self.get_manifest(repository, reference)).descriptor
         if isinstance(reference, Digest) and digest.algorithm == reference.algorithm and digest != reference:
             raise UpstreamInvalid("upstream answers with another manifest than was asked for")
         media_type = without_parameters(response.headers.get("Content-Type", ""))
@@ -95,7 +93,7 @@ class RegistryClient:
         response.release()
         declared = declared_digest(response)
         differs = declared is not None and declared.algorithm == digest.algorithm and declared != digest
-        if differs or without_parameters(response.headers.get("Content-Type", "")) in _PAGES:
+        if differs or is_page(response):
             raise UpstreamInvalid("upstream answers with something else than the blob")
         return response.content_length
 

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import content
 from tests.fakes.auth import TokenAuth
 from tests.fakes.content import FakeBlob
-from tests.fakes.faults import both, cut_at, hold, status, stop_at
+from tests.fakes.faults import answer_with, both, cut_at, hold, status, stop_at
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
@@ -164,6 +164,19 @@ async def test_a_registry_that_knows_no_head_is_asked_by_get(
     for _ in range(2):
         assert (await mirror.get(of_b))[1] == image.manifest.data
     assert journal.paths() == [f"HEAD {of_b}", f"GET {of_b}"]
+
+
+async def test_a_page_to_log_in_on_is_no_manifest_and_opens_none(registry: FakeRegistry, mirror: RunningMirror) -> None:
+    image = content.image(layers=1)
+    registry.add_image("team/a", None, image)
+    of_a, of_b = (f"/v2/{repository}/manifests/{image.digest}" for repository in ("team/a", "team/b"))
+    assert (await mirror.get(of_a))[1] == image.manifest.data
+    registry.always(of_b, answer_with(200, b"<!doctype html>", "text/html"))
+
+    for method in ("HEAD", "GET"):
+        response, body = await mirror.get(of_b, method)
+        assert response.status == 502
+        assert image.manifest.data[:50] not in body
 
 
 @pytest.mark.usefixtures("stored")

@@ -86,6 +86,15 @@ async def test_that_head_is_not_known_is_no_yes(
 
 
 @in_virtual_time
+async def test_a_head_that_names_no_digest_is_no_yes() -> None:
+    page = answer(200, b"<!doctype html>", {"Content-Type": "text/html"})
+    endpoint = ScriptedEndpoint(manifest(digest=None), page)
+    with pytest.raises(errors.DigestMismatch):
+        await client(endpoint).head_manifest(ALPINE, DIGEST)
+    assert endpoint.asked == ["HEAD", "GET"]
+
+
+@in_virtual_time
 async def test_a_head_about_another_manifest_is_no_yes() -> None:
     with pytest.raises(errors.UpstreamInvalid):
         await client(ScriptedEndpoint(manifest(digest=Digest.of(b"other")))).head_manifest(ALPINE, DIGEST)
