@@ -11,6 +11,7 @@ from yarl import URL
 
 from mirror.errors import MirrorError
 from mirror.oci.media_types import MANIFEST_TYPES
+from mirror.upstream.answers import is_page
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges
 from mirror.upstream.diagnosis import Reason, reason_of
@@ -115,8 +116,10 @@ class Probe:
             raise _Stop(Reason.CREDENTIALS_NEEDED, f"{self._origin} demands a user name and a password")
 
     def _expect(self, response: aiohttp.ClientResponse, accepted: set[int], otherwise: Reason) -> None:
-        """Return for an accepted status; raises _Stop with what another one means."""
+        """Return for an accepted answer; raises _Stop with what another one means."""
         status, origin = response.status, origin_of(response.url)
+        if status == 200 and is_page(response):
+            raise _Stop(otherwise, f"{origin} answered with a page for people")
         if status in accepted:
             return
         meanings = {401: Reason.DENIED, 403: Reason.DENIED, 404: Reason.UNKNOWN, 429: Reason.THROTTLED}

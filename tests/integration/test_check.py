@@ -310,6 +310,28 @@ async def test_something_else_listens_there(registry: FakeRegistry) -> None:
     assert line == f"docker.io: {registry.url} answered 404; no registry is there: is the address right?"
 
 
+PAGE = faults.answer_with(200, b"<!doctype html>", "text/html; charset=utf-8")
+
+
+async def test_a_page_for_people_is_no_registry(registry: FakeRegistry, cdn: FakeCDN) -> None:
+    registry.always("/v2/*", PAGE)
+    step, reason, line = await failure(config(registry), "alpine")
+    assert (step, reason) == ("challenge", "no-registry")
+    assert line.endswith("answered with a page for people; no registry is there: is the address right?")
+    registry.heal()
+    # A portal sends who has to log in somewhere else.
+    registry.always("/v2/*", faults.both(faults.status(302), faults.header("Location", f"{cdn.url}/login")))
+    cdn.always("*", PAGE)
+    step, reason, line = await failure(config(registry), "alpine")
+    assert (step, reason) == ("challenge", "no-registry")
+    assert f"{cdn.url} answered with a page for people" in line
+
+
+async def test_a_page_for_people_is_no_manifest(registry: FakeRegistry) -> None:
+    registry.always(f"/v2/{IMAGE}/*", PAGE)
+    assert (await failure(config(registry), "alpine"))[:2] == ("head", "nonsense")
+
+
 async def test_something_that_speaks_no_http(registry: FakeRegistry) -> None:
     registry.always("/v2/", faults.raw(b"220 mail.example ESMTP\r\n"))
     assert (await failure(config(registry)))[:2] == ("challenge", "nonsense")
