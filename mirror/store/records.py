@@ -194,10 +194,17 @@ class StoredRecords:
         # Memory first: whoever asks while the row is being written gets the new value.
         self._hot[key] = value
         self.changed = True
-        if await self._rows.write({key: value or None}):
-            self._unwritten.pop(key, None)
+        changes = {key: value or None, **self._owed()}
+        if await self._rows.write(changes):
+            for written in changes:
+                self._unwritten.pop(written, None)
         else:
             self._unwritten[key] = True
+
+    def _owed(self) -> dict[str, str | None]:
+        """Return what the table did not take of who may have content: what is withdrawn must not come back from it."""
+        owed = [key for key in self._unwritten if key in self._hot and key.startswith(_OF_NO_CONTENT)]
+        return {key: self._hot[key] or None for key in owed}
 
 
 def _tag_row(route: Route, tag: Tag | Variant) -> str:

@@ -201,14 +201,18 @@ async def test_a_table_that_fails_is_still_a_memory(tmp_path: Path) -> None:
 
 
 class Moody(Rows):
-    """A table that cannot be read now and then."""
+    """A table that cannot be read, or takes nothing, now and then."""
 
     failing = False
+    full = False
 
     async def get(self, key: str) -> str | None:
         if self.failing:
             raise StoreFailed("a row could not be read")
         return await super().get(key)
+
+    async def write(self, changes: Mapping[str, str | None]) -> bool:
+        return not self.full and await super().write(changes)
 
 
 async def test_where_it_cannot_be_told_credentials_may_have_been_used(tmp_path: Path) -> None:
@@ -220,6 +224,22 @@ async def test_where_it_cannot_be_told_credentials_may_have_been_used(tmp_path: 
     await records.put_credentialed("docker.io")
     table.failing = False
     assert await StoredRecords(table).credentialed("docker.io")
+    await table.close()
+
+
+async def test_who_may_have_what_is_written_as_soon_as_the_table_takes_anything_again(tmp_path: Path) -> None:
+    table = Moody(tmp_path / "records", Recorder())
+    await table.open()
+    records = StoredRecords(table)
+    await records.put_public(HUB, SEEN)
+    table.full = True
+    await records.forget_public(HUB)
+    await records.put_credentialed("docker.io")
+    table.full = False
+    await records.grant(OTHER, DIGEST)
+    after = StoredRecords(table)
+    assert await after.public(HUB) is None
+    assert await after.credentialed("docker.io")
     await table.close()
 
 
