@@ -19,7 +19,8 @@ from mirror.store.index import Index
 from mirror.store.listings import StoredListings
 from mirror.store.pins import Pinned, StoredPins
 from mirror.store.purges import Purges
-from mirror.store.records import StoredRecords, parse_tag_record, repository_of, variants_of
+from mirror.store.record_rows import parse_tag_record, repository_of, variants_of
+from mirror.store.records import StoredRecords
 from mirror.store.room import Room
 from mirror.store.threads import Threads
 

@@ -17,7 +17,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, OCI_INDEX
 from mirror.store.index import Index, IndexEntry
 from mirror.store.pins import ROW, parse_pins, render_pins
-from mirror.store.records import parse_tag_record
+from mirror.store.record_rows import parse_tag_record
 
 REF_NAME = "org.opencontainers.image.ref.name"
 VALIDATED_AT = "mirror.validated-at"

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Awaitable, Callable, Iterable
 
 from cachetools import LRUCache
 
-from mirror.errors import RequestError, StoreFailed
+from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.oci.reference import Repository, Tag, Variant
-from mirror.proxy.cache_status import Kind
+from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.naming import FullName
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Sighting
 from mirror.store import pins
 from mirror.store.purges import Purges
+from mirror.store.record_rows import (
+    digest_of,
+    parse_sighting,
+    parse_tag_record,
+    repository_of,
+    route_of,
+    tag_row,
+    variants_of,
+)
 from mirror.store.rows import Rows
 
 _HOT_ROWS = 50_000
@@ -47,15 +54,15 @@ class StoredRecords:
 
     async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag last pointed to, as far as this process knows."""
-        return parse_tag_record(await self._get(_tag_row(route, tag)))
+        return parse_tag_record(await self._get(tag_row(route, tag)))
 
     async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         """Return what the tag last pointed to; another process may have written it."""
-        return parse_tag_record(await self._read(_tag_row(route, tag)))
+        return parse_tag_record(await self._read(tag_row(route, tag)))
 
     async def tags(self, names: Iterable[FullName]) -> dict[FullName, Digest]:
         """Return what those of these tags that are known point to, according to any process; raises StoreFailed."""
-        keys = {_tag_row(name.route, name.reference): name for name in names if isinstance(name.reference, Tag)}
+        keys = {tag_row(name.route, name.reference): name for name in names if isinstance(name.reference, Tag)}
         found = {keys[key]: parse_tag_record(value) for key, value in (await self._rows.some(keys)).items()}
         return {name: record.digest for name, record in found.items() if record is not None}
 
@@ -66,11 +73,11 @@ class StoredRecords:
 
     async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
-        await self._put(_tag_row(route, tag), json.dumps([str(record.digest), record.validated_at]))
+        await self._put(tag_row(route, tag), json.dumps([str(record.digest), record.validated_at]))
 
     async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         """Forget the tag."""
-        await self._put(_tag_row(route, tag), _ABSENT)
+        await self._put(tag_row(route, tag), _ABSENT)
 
     async def media_type(self, digest: Digest) -> str | None:
         """Return the media type of a stored manifest."""
@@ -119,7 +126,7 @@ class StoredRecords:
     async def routes(self, digest: Digest) -> list[Route]:
         """Return the repositories that have a grant for the digest."""
         granted = [key for key in await self.rows() if key.startswith("grant ") and key.endswith(f"@{digest}")]
-        return [route for key in granted if (route := _route(key.removeprefix("grant ").rpartition("@")[0]))]
+        return [route for key in granted if (route := route_of(key.removeprefix("grant ").rpartition("@")[0]))]
 
     async def rows(self) -> dict[str, str]:
         """Return a copy of all rows."""
@@ -133,7 +140,7 @@ class StoredRecords:
         rows = await self.rows()
         # What was written meanwhile is in memory; nothing can be between this and the removal.
         concerned = {
-            key: _concerned(key, self._hot.get(key) or value)
+            key: digest_of(key, self._hot.get(key) or value)
             for key, value in rows.items()
             if not key.startswith(_OF_NO_CONTENT)
         }
@@ -205,64 +212,3 @@ class StoredRecords:
         """Return what the table did not take of who may have content: what is withdrawn must not come back from it."""
         owed = [key for key in self._unwritten if key in self._hot and key.startswith(_OF_NO_CONTENT)]
         return {key: self._hot[key] or None for key in owed}
-
-
-def _tag_row(route: Route, tag: Tag | Variant) -> str:
-    return f"{'variant' if isinstance(tag, Variant) else 'tag'} {route}:{tag}"
-
-
-def variants_of(tag: FullName) -> str:
-    """Return what the keys of a tag's variants begin with."""
-    return f"variant {tag} as "
-
-
-def _concerned(key: str, value: str) -> Digest | None:
-    """Return what a row is about, None for one that is damaged."""
-    kind, _, rest = key.partition(" ")
-    if kind in ("tag", "variant"):
-        record = parse_tag_record(value)
-        return None if record is None else record.digest
-    try:
-        return Digest.parse(rest.rpartition("@")[2])
-    except RequestError:
-        return None
-
-
-def repository_of(key: str) -> str:
-    """Return the repository that a row is about, with its upstream; something else for a media type."""
-    kind, _, rest = key.partition(" ")
-    match kind:
-        case "grant":
-            return rest.rpartition("@")[0]
-        case "tag" | "variant":
-            return rest.rpartition(":")[0]
-    return rest
-
-
-def _route(text: str) -> Route | None:
-    upstream, _, repository = text.partition("/")
-    try:
-        return Route(upstream, Repository(repository))
-    except RequestError:
-        return None
-
-
-def parse_tag_record(value: str) -> TagRecord | None:
-    """Return the tag record that a row holds, None for one that is absent or damaged."""
-    try:
-        digest, validated_at = json.loads(value or "null")
-        record = TagRecord(Digest.parse(digest), float(validated_at))
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
-        return None
-    return record if math.isfinite(record.validated_at) else None
-
-
-def parse_sighting(value: str) -> Sighting | None:
-    """Return the sighting that a row holds, None for one that is absent or damaged."""
-    try:
-        at, kind, name = json.loads(value or "null")
-        reference = None if name is None else Digest.parse(name) if ":" in name else Tag(name)
-        sighting = Sighting(float(at), Kind(kind), reference)
-    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
-        return None
-    return sighting if math.isfinite(sighting.at) else None

@@ -16,7 +16,8 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Sighting
-from mirror.store.records import StoredRecords, parse_tag_record
+from mirror.store.record_rows import parse_tag_record
+from mirror.store.records import StoredRecords
 from mirror.store.rows import Rows
 from tests.unit.oci.strategies import digests
 from tests.unit.proxy.doubles import HUB, OTHER
