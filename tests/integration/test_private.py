@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mirror.store.rows import Rows
+from mirror.store.threads import Threads
 from tests.fakes import content, faults
 from tests.fakes.answer import JSON, Answer, error
 from tests.fakes.auth import TokenAuth
@@ -207,6 +208,19 @@ async def test_a_disk_that_takes_no_records_opens_nothing(site: Site, monkeypatc
     async with site.mirror() as mirror:
         assert await answers(mirror) == {403}
         assert (await mirror.get(ALPINE))[0].status == 200
+
+
+async def test_what_is_in_memory_is_answered_from_there_alone(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run(*_: object) -> None:
+        raise AssertionError("a thread was asked")
+
+    paths = [f"/v2/library/alpine/{path}" for path in ("manifests/3.20", "tags/list", f"referrers/{PUBLIC.digest}")]
+    paths.append(f"/v2/library/alpine/manifests/{PUBLIC.digest}")
+    async with site.mirror() as mirror:
+        before = [(await mirror.get(path))[1] for path in paths]
+        with monkeypatch.context() as patch:
+            patch.setattr(Threads, "run", run)
+            assert [(await mirror.get(path))[1] for path in paths] == before
 
 
 # What the cache holds. -------------------------------------------------------------------------------------
