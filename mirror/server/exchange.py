@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from aiohttp import web
 
 from mirror.errors import PreconditionFailed
+from mirror.oci.digest import Digest
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.events import RequestFinished
-from mirror.server.conditions import Verdict
+from mirror.server.conditions import Verdict, etag_of, judge
 
 
 def _common_headers() -> dict[str, str]:
@@ -58,6 +59,16 @@ class Exchange:
         """Return a complete answer; aiohttp leaves the body of an answer to HEAD out, and its length in."""
         self.note.sent = 0 if self.is_head else len(body)
         return web.Response(status=status, body=body, headers={**self.headers, **headers})
+
+    def respond_unless_held(self, body: bytes, headers: Mapping[str, str]) -> web.Response:
+        """Return a complete answer, or a 304 where the client has it; raises PreconditionFailed if it is unwanted.
+
+        What is told beside the body is a part of what the client has: there may be a next page since.
+        """
+        etag = etag_of(Digest.of(body + headers.get("Link", "").encode()))
+        tagged = {**headers, "ETag": etag}
+        verdict = judge(self.request.headers, etag)
+        return self.respond(body, tagged) if verdict is Verdict.SEND else self.respond_without(verdict, tagged)
 
     def respond_without(self, verdict: Verdict, headers: Mapping[str, str]) -> web.Response:
         """Return a 304 where what would be sent with these headers is held; raises PreconditionFailed if unwanted."""

@@ -20,12 +20,12 @@ class ReferrersHandler:
         self._pull = pull
 
     async def serve(self, exchange: Exchange, route: Route, digest: Digest) -> web.Response:
-        """Return the answer: an image index, of no referrers if there are none."""
+        """Return the answer: an image index, of no referrers if there are none; a 304 where the client has it."""
         types = types_asked(exchange.query)
         pulled = await self._pull.referrers(route, digest)
         record(exchange, pulled.status, pulled.trouble)
         headers = {"Content-Type": OCI_INDEX, **dated(pulled.status, pulled.age)}
         if not types:
-            return exchange.respond(render(pulled.entries), headers)
+            return exchange.respond_unless_held(render(pulled.entries), headers)
         headers["OCI-Filters-Applied"] = "artifactType"
-        return exchange.respond(render(of_types(pulled.entries, types)), headers)
+        return exchange.respond_unless_held(render(of_types(pulled.entries, types)), headers)

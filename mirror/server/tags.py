@@ -22,7 +22,10 @@ class TagsHandler:
         self._pull = pull
 
     async def serve(self, exchange: Exchange, route: Route, name: Name) -> web.Response:
-        """Return the answer, with a Link to the next page if there is one; raises InvalidPage."""
+        """Return the answer, with a Link to the next page if there is one; a 304 where the client has it.
+
+        Raises InvalidPage.
+        """
         asked = PageAsked.parse(exchange.query)
         pulled = await self._pull.tags(route)
         record(exchange, pulled.status, pulled.trouble)
@@ -32,4 +35,4 @@ class TagsHandler:
             following = asked.behind(page, namespace(exchange.query))
             headers["Link"] = f'<{exchange.path}?{following}>; rel="next"'
         # The name is the client's, as the path is: it may hold the registry, or lack what is added for upstream.
-        return exchange.respond(json.dumps({"name": name.whole, "tags": page.tags}).encode(), headers)
+        return exchange.respond_unless_held(json.dumps({"name": name.whole, "tags": page.tags}).encode(), headers)

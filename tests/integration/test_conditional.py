@@ -170,6 +170,38 @@ async def test_a_304_is_about_what_this_client_would_get(mirror: RunningMirror, 
     assert statuses == [304, 200, 200, 304]
 
 
+# Lists. --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v2/owner/app/tags/list", f"/v2/owner/app/referrers/{IMAGE.digest}"])
+async def test_a_list_that_is_held_is_a_304(mirror: RunningMirror, journal: Journal, path: str) -> None:
+    response, body = await mirror.get(path)
+    etag = response.headers["ETag"]
+    assert (response.status, bool(body)) == (200, True)
+    count = len(journal.entries)
+    for held, method in product((etag, f"W/{etag}", "*"), ("GET", "HEAD")):
+        head = await asked(mirror, path, method, If_None_Match=held)
+        assert (head.status, head.headers["etag"], head.headers["cache-status"]) == (304, etag, "mirror; hit")
+        assert "age" in head.headers
+        assert not {"content-length", "content-type"} & set(head.headers)
+    for headers in ({"If-None-Match": OTHER}, {"If-Match": etag}):
+        response, again = await mirror.get(path, headers=headers)
+        assert (response.status, response.headers["ETag"], again) == (200, etag, body)
+    assert (await mirror.get(path, headers={"If-Match": OTHER}))[0].status == 412
+    assert len(journal.entries) == count
+
+
+async def test_a_page_that_has_a_next_one_now_is_another(start_mirror: StartMirror, registry: FakeRegistry) -> None:
+    path = "/v2/owner/app/tags/list?n=1"
+    async with start_mirror(freshness=NO_TTL) as mirror:
+        response, last = await mirror.get(path)
+        held = {"If-None-Match": response.headers["ETag"]}
+        assert (await mirror.get(path, headers=held))[0].status == 304
+        registry.add_image("owner/app", "2.0", MOVED)
+        response, body = await mirror.get(path, headers=held)
+        assert (response.status, body, "Link" in response.headers) == (200, last, True)
+
+
 # Access. -------------------------------------------------------------------------------------------------
 
 

@@ -90,7 +90,7 @@ CONTENT = [
     Case(412, f"/v2/NAME/manifests/{IMAGE.digest}", UNWANTED),
     Case(412, f"/v2/NAME/blobs/{LAYER.digest}", UNWANTED),
     Case(200, "/v2/NAME/tags/list"),
-    Case(200, "/v2/NAME/tags/list?n=1&ns=docker.io", HELD),
+    Case(304, "/v2/NAME/tags/list?n=1&ns=docker.io", HELD),
     Case(200, f"/v2/NAME/referrers/{IMAGE.digest}"),
     Case(200, f"/v2/docker.io/NAME/referrers/{ABSENT}?artifactType=a/b"),
     Case(404, "/v2/NAME/manifests/absent"),
@@ -150,7 +150,9 @@ async def test_the_same_to_whoever_asks_first(mirror: RunningMirror, registry: F
                 answers[method] = (await client.answer(method)).head
         assert {answer.status for answer in answers.values()} == {prepared.status}, prepared
         # What the cache did is not the same: a HEAD fetches no blob, and the second finds what the first one left.
-        got, head = (told(answers[method], "cache-status") for method in ("GET", "HEAD"))
+        # Nor is the entity tag of what names the repository.
+        differing = ("cache-status", "etag") if "tags/list" in prepared.path else ("cache-status",)
+        got, head = (told(answers[method], *differing) for method in ("GET", "HEAD"))
         assert got == {name: value.replace(names["HEAD"], names["GET"]) for name, value in head.items()}, prepared
 
 
