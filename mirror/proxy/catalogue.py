@@ -23,10 +23,14 @@ Pins = Mapping[FullName, Digest | None]
 
 @dataclass(frozen=True, slots=True)
 class FileUse:
-    """A committed file: `size` in bytes, and when it was last used (epoch seconds)."""
+    """A committed file: `size` in bytes, and when it was last used (epoch seconds).
+
+    `absent` is for how many seconds since then no mirror ran; they do not count as age.
+    """
 
     size: int
     used_at: float
+    absent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -150,7 +150,7 @@ class Inspection:
     ) -> CachedImage:
         snapshot, unused = images.snapshot, self._rules.unused
         record = snapshot.record(name)
-        used_at = snapshot.files[roots[0]].used_at
+        use = snapshot.files[roots[0]]
         is_pinned = any(True for _ in _pins(snapshot, name, roots))
         return CachedImage(
             name,
@@ -159,8 +159,8 @@ class Inspection:
             self._reason(snapshot, name, record, belief),
             images.size(images.all_of(roots)),
             unshared,
-            used_at,
-            None if is_pinned or unused is None else used_at + unused.total_seconds(),
+            use.used_at,
+            None if is_pinned or unused is None else use.used_at + use.absent + unused.total_seconds(),
             is_pinned,
             record,
             None if record is None else lifetime(record, self._rules.freshness),

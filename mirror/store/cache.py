@@ -34,6 +34,7 @@ from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
+from mirror.store.watch import StoredWatch
 
 _PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
 # Reasons why a disk takes nothing now, and may again.
@@ -65,7 +66,8 @@ class Cache:
         self.records = StoredRecords(self._record_rows, self._purges)
         contents = StoredContents(self._folders, self._threads.reading)
         held = Held(self._pins, self.records, contents, self._index)
-        eviction = Eviction(self._committed, self._index, held, observer)
+        watch = StoredWatch(self._folders, self._threads.writing, time.time)
+        eviction = Eviction(self._committed, self._index, held, watch, observer)
         self._room = Room(eviction, self._committed, self._folders, limits, self._threads.writing, observer)
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._purges, self._threads.reading)

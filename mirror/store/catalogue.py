@@ -48,7 +48,10 @@ class StoredCatalogue:
         """Return what there is; raises StoreFailed."""
         await self._room.look_around(at_once=True)
         rows, pins = await self._records.rows(), await self._pins.read()
-        files = {digest: FileUse(entry.size, entry.used_at) for digest, entry in self._index.first_to_go()}
+        files = {
+            digest: FileUse(entry.size, entry.used_at, self._room.absent(entry.used_at))
+            for digest, entry in self._index.first_to_go()
+        }
         return await self._threads.run(_snapshot, rows, pins, files)
 
     async def contents(self, digest: Digest) -> tuple[Child, ...]:

@@ -1,6 +1,7 @@
 """Eviction: what goes, and in which order. What is being read stays, and what pins hold.
 
-For room, blobs go before manifests, the least recently used first; for age, whatever has not been used for so long.
+For room, blobs go before manifests, the least recently used first; for age, whatever has not been used for so long
+while a mirror ran.
 """
 
 from __future__ import annotations
@@ -13,23 +14,33 @@ from mirror.proxy.events import Evicted, Observer, StoreTroubled
 from mirror.store.committed import Committed
 from mirror.store.held import Held
 from mirror.store.index import Index, IndexEntry
+from mirror.store.watch import StoredWatch
 
 
 class Eviction:
     """Removes committed files, one at a time."""
 
-    def __init__(self, committed: Committed, index: Index, held: Held, observer: Observer) -> None:
+    def __init__(self, committed: Committed, index: Index, held: Held, watch: StoredWatch, observer: Observer) -> None:
         self._committed = committed
         self._index = index
         self._held = held
+        self._watch = watch
         self._observer = observer
 
     async def prepare(self) -> None:
-        """Learn what must not go; where that cannot be told, what was known before counts."""
-        try:
-            await self._held.refresh()
-        except StoreFailed as error:
-            self._observer.notify(StoreTroubled("look at what is pinned", error))
+        """Learn what must not go, and what time counts; where that cannot be told, what was known before counts."""
+        for doing, learn in (
+            ("note that a mirror runs", self._watch.keep),
+            ("look at what is pinned", self._held.refresh),
+        ):
+            try:
+                await learn()
+            except StoreFailed as error:
+                self._observer.notify(StoreTroubled(doing, error))
+
+    def absent(self, since: float) -> float:
+        """Return for how many seconds after `since`, which do not count as age, no mirror ran."""
+        return self._watch.absent(since)
 
     @property
     def held(self) -> int:
@@ -46,12 +57,12 @@ class Eviction:
         return True
 
     def aged(self, seconds: float) -> bool:
-        """Tell whether there is anything to go that has not been used for so long."""
-        return self._first(self._index.unused(seconds)) is not None
+        """Tell whether there is anything to go that has not been used for so long while a mirror ran."""
+        return self._first(self._index.unused(seconds, self._watch.absent)) is not None
 
     async def evict_aged(self, seconds: float) -> None:
-        """Evict what has not been used for so long."""
-        for digest, entry in self._index.unused(seconds):
+        """Evict what has not been used for so long while a mirror ran."""
+        for digest, entry in self._index.unused(seconds, self._watch.absent):
             # Used since, or read by somebody.
             if (
                 self._index.get(digest) is entry

@@ -9,7 +9,7 @@ import itertools
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from mirror.oci.digest import Digest
@@ -115,12 +115,17 @@ class Index:
         yield from self._blobs.items()
         yield from self._manifests.items()
 
-    def unused(self, seconds: float) -> list[tuple[Digest, IndexEntry]]:
-        """Return what has not been used for so long, the one to evict first, first."""
+    def unused(self, seconds: float, absent: Callable[[float], float]) -> list[tuple[Digest, IndexEntry]]:
+        """Return what has not been used for so long, the one to evict first, first.
+
+        `absent` tells for how many seconds after a time nothing could be used, which do not count.
+        """
         found: list[tuple[Digest, IndexEntry]] = []
         for entries in (self._blobs, self._manifests):
             # In the order of their use: behind the first that was used lately, all were.
-            found += itertools.takewhile(lambda item: self.age(item[1]) >= seconds, entries.items())
+            found += itertools.takewhile(
+                lambda item: self.age(item[1]) - absent(item[1].used_at) >= seconds, entries.items()
+            )
         return found
 
     def age(self, entry: IndexEntry) -> float:

@@ -34,7 +34,7 @@ _CROWDED = 0.9
 class Limits:
     """How much the cache may hold, and how much of the disk it leaves free; in bytes.
 
-    `unused` is for how many seconds a file is kept without being used, None for any time.
+    `unused` is for how many seconds a file is kept without being used while a mirror runs, None for any time.
     """
 
     max_size: int
@@ -140,6 +140,10 @@ class Room:
             # Not before it is known that no other process has used it either.
             await self.look_around(at_once=True)
             await self._eviction.evict_aged(unused)
+
+    def absent(self, since: float) -> float:
+        """Return for how many seconds after `since`, which do not count as age, no mirror ran."""
+        return self._eviction.absent(since)
 
     def is_short(self) -> bool:
         """Tell whether less of the disk is free than should be left to others; blocks."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
 
 import pytest
 
+from mirror.store.watch import NAME
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
@@ -167,7 +169,8 @@ async def degraded(mirror: RunningMirror) -> list[str]:
 
 
 def grow_old(folder: CacheFolder, seconds: float, *digests: str) -> None:
-    """Have files been written so long ago; without an index, that counts as their last use."""
+    """Have files been written so long ago; without an index, that counts as their last use. A mirror ran since."""
+    (folder.path / "run" / NAME).write_text(json.dumps([time.time(), []]))
     for digest in digests:
         os.utime(folder.file(digest), (time.time() - seconds,) * 2)
 

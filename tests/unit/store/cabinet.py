@@ -23,6 +23,7 @@ from mirror.store.records import StoredRecords
 from mirror.store.room import Limits, Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
+from mirror.store.watch import StoredWatch
 from tests.unit.proxy.doubles import SettableClock
 from tests.unit.recorder import Recorder
 
@@ -46,7 +47,8 @@ class Cabinet:
         self.pins = StoredPins(self.rows)
         contents = StoredContents(self.folders, self.threads.reading)
         held = Held(self.pins, self.records, contents, self.index)
-        eviction = Eviction(self.committed, self.index, held, self.observer)
+        watch = StoredWatch(self.folders, self.threads.writing, self.clock)
+        eviction = Eviction(self.committed, self.index, held, watch, self.observer)
         self.room = Room(eviction, self.committed, self.folders, limits, self.threads.writing, self.observer)
         self.blobs = Blobs(self.committed, self.folders, self.index, self.room, self.threads)
         self.manifests = StoredManifests(self.blobs, self.index, self.records, self.purges, self.threads.reading)
