@@ -90,7 +90,10 @@ class Mirror:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Serve within this context; leaving it drains what is under way. Raises ConfigError."""
+        """Serve within this context; leaving it drains what is under way.
+
+        Raises ConfigError, and AddressUnavailable where a later start may go well.
+        """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.working())
             stack.push_async_callback(self.admin.stop)
@@ -228,7 +231,7 @@ def _policy(config: Config) -> FreshnessPolicy:
 
 
 async def serve(config: Config) -> None:
-    """Run the mirror until SIGTERM or SIGINT; raises ConfigError if it cannot start."""
+    """Run the mirror until SIGTERM or SIGINT; raises ConfigError or AddressUnavailable if it cannot start."""
     set_up(config.log.level, config.log.format)
     raise_limit()
     mirror = Mirror(config)

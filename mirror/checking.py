@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from yarl import URL
 
 from mirror import __version__, registries
-from mirror.config import Config
+from mirror.config import Config, UpstreamConfig
 from mirror.proxy.events import Event
 from mirror.proxy.tasks import Tasks
 from mirror.store.memory import BoundedMemory
+from mirror.upstream.diagnosis import Reason
 from mirror.upstream.egress import Egress
-from mirror.upstream.findings import Findings, Sample, WitnessedResponse
+from mirror.upstream.findings import Findings, Sample, Step, WitnessedResponse
 from mirror.upstream.tokens import TokenServices
 
 AT_A_TIME = 8
 """Endpoints that are tried at once."""
+
+_NO = frozenset({Reason.DENIED, Reason.CREDENTIALS_NEEDED, Reason.NO_CHALLENGE, Reason.UNKNOWN})
+# A registry's ways to tell somebody without credentials that there is nothing for them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,17 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
     outside = registries.Outside(egress, TokenServices(egress, memory, tasks, nobody), tasks, nobody)
     turns = asyncio.Semaphore(AT_A_TIME)
 
+    async def asked(target: Target, upstream: UpstreamConfig, within: float) -> Findings:
+        return await registries.probe(target.upstream, upstream, target.endpoint, target.sample, outside).run(within)
+
     async def tried(target: Target) -> Findings:
         async with turns:
             upstream = config.upstreams[target.upstream]
-            probe = registries.probe(target.upstream, upstream, target.endpoint, target.sample, outside)
-            return await probe.run(seconds)
+            found = await asked(target, upstream, seconds)
+            if _is_guarded(upstream) and target.sample is not None and found.fault is None:
+                anybody = upstream.model_copy(update={"credentials": None})
+                _see_as_anybody(found, await asked(target, anybody, seconds - found.seconds))
+            return found
 
     await egress.start()
     try:
@@ -57,3 +67,18 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
         await tasks.cancel()
         await egress.close()
         await memory.close()
+
+
+def _is_guarded(upstream: UpstreamConfig) -> bool:
+    """Tell whether serving asks without credentials first, to see what anybody may read."""
+    return upstream.credentials is not None and upstream.serve_private == "nobody"
+
+
+def _see_as_anybody(found: Findings, anybody: Findings) -> None:
+    """Note what keeps from clients what the credentials can read."""
+    fault = anybody.fault
+    if fault is not None and fault.reason in _NO:
+        what = f"{found.endpoint.origin()} has {found.sample} for the credentials, and not for everybody"
+        found.failed(Step.HEAD, Reason.NOT_PUBLIC, what)
+    elif fault is not None:
+        found.failed(fault.step, fault.reason, f"without credentials, as clients are seen: {fault.detail}")

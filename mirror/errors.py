@@ -20,6 +20,14 @@ class ConfigError(MirrorError):
         self.key = key
 
 
+class AddressUnavailable(MirrorError):
+    """An address to listen on is not to be had now, and may be later; `key` is the path of its field."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"{key}: {problem}")
+        self.key = key
+
+
 # The request is at fault. --------------------------------------------------------------------------------
 
 

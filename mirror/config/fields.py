@@ -17,6 +17,9 @@ from mirror.errors import ConfigError
 from mirror.oci.reference import is_registry
 from mirror.proxy.routing import DOCKER_HUB
 
+_SMALLEST = 1024 * 1024
+# Less is a mistake, and would empty a cache that is there.
+
 
 class AdminConfig(Section):
     """The listener for operators."""
@@ -47,6 +50,13 @@ class CacheConfig(Section):
     max_size: Size = Field(default="50GiB")  # type: ignore[assignment]  # validated like what a user writes
     min_free: Size = Field(default="1GiB")  # type: ignore[assignment]
     blob_ttl: Duration | None = Field(default=timedelta(days=30), gt=timedelta())
+
+    @field_validator("max_size")
+    @classmethod
+    def _holds_something(cls, size: int) -> int:
+        if size < _SMALLEST:
+            raise ValueError("at least 1MiB is needed: what does not fit is evicted")
+        return size
 
     @field_validator("path", mode="before")
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
-from mirror.errors import ConfigError
+from mirror.errors import AddressUnavailable, ConfigError
 from mirror.proxy.events import Observer
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
@@ -27,6 +27,8 @@ _LINGER_SECONDS = 1.0
 # For the rest of a body nobody wants; closing at once could take the answer away with it.
 _MAX_LINE = 16 * 1024
 _MAX_HEADER = 32 * 1024
+_MAY_COME = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
+# Another process ends, a network comes up: at boot, for one, moments later.
 
 BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -101,7 +103,7 @@ class Listener:
         self._runner = runner
 
     async def start(self) -> None:
-        """Begin to listen; raises ConfigError if the address cannot be had."""
+        """Begin to listen; raises AddressUnavailable where that may go well later, ConfigError where it will not."""
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port)
         try:
@@ -109,7 +111,8 @@ class Listener:
         except OSError as error:
             why = "no such name" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0).lower()
             reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {why}"
-            raise ConfigError(self._key, f"{self.address} {reason}") from error
+            may_come = isinstance(error, socket.gaierror) or error.errno in _MAY_COME
+            raise (AddressUnavailable if may_come else ConfigError)(self._key, f"{self.address} {reason}") from error
         self._port = self._runner.addresses[0][1]
 
     @property

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     CREDENTIALS_NEEDED = "credentials-needed"
     NO_CREDENTIALS = "no-credentials"
     DENIED = "denied"
+    NOT_PUBLIC = "not-public"
     UNKNOWN = "unknown"
     THROTTLED = "throttled"
     BROKEN = "broken"

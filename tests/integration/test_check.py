@@ -125,7 +125,7 @@ async def test_content_that_is_guarded_where_the_registry_is_not(
 
 async def test_a_password(registry: FakeRegistry, password: dict[str, str]) -> None:
     registry.auth = BasicAuth("ci", SECRET)
-    given = config(registry, credentials=password)
+    given = config(registry, credentials=password, serve_private="everyone")
     found = await checked(given, "alpine")
     assert steps(found) == {**GOOD, "challenge": "ok"}
     assert "  ci  " in "\n".join(lines(given, [found], datetime.now(UTC)))
@@ -439,7 +439,7 @@ async def test_credentials_that_a_token_service_sees(
     registry.auth = TokenAuth(token_service)
     token_service.accounts = {"ci": SECRET}
     token_service.require_credentials = True
-    given = config(registry, credentials=password, realms=token_service.url)
+    given = config(registry, credentials=password, realms=token_service.url, serve_private="everyone")
     found = await checked(given, "alpine")
     assert (found.fault, found.withheld_from) == (None, None)
     assert told(given, found) == "1 endpoint: all good"
@@ -447,6 +447,39 @@ async def test_credentials_that_a_token_service_sees(
     _, reason, line = await failure(given, "alpine")
     assert reason == "denied"
     assert "look at upstreams.docker.io.credentials" in line
+
+
+async def test_an_image_that_only_the_credentials_can_read_is_served_to_nobody(
+    registry: FakeRegistry, password: dict[str, str]
+) -> None:
+    registry.auth = BasicAuth("ci", SECRET)
+    step, reason, line = await failure(config(registry, credentials=password), "alpine")
+    assert (step, reason) == ("head", "not-public")
+    assert f"{registry.url} has {IMAGE}:latest for the credentials, and not for everybody" in line
+    assert "upstreams.docker.io.serve_private is nobody" in line
+    # Without an image, nothing is asked for that anybody could be kept from.
+    assert (await checked(config(registry, credentials=password))).fault is None
+
+
+async def test_an_image_that_a_token_service_opens_for_the_credentials_only_is_served_to_nobody(
+    registry: FakeRegistry, token_service: FakeTokenService, password: dict[str, str]
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    token_service.accounts = {"ci": SECRET}
+    given = config(registry, credentials=password, realms=token_service.url)
+    assert (await checked(given, "alpine")).fault is None
+    token_service.require_credentials = True
+    assert (await failure(given, "alpine"))[:2] == ("head", "not-public")
+
+
+async def test_a_registry_that_cannot_tell_what_anybody_may_read(
+    registry: FakeRegistry, password: dict[str, str]
+) -> None:
+    # The credentials have got the manifest; then it breaks.
+    registry.fault(f"/v2/{IMAGE}/manifests/*", faults.healthy, faults.status(500))
+    step, reason, line = await failure(config(registry, credentials=password), "alpine")
+    assert (step, reason) == ("head", "broken")
+    assert "without credentials" in line
 
 
 async def test_credentials_that_cannot_be_had(registry: FakeRegistry, tmp_path: Path) -> None:

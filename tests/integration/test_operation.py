@@ -25,7 +25,7 @@ from mirror import __version__
 from mirror.__main__ import main
 from mirror.cli import commands
 from mirror.config import Config, load
-from mirror.errors import ConfigError
+from mirror.errors import AddressUnavailable, ConfigError
 from mirror.store.folder import Folder
 from tests.fakes import content, faults
 from tests.fakes.gate import Gate
@@ -628,12 +628,16 @@ async def test_a_port_in_use_ends_the_command(
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         file = write(configuration(registry, token_service, tmp_path, listen=address), tmp_path)
         finished = await run("serve", "--config", file, folder=tmp_path)
-    assert is_one_line(finished.code, finished.stdout, finished.stderr) == f"listen: {address} is in use"
+    # Not 78: who starts it may try again.
+    assert (finished.code, finished.stdout) == (1, "")
+    assert finished.stderr == f"mirror: listen: {address} is in use\n"
 
 
-async def refusal_to_start(start_mirror: StartMirror, **overrides: Any) -> ConfigError:
+async def refusal_to_start(
+    start_mirror: StartMirror, kind: type[ConfigError | AddressUnavailable] = ConfigError, **overrides: Any
+) -> ConfigError | AddressUnavailable:
     """Why the mirror does not start."""
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(kind) as caught:
         async with start_mirror(**overrides):
             pytest.fail("it started")
     return caught.value
@@ -644,15 +648,26 @@ async def test_a_port_of_the_admin_listener_in_use(start_mirror: StartMirror) ->
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        error = await refusal_to_start(start_mirror, admin={"listen": address})
+        error = await refusal_to_start(start_mirror, AddressUnavailable, admin={"listen": address})
     assert (error.key, str(error)) == ("admin.listen", f"admin.listen: {address} is in use")
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1:5000", "nobody.invalid:5000", "[2001:db8::1]:5000"])
 async def test_an_address_that_is_not_ours(start_mirror: StartMirror, address: str) -> None:
-    error = await refusal_to_start(start_mirror, listen=address)
+    error = await refusal_to_start(start_mirror, AddressUnavailable, listen=address)
     assert error.key == "listen"
     assert address in str(error)
+
+
+async def test_an_address_that_may_not_be_listened_on_is_a_bad_configuration(
+    start_mirror: StartMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("aiohttp.web.TCPSite.start", refuse)
+    error = await refusal_to_start(start_mirror, admin={"listen": "127.0.0.1:80"})
+    assert str(error).endswith("127.0.0.1:80 cannot be listened on: permission denied")
 
 
 async def test_a_cache_folder_that_is_a_file(start_mirror: StartMirror, cache_folder: CacheFolder) -> None:
@@ -664,7 +679,7 @@ async def test_a_start_that_fails_leaves_nothing_behind(start_mirror: StartMirro
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        await refusal_to_start(start_mirror, listen=f"127.0.0.1:{taken.getsockname()[1]}")
+        await refusal_to_start(start_mirror, AddressUnavailable, listen=f"127.0.0.1:{taken.getsockname()[1]}")
     async with start_mirror() as mirror:
         assert (await mirror.get(TAG))[0].status == 200
 
@@ -681,6 +696,8 @@ BAD_FILES = {
     ),
     "a size without unit": ("cache: {max_size: 50}", "cache.max_size: "),
     "a size that is none": ("cache: {max_size: much}", "cache.max_size: "),
+    "a size that nothing fits into": ("cache: {max_size: 0GiB}", "cache.max_size: at least 1MiB is needed"),
+    "a size just below the smallest": ("cache: {max_size: 1023KiB}", "cache.max_size: at least 1MiB is needed"),
     "a duration without unit": ("freshness: {tag_ttl: 5}", "freshness.tag_ttl: "),
     "a duration that is none": ("drain_timeout: soon", "drain_timeout: "),
     "an address without port": ("listen: 0.0.0.0", "listen: "),

@@ -26,6 +26,10 @@ _ADVICE = {
     Reason.NO_CHALLENGE: "the registry, or a proxy before it, is at fault: there is no usable WWW-Authenticate",
     Reason.CREDENTIALS_NEEDED: "give it upstreams.{upstream}.credentials",
     Reason.NO_CREDENTIALS: "look at upstreams.{upstream}.credentials, and at where they are kept",
+    Reason.NOT_PUBLIC: (
+        "clients do not get it, since upstreams.{upstream}.serve_private is nobody; with everyone, each client gets"
+        " what the credentials can read"
+    ),
     Reason.UNKNOWN: "nothing is wrong with the way there: try an image it has, mirror check IMAGE",
     Reason.THROTTLED: "too many requests came from this address: wait, or give it upstreams.{upstream}.credentials",
     Reason.BROKEN: "its owner is at fault: try again later",

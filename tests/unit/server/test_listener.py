@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from mirror.errors import ConfigError
+from mirror.errors import AddressUnavailable
 from mirror.server.listener import Listener, Requests, bare_runner
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle
@@ -204,7 +204,7 @@ async def test_a_listener_that_never_started_can_be_stopped(work: Work) -> None:
 async def test_an_address_in_use_is_said_to_be(listener: Listener, work: Work) -> None:
     host, _, port = listener.address.rpartition(":")
     second = Listener("admin.listen", host, int(port), bare_runner(work, Recorder()))
-    with pytest.raises(ConfigError, match="is in use") as raised:
+    with pytest.raises(AddressUnavailable, match="is in use") as raised:
         await second.start()
     assert raised.value.key == "admin.listen"
     await second.stop()
