@@ -55,7 +55,7 @@ class CacheConfig(Section):
     @classmethod
     def _holds_something(cls, size: int) -> int:
         if size < _SMALLEST:
-            raise ValueError("at least 1MiB is needed: what does not fit is evicted")
+            raise ValueError("at least 1MiB is needed, for what does not fit is evicted")
         return size
 
     @field_validator("path", mode="before")
