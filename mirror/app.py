@@ -18,22 +18,22 @@ from mirror.admin.guard import Guard
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
-from mirror.proxy.download import Means
 from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
-from mirror.proxy.inspection import Inspection, Rules
-from mirror.proxy.naming import Naming
-from mirror.proxy.patrol import Patrol
-from mirror.proxy.pins import Pinning
+from mirror.proxy.operations.inspection import Inspection, Rules
+from mirror.proxy.operations.naming import Naming
+from mirror.proxy.operations.pins import Pinning
+from mirror.proxy.operations.purge import Purge
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_listing import ListingMemory, PullListing
 from mirror.proxy.pull_manifest import Memory, PullManifest
-from mirror.proxy.purge import Purge
 from mirror.proxy.readiness import Readiness, Trouble
-from mirror.proxy.refetch import Refetch
-from mirror.proxy.scrub import Report, Scrub, StoredFile, Thoroughness
+from mirror.proxy.scrubbing.patrol import Patrol
+from mirror.proxy.scrubbing.refetch import Refetch
+from mirror.proxy.scrubbing.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
 from mirror.proxy.visibility import View, Visibility

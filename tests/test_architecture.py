@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 
 PLANTED = [
     ("mirror/proxy/routing.py", "import aiohttp", "the core knows no library and no outer part"),
-    ("mirror/proxy/fill.py", "import mirror.store.files", "the core knows no library and no outer part"),
+    ("mirror/proxy/fills/fill.py", "import mirror.store.files", "the core knows no library and no outer part"),
     ("mirror/oci/digest.py", "import mirror.proxy.routing", "oci knows only errors"),
     ("mirror/errors.py", "import mirror.config", "errors import nothing of ours"),
     ("mirror/server/api.py", "import mirror.store.blobs", "the outer parts do not know each other"),

@@ -15,10 +15,10 @@ from mirror.admin import documents
 from mirror.admin.documents import problem
 from mirror.admin.guard import Guard, Handler
 from mirror.errors import MirrorError
-from mirror.proxy.inspection import Inspection
-from mirror.proxy.naming import FullName, Naming, former_image, former_repository
-from mirror.proxy.pins import Pinning
-from mirror.proxy.purge import Purge
+from mirror.proxy.operations.inspection import Inspection
+from mirror.proxy.operations.naming import FullName, Naming, former_image, former_repository
+from mirror.proxy.operations.pins import Pinning
+from mirror.proxy.operations.purge import Purge
 
 T = TypeVar("T")
 N = TypeVar("N")

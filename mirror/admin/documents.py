@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from mirror.proxy.inspection import CachedImage, Part, ShownImage
-from mirror.proxy.naming import FullName
-from mirror.proxy.purge import PurgeReport
+from mirror.proxy.operations.inspection import CachedImage, Part, ShownImage
+from mirror.proxy.operations.naming import FullName
+from mirror.proxy.operations.purge import PurgeReport
 
 
 def problem(status: int, code: str, sentence: str) -> web.Response:

@@ -44,7 +44,7 @@ def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool)
     """
     from mirror.cli.scrub import run
     from mirror.config import load
-    from mirror.proxy.scrub import Thoroughness
+    from mirror.proxy.scrubbing.scrub import Thoroughness
 
     sys.exit(run(load(config_file), Thoroughness(fast=fast, repairs=not dry_run), as_json=as_json))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from mirror.proxy.scrub import Finding, Leftover, Report
+from mirror.proxy.scrubbing.scrub import Finding, Leftover, Report
 
 
 def document(report: Report) -> dict[str, Any]:

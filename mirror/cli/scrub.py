@@ -12,7 +12,7 @@ from mirror.cli.report import document, lines
 from mirror.cli.scrub_progress import Progress
 from mirror.config import Config
 from mirror.errors import ConfigError, StoreFailed
-from mirror.proxy.scrub import Action, Report, Thoroughness
+from mirror.proxy.scrubbing.scrub import Action, Report, Thoroughness
 
 FOUND = 1
 """Exit code bit: bad files were found."""

@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from mirror.cli.report import counted, sized
-from mirror.proxy.scrub import StoredFile
+from mirror.proxy.scrubbing.scrub import StoredFile
 
 _STEP_SECONDS = 0.1
 _CLEAR = "\x1b[K"

@@ -10,8 +10,8 @@ from typing import Protocol
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag, Variant
+from mirror.proxy.fills.progress import FillState
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
 
 Clock = Callable[[], float]

@@ -12,7 +12,7 @@ from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.interfaces import BlobStore, Body, Upstream
 from mirror.proxy.routing import Route
 

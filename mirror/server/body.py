@@ -19,8 +19,8 @@ from aiohttp import web
 from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
+from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.interfaces import Body
-from mirror.proxy.progress import HOLD_BACK
 from mirror.server.exchange import Exchange
 from mirror.server.pieces import Piece, split_end
 from mirror.server.ranges import Span

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from mirror.errors import RequestError
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
-from mirror.proxy.catalogue import FileUse, Snapshot
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.naming import FullName
-from mirror.proxy.purge import Swept
+from mirror.proxy.operations.catalogue import FileUse, Snapshot
+from mirror.proxy.operations.naming import FullName
+from mirror.proxy.operations.purge import Swept
 from mirror.proxy.routing import Route
 from mirror.store.blobs import Blobs
 from mirror.store.contents import StoredContents

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from mirror.errors import StoreFailed
-from mirror.proxy.scrub import Problem, StoredFile
+from mirror.proxy.scrubbing.scrub import Problem, StoredFile
 from mirror.store import files
 from mirror.store.committed import Committed
 from mirror.store.folders import Folders

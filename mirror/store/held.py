@@ -6,8 +6,8 @@ from contextlib import suppress
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.catalogue import held_by
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.catalogue import held_by
+from mirror.proxy.operations.naming import FullName
 from mirror.store.contents import StoredContents
 from mirror.store.index import Index
 from mirror.store.pins import Pinned, StoredPins

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.routing import Route
-from mirror.proxy.scrub import Leftover, StoredFile
+from mirror.proxy.scrubbing.scrub import Leftover, StoredFile
 from mirror.store.committed import Committed
 from mirror.store.examination import Examination
 from mirror.store.folders import Folders

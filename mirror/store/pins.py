@@ -10,8 +10,8 @@ from contextlib import AbstractAsyncContextManager
 
 from mirror.errors import RequestError, StoreFailed, TooManyPins
 from mirror.oci.digest import Digest
-from mirror.proxy.naming import FullName
-from mirror.proxy.pins import MOST_PINS
+from mirror.proxy.operations.naming import FullName
+from mirror.proxy.operations.pins import MOST_PINS
 from mirror.store.rows import Rows
 
 ROW = "pins"

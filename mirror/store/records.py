@@ -11,7 +11,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Sighting
 from mirror.store import pins

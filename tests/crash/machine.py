@@ -15,15 +15,15 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
-from mirror.proxy.download import Means
 from mirror.proxy.failures import Failures
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest
-from mirror.proxy.refetch import Refetch
 from mirror.proxy.routing import Route
-from mirror.proxy.scrub import Report, Scrub, Thoroughness
+from mirror.proxy.scrubbing.refetch import Refetch
+from mirror.proxy.scrubbing.scrub import Report, Scrub, Thoroughness
 from mirror.proxy.tasks import Tasks
 from mirror.store.cache import Cache
 from mirror.store.memory import BoundedMemory

@@ -115,7 +115,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fill goes back to its upstream as often as always, and does not wait for long before."""
-    monkeypatch.setattr("mirror.proxy.retry.FIRST_PAUSE", 0.002)
+    monkeypatch.setattr("mirror.proxy.fills.retry.FIRST_PAUSE", 0.002)
 
 
 @pytest.fixture

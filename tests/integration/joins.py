@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mirror.oci.digest import Digest
-from mirror.proxy.fill import Fill
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.fill import Fill
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.routing import Route
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from mirror.app import Mirror
 from mirror.config import Config
-from mirror.proxy.scrub import Report, Thoroughness
+from mirror.proxy.scrubbing.scrub import Report, Thoroughness
 from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.journal import Journal

@@ -39,7 +39,7 @@ def upstream(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     registry.put_blob("owner/app", SMALL)
     registry.put_blob("owner/app", LARGE)
     monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
-    monkeypatch.setattr("mirror.proxy.retry.FIRST_PAUSE", 0.002)
+    monkeypatch.setattr("mirror.proxy.fills.retry.FIRST_PAUSE", 0.002)
 
 
 @pytest.fixture(autouse=True)

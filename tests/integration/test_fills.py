@@ -128,7 +128,7 @@ async def test_a_small_blob_is_verified_before_its_head(
 async def test_a_small_blob_that_takes_long_is_streamed(
     registry: FakeRegistry, mirror: RunningMirror, small: FakeBlob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.proxy.fill.SMALL_PATIENCE", 0.1)
+    monkeypatch.setattr("mirror.proxy.fills.fill.SMALL_PATIENCE", 0.1)
     gate = Gate()
     registry.fault(path_of(small), both(wrong_bytes(SMALL - 1), stop_at(SMALL - 1, gate)))
 

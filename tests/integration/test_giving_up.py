@@ -31,7 +31,7 @@ async def test_the_next_request_is_right_however_soon_it_comes(
     path = f"/v2/library/alpine/blobs/{blob.digest}"
     fault = wrong_bytes(0) if is_wrong else cut_at(SIZE // 2)
     registry.fault(path, both(fault, stop_at(SIZE // 4, gate)))
-    monkeypatch.setattr("mirror.proxy.retry.RESUMES", 0)
+    monkeypatch.setattr("mirror.proxy.fills.retry.RESUMES", 0)
     for name in ("_keep", "_discard"):
         _slow_down(monkeypatch, name)
     async with start_mirror() as mirror, raw_client(mirror) as client:

@@ -61,8 +61,8 @@ pytestmark = pytest.mark.usefixtures("quick_retries", "hasty")
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stall and a drip are noticed within a moment."""
-    monkeypatch.setattr("mirror.proxy.supply.STALL_SECONDS", 0.4)
-    monkeypatch.setattr("mirror.proxy.retry.PACE_SECONDS", 0.3)
+    monkeypatch.setattr("mirror.proxy.fills.supply.STALL_SECONDS", 0.4)
+    monkeypatch.setattr("mirror.proxy.fills.retry.PACE_SECONDS", 0.3)
 
 
 @pytest.fixture(autouse=True)
@@ -171,7 +171,7 @@ async def test_progress_earns_further_resumes(
     aftermath: Aftermath,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mirror.proxy.retry.EARNED_BY", 100_000)
+    monkeypatch.setattr("mirror.proxy.fills.retry.EARNED_BY", 100_000)
     registry.always(PATH, cut_every(300_000))
     assert is_right(await ask_pipelined(mirror, PATH))
     assert journal.count("GET", PATH) > 6
@@ -509,7 +509,7 @@ async def test_a_fill_that_gives_up_is_gone_on_with_by_the_next_request(
     monkeypatch: pytest.MonkeyPatch,
     fault: Fault,
 ) -> None:
-    monkeypatch.setattr("mirror.proxy.supply.STALL_SECONDS", 0.1)
+    monkeypatch.setattr("mirror.proxy.fills.supply.STALL_SECONDS", 0.1)
     gate = Gate()
     registry.fault(PATH, both(stop_at(CUT, gate), cut_at(CUT)))
     registry.always(PATH, fault)
@@ -540,7 +540,7 @@ async def test_a_fill_gives_up_when_nothing_has_come_for_too_long(
     aftermath: Aftermath,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mirror.proxy.retry.GIVE_UP_AFTER", 0.6)
+    monkeypatch.setattr("mirror.proxy.fills.retry.GIVE_UP_AFTER", 0.6)
     registry.fault(PATH, cut_at(CUT))
     registry.always(PATH, stop_at(0, Gate()))
     aftermath.unfinished = {BLOB.digest}

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from mirror.proxy.turns import MOST_AT_ONCE
+from mirror.proxy.fills.turns import MOST_AT_ONCE
 from tests.fakes import content, faults
 from tests.fakes.answer import Answer
 from tests.fakes.auth import TokenAuth

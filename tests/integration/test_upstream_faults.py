@@ -41,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("quick_retries", "hasty", "forgetful")
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upstream that says nothing is given up within a moment, before and within a body."""
     monkeypatch.setattr("mirror.upstream.egress.SILENCE_SECONDS", 0.5)
-    monkeypatch.setattr("mirror.proxy.supply.STALL_SECONDS", 0.3)
+    monkeypatch.setattr("mirror.proxy.fills.supply.STALL_SECONDS", 0.3)
 
 
 @pytest.fixture(autouse=True)

@@ -53,7 +53,7 @@ async def test_every_panel_shows_what_a_mirror_at_work_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     require(None if shutil.which("prometheus") else "prometheus is not installed")
-    monkeypatch.setattr("mirror.proxy.patrol.LOOK_SECONDS", 0.2)
+    monkeypatch.setattr("mirror.proxy.scrubbing.patrol.LOOK_SECONDS", 0.2)
     day = Day(registry, other_registry, token_service)
     async with start_mirror(**day.configuration(tmp_path)) as mirror:
         prometheus = Prometheus(tmp_path / "prometheus", mirror.mirror.admin.address)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from mirror.proxy import fill, progress, retry
+from mirror.proxy.fills import fill, progress, retry
 from tests.unit.proxy import memory_passage
 
 SCALE = 64

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
-from mirror.proxy.download import Means
 from mirror.proxy.events import Observer, TaskCrashed
 from mirror.proxy.failures import Failures
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest

@@ -8,7 +8,7 @@ from mirror.cli.report import document, lines, sized
 from mirror.cli.scrub import exit_code
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.scrub import Action, Finding, Leftover, Problem, Report, StoredFile
+from mirror.proxy.scrubbing.scrub import Action, Finding, Leftover, Problem, Report, StoredFile
 
 DIGEST = Digest.of(b"")
 REFETCHED = Finding(StoredFile(DIGEST, 1536, Kind.BLOB), Problem.DAMAGED, Action.REFETCHED)

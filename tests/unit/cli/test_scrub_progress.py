@@ -8,7 +8,7 @@ from mirror.cli import scrub_progress
 from mirror.cli.scrub_progress import Progress
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.scrub import StoredFile
+from mirror.proxy.scrubbing.scrub import StoredFile
 
 FILE = StoredFile(Digest.of(b""), 512, Kind.BLOB)
 

@@ -9,10 +9,10 @@ from mirror.oci.children import Child
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Repository
-from mirror.proxy.catalogue import FileUse, Snapshot
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.naming import FullName
-from mirror.proxy.purge import Swept
+from mirror.proxy.operations.catalogue import FileUse, Snapshot
+from mirror.proxy.operations.naming import FullName
+from mirror.proxy.operations.purge import Swept
 from mirror.proxy.routing import Route
 
 SIZE = 100

@@ -11,7 +11,7 @@ from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.routing import Route
-from mirror.proxy.scrub import Leftover, Problem, StoredFile
+from mirror.proxy.scrubbing.scrub import Leftover, Problem, StoredFile
 
 
 def files(count: int, size: int = 100) -> list[StoredFile]:

@@ -19,9 +19,9 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import DigestMismatched, FillFinished, FillResumed, StoreTroubled
 from mirror.proxy.failures import UNAVAILABLE_SECONDS
-from mirror.proxy.fill import SMALL, WINDOW
-from mirror.proxy.progress import HOLD_BACK
-from mirror.proxy.retry import RESUMES
+from mirror.proxy.fills.fill import SMALL, WINDOW
+from mirror.proxy.fills.progress import HOLD_BACK
+from mirror.proxy.fills.retry import RESUMES
 from tests.unit.proxy.doubles import HUB, Never, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.works import Works, cut

@@ -11,9 +11,9 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
-from mirror.proxy.fill import SMALL
-from mirror.proxy.progress import HOLD_BACK
-from mirror.proxy.turns import MOST_AT_ONCE
+from mirror.proxy.fills.fill import SMALL
+from mirror.proxy.fills.progress import HOLD_BACK
+from mirror.proxy.fills.turns import MOST_AT_ONCE
 from tests.unit.proxy.doubles import HUB, OTHER, Held, Never, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.works import Works

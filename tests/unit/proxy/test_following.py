@@ -6,9 +6,9 @@ import os
 import pytest
 
 from mirror.errors import BodyCut, Denied, UpstreamFailed
-from mirror.proxy.fill import SMALL
-from mirror.proxy.progress import HOLD_BACK
-from mirror.proxy.retry import RESUMES
+from mirror.proxy.fills.fill import SMALL
+from mirror.proxy.fills.progress import HOLD_BACK
+from mirror.proxy.fills.retry import RESUMES
 from tests.unit.proxy.doubles import Held, Never, Piece, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.works import Works, cut

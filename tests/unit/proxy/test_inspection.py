@@ -7,7 +7,7 @@ import pytest
 from mirror.errors import NotCached
 from mirror.proxy.belief import Belief
 from mirror.proxy.freshness import FreshnessPolicy
-from mirror.proxy.inspection import Inspection, Reason, Rules
+from mirror.proxy.operations.inspection import Inspection, Reason, Rules
 from mirror.proxy.routing import Route
 from tests.unit.proxy.doubles import SettableClock
 from tests.unit.proxy.memory_catalogue import ALPINE, SIZE, MemoryCatalogue, digest_of, named

@@ -7,8 +7,8 @@ from datetime import timedelta
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.events import ScrubFinished, StoreTroubled, TaskCrashed
-from mirror.proxy.patrol import LOOK_SECONDS, Patrol
-from mirror.proxy.scrub import Scrub
+from mirror.proxy.scrubbing.patrol import LOOK_SECONDS, Patrol
+from mirror.proxy.scrubbing.scrub import Scrub
 from mirror.proxy.tasks import cancelled
 from tests.unit.proxy.scrubbing import MemoryInventory, ScriptedFetch, files
 from tests.unit.recorder import Recorder

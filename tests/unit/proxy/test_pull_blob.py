@@ -15,13 +15,13 @@ from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.download import Means
 from mirror.proxy.failures import Failures
-from mirror.proxy.fill import SMALL
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.fill import SMALL
+from mirror.proxy.fills.filler import Filler
+from mirror.proxy.fills.retry import RESUMES
 from mirror.proxy.interfaces import Body
 from mirror.proxy.pull_blob import PullBlob, PulledBlob
-from mirror.proxy.retry import RESUMES
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (

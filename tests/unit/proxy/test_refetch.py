@@ -15,15 +15,15 @@ from mirror.oci.reference import Repository
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.download import Means
 from mirror.proxy.failures import Failures
-from mirror.proxy.fill import SMALL
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.fill import SMALL
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import Memory, PullManifest
-from mirror.proxy.refetch import Refetch
 from mirror.proxy.routing import Route
+from mirror.proxy.scrubbing.refetch import Refetch
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (
     HUB,

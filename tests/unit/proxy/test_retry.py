@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import UpstreamTimeout
-from mirror.proxy.retry import (
+from mirror.proxy.fills.retry import (
     EARNED_BY,
     FIRST_PAUSE,
     GIVE_UP_AFTER,

@@ -11,7 +11,7 @@ from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import FileScrubbed
 from mirror.proxy.routing import Route
-from mirror.proxy.scrub import Action, Finding, Leftover, Problem, Report, Scrub, StoredFile, Thoroughness
+from mirror.proxy.scrubbing.scrub import Action, Finding, Leftover, Problem, Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import cancelled
 from tests.unit.proxy.doubles import HUB, OTHER
 from tests.unit.proxy.scrubbing import MemoryInventory, ScriptedFetch, files

@@ -19,9 +19,9 @@ from mirror.errors import (
 from mirror.oci.digest import Digest
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import FillResumed
+from mirror.proxy.fills.retry import FIRST_PAUSE, GIVE_UP_AFTER, LEAST_PACE, RESUMES
+from mirror.proxy.fills.supply import SIZE_WITHIN, STALL_SECONDS, Supply
 from mirror.proxy.interfaces import Rest
-from mirror.proxy.retry import FIRST_PAUSE, GIVE_UP_AFTER, LEAST_PACE, RESUMES
-from mirror.proxy.supply import SIZE_WITHIN, STALL_SECONDS, Supply
 from tests.unit.proxy.doubles import HUB, Never, Piece, ScriptedTransfer, ScriptedUpstream, Step
 from tests.unit.proxy.works import cut
 from tests.unit.recorder import Recorder

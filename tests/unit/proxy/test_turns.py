@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mirror.errors import Busy
-from mirror.proxy.turns import MOST_AT_ONCE, MOST_WAITING, TURN_WITHIN, Turns
+from mirror.proxy.fills.turns import MOST_AT_ONCE, MOST_WAITING, TURN_WITHIN, Turns
 from tests.unit.virtual_time import in_virtual_time, settle
 
 

@@ -7,10 +7,10 @@ from datetime import timedelta
 from mirror.errors import UpstreamUnreachable
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access
-from mirror.proxy.download import Means
 from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
 from mirror.proxy.failures import Failures
-from mirror.proxy.filler import Filler
+from mirror.proxy.fills.download import Means
+from mirror.proxy.fills.filler import Filler
 from mirror.proxy.interfaces import Body
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (

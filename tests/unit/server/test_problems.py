@@ -18,15 +18,15 @@ from tests.unit.proxy.test_cache_status import check
 
 ALL = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, MirrorError)]
 ABSTRACT = {MirrorError, errors.RequestError, errors.Refused}
-AT_START_ONLY = {errors.ConfigError}
+AT_START_ONLY = {errors.ConfigError, errors.AddressUnavailable}
 FOR_OPERATORS = {kind for kind in ALL if issubclass(kind, errors.NotDone)}
 """What no request of the public listener ends with."""
 
 
 def made(kind: type[MirrorError]) -> MirrorError:
     """An error of this kind."""
-    if kind is errors.ConfigError:
-        return errors.ConfigError("key", "problem")
+    if kind in (errors.ConfigError, errors.AddressUnavailable):
+        return kind("key", "problem")
     if kind is errors.RangeNotSatisfiable:
         return errors.RangeNotSatisfiable(100)
     return kind("what went wrong")

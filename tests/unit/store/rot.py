@@ -9,7 +9,7 @@ import pytest
 
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.scrub import StoredFile
+from mirror.proxy.scrubbing.scrub import StoredFile
 from mirror.store.inventory import StoredInventory
 from tests.unit.store.cabinet import Cabinet
 

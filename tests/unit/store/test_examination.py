@@ -12,7 +12,7 @@ import pytest
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.scrub import Problem
+from mirror.proxy.scrubbing.scrub import Problem
 from mirror.store import examination, files
 from mirror.store.folder import Folder
 from mirror.store.inventory import StoredInventory

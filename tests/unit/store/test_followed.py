@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mirror.oci.digest import Digest
+from mirror.proxy.fills.progress import FillState
 from mirror.proxy.interfaces import Sighting
-from mirror.proxy.progress import FillState
 from mirror.store.followed import Followed
 from mirror.store.pages import SIZE, Page
 from tests.unit.store.cabinet import Cabinet, open_files

@@ -13,7 +13,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.naming import FullName
 from tests.unit.proxy.doubles import HUB
 from tests.unit.store.cabinet import Cabinet
 

@@ -12,7 +12,7 @@ from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.scrub import Leftover
+from mirror.proxy.scrubbing.scrub import Leftover
 from mirror.store.inventory import StoredInventory
 from tests.unit.proxy.doubles import HUB, OTHER
 from tests.unit.store.cabinet import Cabinet

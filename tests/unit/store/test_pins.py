@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
 from mirror.store.pins import parse_pins, render_pins
 from tests.unit.oci.strategies import digests, repositories, tags

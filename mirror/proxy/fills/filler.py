@@ -8,15 +8,15 @@ import functools
 from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.download import Download, Means
 from mirror.proxy.events import DigestMismatched, StoreTroubled
-from mirror.proxy.fill import Fill
-from mirror.proxy.following import POLL_SECONDS, follow
+from mirror.proxy.fills.download import Download, Means
+from mirror.proxy.fills.fill import Fill
+from mirror.proxy.fills.following import POLL_SECONDS, follow
+from mirror.proxy.fills.progress import FillState
+from mirror.proxy.fills.turns import Turns
 from mirror.proxy.interfaces import FollowedFile, PartialFile, Passage
-from mirror.proxy.progress import FillState
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
-from mirror.proxy.turns import Turns
 
 
 class Filler:

@@ -14,10 +14,10 @@ from mirror.errors import NotCached
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
 from mirror.proxy.belief import Belief, Believed
-from mirror.proxy.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, Lifetime, TagRecord, judge, lifetime
 from mirror.proxy.interfaces import Clock
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
+from mirror.proxy.operations.naming import FullName
 
 _DEEPEST = 3
 # An index of indexes is as deep as anybody builds; a document that refers to itself is not followed for ever.

@@ -12,10 +12,10 @@ from typing import Protocol
 from mirror.errors import NotCached, StillPinned
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
-from mirror.proxy.catalogue import Catalogue, Images, held_by, images_of
 from mirror.proxy.events import Observer, Purged
-from mirror.proxy.inspection import stored_roots
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.catalogue import Catalogue, Images, held_by, images_of
+from mirror.proxy.operations.inspection import stored_roots
+from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
 
 

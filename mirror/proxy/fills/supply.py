@@ -19,8 +19,8 @@ from mirror.errors import (
 from mirror.oci.digest import Digest
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillResumed, Observer
+from mirror.proxy.fills.retry import Pace, RetryBudget
 from mirror.proxy.interfaces import Rest, Transfer, Upstream
-from mirror.proxy.retry import Pace, RetryBudget
 from mirror.proxy.routing import Route
 
 STALL_SECONDS = 15.0

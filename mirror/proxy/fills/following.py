@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from mirror.proxy.fill import Fill
+from mirror.proxy.fills.fill import Fill
+from mirror.proxy.fills.progress import FillState
 from mirror.proxy.interfaces import FollowedFile, Sighting
-from mirror.proxy.progress import FillState
 
 POLL_SECONDS = 0.02
 """How often one process looks how far another has come."""

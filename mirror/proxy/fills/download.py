@@ -16,11 +16,11 @@ from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import FillFinished, FillStarted, Observer, StoreTroubled
 from mirror.proxy.failures import Failures
-from mirror.proxy.fill import Fill
+from mirror.proxy.fills.fill import Fill
+from mirror.proxy.fills.progress import FillState, Progress
+from mirror.proxy.fills.supply import Supply
 from mirror.proxy.interfaces import BlobStore, PartialFile, Passage, Records, Sink, Upstream
-from mirror.proxy.progress import FillState, Progress
 from mirror.proxy.routing import Route
-from mirror.proxy.supply import Supply
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from typing import Protocol
 
 from mirror.errors import BodyCut, MirrorError, StoreFailed, UpstreamInvalid
 from mirror.oci.digest import Digest
+from mirror.proxy.fills.progress import FillState, Progress
 from mirror.proxy.interfaces import Body, OpenFile, Passage
-from mirror.proxy.progress import FillState, Progress
 from mirror.proxy.routing import Route
 
 SMALL = 1024 * 1024

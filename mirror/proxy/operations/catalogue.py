@@ -14,7 +14,7 @@ from typing import Protocol
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
 
 Pins = Mapping[FullName, Digest | None]

@@ -10,7 +10,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, ScrubFinished, StoreTroubled, TaskCrashed
 from mirror.proxy.interfaces import Clock
-from mirror.proxy.scrub import Scrub, StoredFile, Thoroughness
+from mirror.proxy.scrubbing.scrub import Scrub, StoredFile, Thoroughness
 
 LOOK_SECONDS = 60.0
 """How often it is asked whether a scrub is due, and how often one notes how far it is."""

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from mirror.errors import NotCached, NotPinned
 from mirror.oci.digest import Digest
-from mirror.proxy.catalogue import Catalogue, Pins
-from mirror.proxy.inspection import stored_roots
-from mirror.proxy.naming import FullName
+from mirror.proxy.operations.catalogue import Catalogue, Pins
+from mirror.proxy.operations.inspection import stored_roots
+from mirror.proxy.operations.naming import FullName
 
 MOST_PINS = 10_000
 """How many there may be."""

@@ -1,0 +1,1 @@
+"""What operators do with the cache: name images, look at them, pin and purge them."""
