@@ -114,11 +114,19 @@ class Images:
         """Return these manifests with all they hold."""
         return frozenset[Digest]().union(*(self.held.get(root, {root}) for root in roots))
 
-    def unshared(self) -> dict[tuple[Digest, ...], int]:
+    async def unshared(self) -> dict[tuple[Digest, ...], int]:
         """Return for all that images are the bytes that would go with it: no other image holds them."""
-        all_held = {roots: self.all_of(roots) for roots in set(self.roots.values())}
-        holders = Counter(digest for held in all_held.values() for digest in held)
-        return {roots: self.size(digest for digest in held if holders[digest] == 1) for roots, held in all_held.items()}
+        all_held: dict[tuple[Digest, ...], frozenset[Digest]] = {}
+        holders = Counter[Digest]()
+        for roots in set(self.roots.values()):
+            all_held[roots] = self.all_of(roots)
+            holders.update(all_held[roots])
+            await asyncio.sleep(0)
+        found: dict[tuple[Digest, ...], int] = {}
+        for roots, held in all_held.items():
+            found[roots] = self.size(digest for digest in held if holders[digest] == 1)
+            await asyncio.sleep(0)
+        return found
 
 
 async def images_of(snapshot: Snapshot, contents: Contents) -> Images:
@@ -135,6 +143,7 @@ async def images_of(snapshot: Snapshot, contents: Contents) -> Images:
             # What is in memory takes no turn of its own, and there may be tens of thousands.
             await asyncio.sleep(0)
     for route, granted in snapshot.granted.items():
+        await asyncio.sleep(0)
         others = {digest for digest in granted if digest in held} - named[route]
         inner = {digest for outer in others | named[route] for digest in held[outer] - {outer}}
         roots |= {FullName(route, digest): (digest,) for digest in others - inner}

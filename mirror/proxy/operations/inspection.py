@@ -121,7 +121,7 @@ class Inspection:
     async def images(self) -> list[CachedImage]:
         """Return all images, in the order of their names."""
         images = await images_of(await self._catalogue.look(), self._catalogue.contents)
-        unshared = images.unshared()
+        unshared = await images.unshared()
         beliefs = {route: await self._rules.believed(route) for route in {name.route for name in images.roots}}
         found = [
             self._image(images, name, roots, unshared[roots], beliefs[name.route])
@@ -135,7 +135,7 @@ class Inspection:
         roots = stored_roots(snapshot, name)
         images = await images_of(snapshot, self._catalogue.contents)
         # Asked for by its digest, it may be a part of another image, which is none by itself.
-        unshared = images.unshared().get(roots, 0)
+        unshared = (await images.unshared()).get(roots, 0)
         image = self._image(images, name, roots, unshared, await self._rules.believed(name.route))
         variants = [Child(digest, snapshot.types[digest], is_manifest=True) for digest in roots[1:]]
         return ShownImage(
