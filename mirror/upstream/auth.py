@@ -53,6 +53,14 @@ class Authenticator:
         self._observer = observer
         self._challenge: Challenge | None = None
 
+    @property
+    def has_credentials(self) -> bool:
+        """Tell whether what is sent comes of credentials, as far as the endpoint has said how it wants to be asked."""
+        if self._policy.credentials is None or self._challenge is None:
+            return False
+        realm = parse_realm(self._challenge.realm)
+        return self._challenge.scheme == "basic" or (realm is not None and self._policy.binds(realm))
+
     async def authorization(self, repository: Repository) -> str | None:
         """Return the header to send unasked, from what the endpoint demanded before; None before it did."""
         if self._challenge is None:

@@ -7,6 +7,7 @@ import time
 import aiohttp
 from yarl import URL
 
+from mirror.errors import Denied
 from mirror.proxy.events import Observer, UpstreamAnswered
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import Authenticator, AuthPolicy
@@ -33,7 +34,13 @@ class Endpoint:
         UpstreamUnavailable if there is none.
         """
         response = await self._authorized(request)
-        check(response, self.origin, request)
+        try:
+            check(response, self.origin, request)
+        except Denied:
+            if not self._authenticator.has_credentials:
+                raise
+            whose = f"the mirror's credentials (upstreams.{self._policy.upstream}.credentials)"
+            raise Denied(f"upstream refuses {whose}, or does not let them read this") from None
         return response
 
     async def _authorized(self, request: RegistryRequest) -> aiohttp.ClientResponse:

@@ -62,6 +62,11 @@ class TokenRequest:
         return json.dumps([self.upstream, str(self.realm), self.service, sorted(self.scopes), self.account, mark])
 
     @property
+    def has_credentials(self) -> bool:
+        """Tell whether it is asked for anybody in particular."""
+        return self.authorization is not None or self.refresh_token is not None
+
+    @property
     def url(self) -> URL:
         """The realm with the query of this request, one `scope` parameter a scope."""
         query = [("service", self.service)] if self.service else []
@@ -127,6 +132,9 @@ class TokenServices:
                 return parse_token(data)
             case 400 if request.refresh_token is not None and _says_invalid_grant(data):
                 raise Denied("upstream's token service does not take the mirror's identity token")
+            case 401 | 403 if request.has_credentials:
+                whose = f"the mirror's credentials (upstreams.{request.upstream}.credentials)"
+                raise Denied(f"upstream's token service refuses {whose}, or does not let them read this")
             case 401 | 403:
                 raise Denied("upstream's token service refuses a token for this repository")
             case 429:

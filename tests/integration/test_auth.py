@@ -67,6 +67,13 @@ async def refused(mirror: RunningMirror, path: str = MANIFEST) -> tuple[int, str
     return response.status, error_code(body)
 
 
+async def told(mirror: RunningMirror) -> str:
+    """What an answer that must be a refusal tells of its cause, which the log has as well."""
+    response, body = await mirror.get(MANIFEST)
+    assert response.status == 403
+    return str(json.loads(body)["errors"][0]["message"])
+
+
 async def pulled(mirror: RunningMirror, path: str = MANIFEST) -> bytes:
     """The body of an answer that must be whole."""
     response, body = await mirror.get(path)
@@ -145,7 +152,20 @@ async def test_basic_with_the_wrong_password_ends_after_one_try(
     upstream = with_credentials(tmp_path, docker_io(registry, token_service), "ci")
     async with start_mirror(upstreams={"docker.io": upstream}) as mirror:
         assert await refused(mirror) == (403, "DENIED")
-    assert conversation(journal) == [f"registry HEAD {MANIFEST} none 401", f"registry HEAD {MANIFEST} basic 401"]
+        assert conversation(journal) == [f"registry HEAD {MANIFEST} none 401", f"registry HEAD {MANIFEST} basic 401"]
+        assert "refuses the mirror's credentials (upstreams.docker.io.credentials)" in await told(mirror)
+
+
+@pytest.mark.parametrize("bound", [True, False])
+async def test_a_token_service_that_refuses_the_password_is_told_from_one_that_did_not_see_it(
+    start_mirror: StartMirror, registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path, bound: bool
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    token_service.accounts = {"ci": "another"}
+    token_service.require_credentials = True
+    upstream = with_credentials(tmp_path, docker_io(registry, token_service), "ci")
+    async with start_mirror(upstreams={"docker.io": upstream if bound else {**upstream, "realms": []}}) as mirror:
+        assert ("refuses the mirror's credentials (upstreams.docker.io.credentials)" in await told(mirror)) is bound
 
 
 # Challenges, as registries send them. --------------------------------------------------------------------
