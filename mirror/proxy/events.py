@@ -44,7 +44,10 @@ class ConnectionsCounted:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRefused:
-    """A client's connection was closed before a request came of it; reason is `full`, `slow_head` or `malformed`."""
+    """A client's connection was closed before a request came of it.
+
+    The reason is `full`, `slow_head`, `malformed`, or `tls` for a client that tries https where there is none.
+    """
 
     reason: str
     client: str
@@ -130,13 +133,17 @@ class FillResumed:
 
 @dataclass(frozen=True, slots=True)
 class FillFinished:
-    """A fill ended after `size` bytes: committed, dropped (too large to keep), or with `error`."""
+    """A fill ended after `size` bytes: committed, dropped, or with `error`.
+
+    `unkept` is why it was dropped: `too_large`, `no_room`, or `disk` for one that would not take it.
+    """
 
     upstream: str
     digest: Digest
     size: int
     committed: bool
     error: Exception | None = None
+    unkept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,18 +23,21 @@ HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
 
 _HEAD_END = b"\r\n\r\n"
+_TLS_HELLO = b"\x16\x03"
+# How each version of TLS begins; many clients try https first, and plain http when that has failed.
 
 
 class Connection(RequestHandler):
     """A connection that is counted, waits for heads and readers only so long, and answers what is not HTTP in JSON."""
 
-    __slots__ = ("_admission", "_begun", "_head_timer", "_stall_timer")
+    __slots__ = ("_admission", "_begun", "_head_timer", "_stall_timer", "_tries_tls")
 
     def __init__(self, manager: web.Server, admission: Admission, **options: Any) -> None:
         super().__init__(manager, **options)
         self._admission = admission
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
+        self._tries_tls = False
         self._head_timer: asyncio.TimerHandle | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
 
@@ -70,6 +73,7 @@ class Connection(RequestHandler):
     def data_received(self, data: bytes) -> None:
         """Take in bytes of the client."""
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
+        self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
         super().data_received(data)
         self._admission.busy(self)
         if self._messages or self._request_in_progress:
@@ -155,7 +159,7 @@ class Connection(RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun")
         if status == HTTPStatus.BAD_REQUEST and self.transport is not None:
-            self._admission.report("malformed", self.transport)
+            self._admission.report("tls" if self._tries_tls else "malformed", self.transport)
         body = error_body(ErrorCode.UNSUPPORTED, "not a proper HTTP request")
         response = web.Response(status=status, body=body, headers=HEADERS)
         response.force_close()

@@ -66,15 +66,16 @@ class Logs:
             case events.RequestFinished():
                 self._request(event)
             case events.ConnectionRefused(reason, client) if times := self._seldom.times(reason):
-                self._log.warning("connection refused", reason=reason, client=client, times=times)
+                self._refusal(reason, client, times)
             case events.AcceptFailed(error) if self._seldom.times("accept"):
                 self._log.error("connections have to wait", cause=os.strerror(error.errno or 0).lower())
             case events.FillResumed(upstream, digest, size, error):
                 self._log.warning("fill resumed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
             case events.FillFinished(upstream, digest, size, _, error) if error is not None:
                 self._log.warning("fill failed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
-            case events.FillFinished(upstream, digest, size, committed):
-                self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed)
+            case events.FillFinished(upstream, digest, size, committed, _, unkept):
+                why = {"reason": unkept} if unkept else {}
+                self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed, **why)
             case events.DigestMismatched(upstream, digest):
                 self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
             case events.TokenRequested(upstream, outcome) if outcome != "granted":
@@ -102,6 +103,14 @@ class Logs:
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
             case events.TaskCrashed(task, error):
                 self._log.error("bug", task=task, exc_info=error)
+
+    def _refusal(self, reason: str, client: str, times: int) -> None:
+        if reason == "tls":
+            # No trouble: Podman and Skopeo try it before each pull from a mirror that is said to be on plain http.
+            cause = "a TLS client on a plain http port"
+            self._log.info("connection refused", reason=reason, client=client, times=times, cause=cause)
+        else:
+            self._log.warning("connection refused", reason=reason, client=client, times=times)
 
     def _request(self, event: events.RequestFinished) -> None:
         write = self._log.warning if event.cause else self._log.info

@@ -18,7 +18,7 @@ SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
 EVICTION_REASONS = ("size", "disk", "age")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
 VISIBILITY_OUTCOMES = ("public", "private", "missing", "untold")
-_REFUSALS = ("full", "slow_head", "malformed")
+_REFUSALS = ("full", "slow_head", "malformed", "tls")
 
 # The names of the _created series would double every counter on the page.
 disable_created_metrics()  # type: ignore[no-untyped-call]

@@ -177,15 +177,19 @@ async def test_a_body_that_trickles_keeps_no_connection(mirror: RunningMirror, m
     await until_metric(mirror, "mirror_connections", 0)
 
 
-async def test_what_is_not_http_is_counted(mirror: RunningMirror) -> None:
+@pytest.mark.parametrize(
+    ("beginning", "reason"), [(b"\x16\x03\x01 hello", "tls"), (b"\x16\x02 hello", "malformed"), (b"hello", "malformed")]
+)
+async def test_what_is_not_http_is_counted(mirror: RunningMirror, beginning: bytes, reason: str) -> None:
     async with raw_client(mirror) as client:
-        await client.send(b"\x16\x03\x01 hello\r\n\r\n")
+        await client.send(beginning + b"\r\n\r\n")
         answer = await client.answer()
         assert (answer.head.status, answer.head.headers["server"]) == (400, "mirror")
         assert json.loads(answer.body)["errors"][0]["code"] == "UNSUPPORTED"
         assert await client.ended()
-    await until_metric(mirror, refused("malformed"), 1)
-    assert await mirror.metric(refused("slow_head")) == 0
+    await until_metric(mirror, refused(reason), 1)
+    others = {"full", "slow_head", "malformed", "tls"} - {reason}
+    assert [await mirror.metric(refused(other)) for other in others] == [0, 0, 0]
 
 
 async def ask_and_take_nothing(client: RawClient, asked: bytes) -> None:

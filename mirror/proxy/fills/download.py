@@ -54,6 +54,7 @@ class Download:
         self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer)
         self._progress: Progress | None = None
         self._error: MirrorError | None = None
+        self._unkept = "disk"
 
     async def run(self) -> None:
         """Fetch what is missing, verify, and keep it; the fill's readers follow.
@@ -87,8 +88,11 @@ class Download:
         """Say how it ended, if it has begun."""
         if self._progress is not None:
             committed = self._progress.state is FillState.COMMITTED
-            route, prefix = self._fill.route, self._progress.prefix
-            self._means.observer.notify(FillFinished(route.upstream, self._fill.digest, prefix, committed, self._error))
+            route, prefix, error = self._fill.route, self._progress.prefix, self._error
+            unkept = None if committed or error is not None else self._unkept
+            self._means.observer.notify(
+                FillFinished(route.upstream, self._fill.digest, prefix, committed, error, unkept)
+            )
 
     async def close(self) -> None:
         """Let go of everything; nobody may read any more."""
@@ -146,11 +150,16 @@ class Download:
         return self._progress
 
     async def _has_room(self, total: int | None) -> bool:
+        if self._partial is None:
+            return False
         try:
-            return self._partial is not None and await self._partial.expect(total)
+            has_room = await self._partial.expect(total)
         except StoreFailed as error:
             self._trouble("reservation of room", error)
             return False
+        if not has_room:
+            self._unkept = "no_room" if total is None or self._means.store.admits(total) else "too_large"
+        return has_room
 
     # Bytes. ----------------------------------------------------------------------------------------------
 

@@ -221,7 +221,8 @@ async def test_a_disk_that_fills_up_half_way_harms_nobody() -> None:
     works.disk.failing.add("append")
     gate.set()
     assert await asyncio.gather(*reading) == [HUGE] * 2
-    assert not (await works.end()).committed
+    finished = await works.end()
+    assert (finished.committed, finished.unkept) == (False, "disk")
 
 
 @pytest.mark.parametrize("wrong", [False, True])

@@ -228,6 +228,27 @@ def test_a_flood_of_refusals_is_a_line_now_and_then(lines: Lines, monkeypatch: p
     assert told[0]["client"] == "10.0.0.0"
 
 
+def test_a_client_that_tries_tls_first_is_no_warning(lines: Lines) -> None:
+    set_up("info", "json")
+    logs = Logs()
+    for reason in ("tls", "tls", "malformed"):
+        logs.notify(events.ConnectionRefused(reason, "10.0.0.1"))
+    tls, malformed = map(json.loads, lines())
+    assert (tls["level"], tls["cause"]) == ("info", "a TLS client on a plain http port")
+    assert (malformed["level"], malformed["reason"]) == ("warning", "malformed")
+
+
+def test_what_was_not_kept_is_told_with_its_reason(lines: Lines) -> None:
+    set_up("info", "json")
+    logs = Logs()
+    logs.notify(events.FillFinished("docker.io", DIGEST, 5, False, unkept="too_large"))
+    logs.notify(events.FillFinished("docker.io", DIGEST, 5, True))
+    assert [(line["kept"], line.get("reason")) for line in map(json.loads, lines())] == [
+        (False, "too_large"),
+        (True, None),
+    ]
+
+
 def test_want_of_file_handles_is_a_line_in_plain_words(lines: Lines) -> None:
     set_up("info", "json")
     logs = Logs()

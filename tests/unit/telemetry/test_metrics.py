@@ -153,7 +153,7 @@ def test_every_series_of_a_request_is_there_from_the_start() -> None:
                 assert page.value(series) == 0
 
 
-@pytest.mark.parametrize("reason", ["full", "slow_head", "malformed"])
+@pytest.mark.parametrize("reason", ["full", "slow_head", "malformed", "tls"])
 def test_every_reason_to_refuse_a_connection_is_there_from_the_start(reason: str) -> None:
     assert Page().value(f'mirror_connections_refused_total{{reason="{reason}"}}') == 0
 
@@ -193,7 +193,7 @@ CLOSED = {
     "kind": {str(kind) for kind in Kind},
     "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES},
     "source": {"cache", "upstream"},
-    "reason": {"size", "disk", "age", "full", "slow_head", "malformed"},
+    "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},
     "trouble": {str(trouble) for trouble in Trouble},
     "version": {"1.2.3"},
