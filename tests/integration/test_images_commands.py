@@ -64,7 +64,13 @@ async def test_without_a_mirror_it_is_one_sentence(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("show", "UPPER"), ("purge", "alpine:3.20", "--all-tags"), ("ls", "--server", "ftp://x"), ("pin",)],
+    [
+        ("show", "UPPER"),
+        ("ls", "a" * 10_000),
+        ("purge", "alpine:3.20", "--all-tags"),
+        ("ls", "--server", "ftp://x"),
+        ("pin",),
+    ],
 )
 async def test_wrong_usage_is_told_before_anybody_is_asked(tmp_path: Path, arguments: tuple[str, ...]) -> None:
     ended = await told(tmp_path, *arguments)

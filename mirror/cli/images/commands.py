@@ -11,6 +11,9 @@ import click
 
 from mirror.cli.options import config_option, json_option
 
+_LONGEST = 512
+# A registry, a repository and a tag are shorter together.
+
 server_option = click.option(
     "--server", metavar="URL", help="The admin listener of the mirror. Default: from `admin.listen`, on this machine."
 )
@@ -25,6 +28,8 @@ def ls(config_file: Path | None, server: str | None, *, as_json: bool, text: str
     """List the images that are cached, or those with TEXT in their names."""
     from mirror.cli.images.tables import listing
 
+    if len(text) > _LONGEST:
+        raise click.BadParameter(f"no name has more than {_LONGEST} characters", param_hint="TEXT")
     _run(config_file, server, lambda mirror: mirror.images(text), listing, as_json=as_json)
 
 
