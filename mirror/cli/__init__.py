@@ -60,21 +60,27 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
     DNS, connection, TLS, challenge, token, and a HEAD for a manifest. With IMAGE, only the endpoints that it comes from
     are tried, for that image.
 
-    Exit code: 1 if an endpoint fails.
+    Exit code: 1 if an endpoint fails, or IMAGE is of a registry that is no upstream.
     """
     from mirror.cli.check.command import run
     from mirror.cli.check.targets import all_endpoints, endpoints_of
     from mirror.config import load
     from mirror.config.units import parse_duration
-    from mirror.errors import RequestError
+    from mirror.errors import RequestError, UnknownRegistry
 
     config = load(config_file)
     try:
         seconds = parse_duration(timeout).total_seconds()
         if not seconds:
-            raise ValueError("--timeout: some time is needed")
+            raise ValueError("some time is needed")
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--timeout") from None
+    try:
         targets = endpoints_of(config, images) if images else all_endpoints(config)
-    except (ValueError, RequestError) as error:
+    except UnknownRegistry as error:
+        print(f"mirror: {error}", file=sys.stderr)
+        sys.exit(1)
+    except RequestError as error:
         raise click.UsageError(str(error)) from None
     sys.exit(run(config, targets, seconds, as_json=as_json))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -117,6 +118,9 @@ class Config(BaseSettings):
         filled = {key: value for key, value in content.items() if value is not None}
         if isinstance(upstreams := filled.get("upstreams"), dict):
             filled["upstreams"] = {name: {} if value is None else value for name, value in upstreams.items()}
+            if len(upstreams) == 1:
+                # There is no other that a name without a registry could mean.
+                filled.setdefault("default_upstream", next(iter(upstreams)))
         return filled
 
     @field_validator("upstreams", mode="after")
@@ -129,13 +133,25 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _names_are_unambiguous(self) -> Self:
+        if not self.upstreams:
+            raise ValueError("default_upstream: there are no upstreams; without the field there are the built-in ones")
         if self.default_upstream not in self.upstreams:
             raise ValueError(
                 f"default_upstream: {self.default_upstream} is not among the upstreams, which replace the built-in"
-                " ones: name it there too, or another one here"
+                f" ones: name it there too, or another one here, such as default_upstream: {min(self.upstreams)}"
             )
-        _refuse_twice("aliases", {name: (name, *upstream.aliases) for name, upstream in self.upstreams.items()})
-        _refuse_twice("hosts", {name: upstream.hosts for name, upstream in self.upstreams.items()})
+        own = [(f"upstreams.{name}", name, name) for name in self.upstreams]
+        _refuse_twice([*own, *_claims("aliases", self.upstreams)])
+        _refuse_twice(_claims("hosts", self.upstreams))
+        return self
+
+    @model_validator(mode="after")
+    def _listeners_are_apart(self) -> Self:
+        public, admin = self.listen, self.admin.listen
+        is_one_family = (":" in public.host) == (":" in admin.host)
+        is_one_host = public.host == admin.host or not {public.host, admin.host}.isdisjoint({"0.0.0.0", "::"})  # noqa: S104
+        if public.port and public.port == admin.port and is_one_family and is_one_host:
+            raise ValueError(f"admin.listen: {public} is what clients pull from (listen); give it another port")
         return self
 
     @classmethod
@@ -151,9 +167,16 @@ class Config(BaseSettings):
         return env_settings, init_settings
 
 
-def _refuse_twice(field: str, names: dict[str, tuple[str, ...]]) -> None:
+def _claims(field: str, upstreams: Mapping[str, UpstreamConfig]) -> Iterator[tuple[str, str, str]]:
+    """Yield each name that a field of an upstream claims: the field, the upstream, the name."""
+    for owner, upstream in upstreams.items():
+        for name in getattr(upstream, field):
+            yield f"upstreams.{owner}.{field}", owner, name
+
+
+def _refuse_twice(claims: Iterable[tuple[str, str, str]]) -> None:
+    """Raise ValueError for a name that another upstream has claimed before."""
     owners: dict[str, str] = {}
-    for owner, meant in names.items():
-        for name in meant:
-            if owners.setdefault(name.lower(), owner) != owner:
-                raise ValueError(f"upstreams.{owner}.{field}: {name} already means {owners[name.lower()]}")
+    for field, owner, name in claims:
+        if owners.setdefault(name.lower(), owner) != owner:
+            raise ValueError(f"{field}: {name} already means {owners[name.lower()]}")

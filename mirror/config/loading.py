@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import re
@@ -12,8 +13,8 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
-from mirror.config.fields import Config
-from mirror.config.upstreams import BUILT_IN, CredentialsConfig, ProxyConfig
+from mirror.config.fields import AdminConfig, CacheConfig, Config, FreshnessConfig, LogConfig, ScrubConfig
+from mirror.config.upstreams import BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -24,6 +25,20 @@ _PLAINLY = {
     "dict_type": "names are expected below this, each with its fields",
     "path_type": "a path is expected",
 }
+
+_SECTIONS = {
+    "admin": AdminConfig,
+    "cache": CacheConfig,
+    "scrub": ScrubConfig,
+    "freshness": FreshnessConfig,
+    "log": LogConfig,
+    "credentials": CredentialsConfig,
+    "proxy": ProxyConfig,
+}
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SIGN = re.compile(r"'(?:<[a-z ]+>|\\t|.)'")
+_TAB = "character '\\t'"
 
 DEFAULT_FILE = Path("config.yaml")
 _LARGEST_FILE = 1024 * 1024
@@ -99,12 +114,36 @@ def _first_problem(error: ValidationError) -> ConfigError:
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
     message = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
+    message = message.replace("Input should be ", "expected is ")
+    if first["type"] == "extra_forbidden":
+        message += _meant(first["loc"])
     if first["type"] == "value_error" and ": " in message:
         # A rule about several fields names the one at fault itself.
         field, _, message = message.partition(": ")
         key = f"{key}.{field}" if key else field
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return ConfigError(key, message + more)
+    return ConfigError(key, message + _from(first["loc"]) + more)
+
+
+def _meant(path: tuple[int | str, ...]) -> str:
+    """Return a question whether it is the field beside this unknown one that is called nearly so; empty if none is."""
+    match path:
+        case (_,):
+            fields = Config.model_fields
+        case ("upstreams", _, _):
+            fields = UpstreamConfig.model_fields
+        case (*_, str(section), _):
+            fields = getattr(_SECTIONS.get(section), "model_fields", {})
+    near = difflib.get_close_matches(str(path[-1]), fields, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _from(path: tuple[int | str, ...]) -> str:
+    """Return the variable of the environment that sets this very field, if one does."""
+    wanted = [str(part) for part in path]
+    names = (name for name in os.environ if name.upper().startswith("MIRROR_"))
+    named = next((name for name in names if name[len("MIRROR_") :].lower().split("__") == wanted), None)
+    return f" (from {named})" if named else ""
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -117,9 +156,9 @@ def _read(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
-        # The parser quotes what it stumbled over, which may be a secret.
-        problem = re.sub(r"'[^']*'|\"[^\"]*\"", "…", getattr(error, "problem", None) or "not YAML")
-        raise ConfigError("", f"{path}{where}: {problem}") from None
+        # The parser quotes what it stumbled over, which may be a secret; its own signs are none.
+        problem = _QUOTED.sub(_unless_sign, getattr(error, "problem", None) or "not YAML")
+        raise ConfigError("", f"{path}{where}: {problem.replace(_TAB, 'a tab')}") from None
     except (ValueError, RecursionError):
         raise ConfigError("", f"{path} is YAML with a value that cannot be read") from None
     if content is None:
@@ -127,6 +166,10 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ConfigError("", f"{path} is not a mapping of fields")
     return content
+
+
+def _unless_sign(quoted: re.Match[str]) -> str:
+    return quoted[0] if _SIGN.fullmatch(quoted[0]) else "…"
 
 
 class _UniqueKeys(yaml.SafeLoader):

@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 from yarl import URL
 
 from mirror.config.units import Address, parse_duration, parse_size
+from mirror.oci.reference import is_registry
 
 
 def _address(value: object) -> Address:
@@ -33,6 +34,8 @@ def parse_origin(value: object) -> URL:
         usable = url.scheme in ("http", "https") and bool(url.host) and url.port is not None
     except ValueError:
         usable = False
+    if is_registry(str(value)):
+        raise ValueError("the scheme is missing, http:// or https://")
     if not usable or url.user or url.password or url.path not in ("", "/") or url.query_string or url.fragment:
         raise ValueError("an address is http(s)://host[:port], with nothing behind it")
     return url.origin()

@@ -103,7 +103,7 @@ class UpstreamConfig(Section):
     @field_validator("proxy", mode="before")
     @classmethod
     def _an_address_is_enough(cls, value: object) -> object:
-        return {"url": value} if isinstance(value, str) else value
+        return {"url": value} if isinstance(value, str | int) else value
 
     @model_validator(mode="after")
     def _credentials_stay_secret(self) -> Self:

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 from mirror.errors import UnknownRegistry
 from mirror.oci.paths import Name
-from mirror.oci.reference import Repository
+from mirror.oci.reference import Repository, is_registry
 
 DOCKER_HUB = "docker.io"
+
+_LONGEST = 253
+# Characters of a host's name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,9 @@ class Routing:
     def _configured(self, registry: str) -> str:
         upstream = self._by_registry.get(registry.lower())
         if upstream is None:
-            raise UnknownRegistry("this registry is not among the mirror's upstreams")
+            # The client's own word, and repeated only if it is one.
+            named = registry if is_registry(registry) and len(registry) <= _LONGEST else "this registry"
+            raise UnknownRegistry(f"{named} is not among the mirror's upstreams; to mirror it, name it under upstreams")
         return upstream
 
     @staticmethod

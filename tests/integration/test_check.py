@@ -622,7 +622,6 @@ async def test_a_bad_configuration_is_78(tmp_path: Path) -> None:
         ("UPPER",),
         ("alpine:",),
         ("alpine@sha256:0",),
-        ("nowhere.example/app",),
         ("https://ghcr.io/owner/app",),
         ("",),
     ],
@@ -632,3 +631,14 @@ def test_wrong_usage(arguments: tuple[str, ...], tmp_path: Path, monkeypatch: py
     result = CliRunner().invoke(commands, ["check", *arguments])
     assert result.exit_code == 2, result.output
     assert result.stderr.startswith("Usage: ")
+    if "--timeout" in arguments:
+        assert "Invalid value for --timeout: " in result.stderr
+
+
+def test_a_registry_that_is_no_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(commands, ["check", "nowhere.example/app"])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "mirror: nowhere.example is not among the mirror's upstreams; to mirror it, name it under upstreams\n"
+    )

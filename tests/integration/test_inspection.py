@@ -116,8 +116,16 @@ async def test_looking_is_no_use(start_mirror: StartMirror, cache_folder: CacheF
         ("owner/app", 404, "docker.io/owner/app:latest is not cached"),
         ("docker.io/alpine:1", 404, "docker.io/library/alpine:1 is not cached; of this repository there is 3.20"),
         (f"alpine:3.20@sha256:{'0' * 64}", 404, f"docker.io/library/alpine@sha256:{'0' * 64} is not cached; of this"),
-        ("ghcr.io/owner/app", 404, "this registry is not among the mirror's upstreams"),
-        ("localhost:5000/x", 404, "this registry is not among the mirror's upstreams"),
+        (
+            "ghcr.io/owner/app",
+            404,
+            "ghcr.io is not among the mirror's upstreams; to mirror it, name it under upstreams",
+        ),
+        (
+            "localhost:5000/x",
+            404,
+            "localhost:5000 is not among the mirror's upstreams; to mirror it, name it under upstreams",
+        ),
         (f"sha256:{'0' * 64}", 400, "a digest belongs to a repository: REPOSITORY@DIGEST"),
         ("UPPER", 400, "a repository name is "),
         ("alpine:-", 400, "a tag is up to 128"),

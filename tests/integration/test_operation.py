@@ -783,6 +783,24 @@ def test_a_bad_environment_is_one_line_that_names_the_key(
     assert "CANARY" not in line
 
 
+def test_a_field_that_the_environment_sets_is_told_with_its_variable(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRROR_CACHE__MAXSIZE", "3")
+    line = is_one_line(*command("serve"))
+    assert line == "cache.maxsize: unknown key; did you mean max_size? (from MIRROR_CACHE__MAXSIZE)"
+
+
+def test_an_only_upstream_is_what_names_without_a_registry_mean(tmp_path: Path) -> None:
+    assert load(Path(write("upstreams: {ghcr.io: {}}", tmp_path))).default_upstream == "ghcr.io"
+    assert load(Path(write("upstreams: {ghcr.io: {}, docker.io: {}}", tmp_path))).default_upstream == "docker.io"
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "127.0.0.2:5001", "[::1]:5001"])
+def test_listeners_that_do_not_meet(tmp_path: Path, listen: str) -> None:
+    assert str(load(Path(write(f"listen: '{listen}'", tmp_path))).listen) == listen
+
+
 def test_the_environment_wins_over_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = write({"cache": {"path": "/nowhere", "max_size": "1GiB"}, "log": {"level": "debug"}}, tmp_path)
     monkeypatch.setenv("MIRROR_CACHE__MAX_SIZE", "100MiB")
@@ -858,14 +876,38 @@ def test_a_section_that_is_only_named_has_its_defaults(tmp_path: Path) -> None:
 
 
 PLAIN = {
-    "cache: {max_sise: 1GiB}": "cache.max_sise: unknown key",
-    "upstreams: {quay.io: {credentials: {user: x}}}": "upstreams.quay.io.credentials.user: unknown key",
+    "cache: {max_sise: 1GiB}": "cache.max_sise: unknown key; did you mean max_size?",
+    "cache: {nonsense: 1GiB}": "cache.nonsense: unknown key",
+    "lisen: x": "lisen: unknown key; did you mean listen?",
+    "upstreams: {quay.io: {endpoint: x}}": "upstreams.quay.io.endpoint: unknown key; did you mean endpoints?",
+    "upstreams: {quay.io: {credentials: {user: x}}}": (
+        "upstreams.quay.io.credentials.user: unknown key; did you mean username?"
+    ),
+    "upstreams: {quay.io: {endpoints: [quay.io]}}": (
+        "upstreams.quay.io.endpoints.0: the scheme is missing, http:// or https://"
+    ),
+    "upstreams: {quay.io: {proxy: 3128}}": ("upstreams.quay.io.proxy.url: the scheme is missing, http:// or https://"),
+    "upstreams: {quay.io: {serve_private: some}}": (
+        "upstreams.quay.io.serve_private: expected is 'nobody' or 'everyone'"
+    ),
+    "upstreams: {docker.io: {aliases: [GHCR.io]}, ghcr.io: {}}": (
+        "upstreams.docker.io.aliases: GHCR.io already means ghcr.io"
+    ),
+    "upstreams: {docker.io: {}, Docker.io: {}}": "upstreams.Docker.io: Docker.io already means docker.io",
+    "admin: {listen: '0.0.0.0:5000'}": (
+        "admin.listen: 0.0.0.0:5000 is what clients pull from (listen); give it another port"
+    ),
+    "listen: '127.0.0.1:5001'": "admin.listen: 127.0.0.1:5001 is what clients pull from (listen); give it another port",
+    "a: [b": "mirror.yaml, line 1: expected ',' or ']', but got '<stream end>'",
+    "a: {b: [c}": "mirror.yaml, line 1: expected ',' or ']', but got '}'",
+    "a:\n\tb: c": "mirror.yaml, line 2: found a tab that cannot start any token",
+    "a: *secret": "mirror.yaml, line 1: found undefined alias …",
     "cache: 5": "cache: fields are expected below this",
     "upstreams: [docker.io]": "upstreams: names are expected below this, each with its fields",
     "cache: {path: 5}": "cache.path: a path is expected",
     "cache: {path: /}": "cache.path: a folder of the mirror's own is expected",
-    "upstreams: {ghcr.io: {}}": "default_upstream: docker.io is not among the upstreams, which replace the built-in"
-    " ones: name it there too, or another one here",
+    "upstreams: {quay.io: {}, ghcr.io: {}}": "default_upstream: docker.io is not among the upstreams, which replace the"
+    " built-in ones: name it there too, or another one here, such as default_upstream: ghcr.io",
 }
 
 

@@ -153,9 +153,9 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("default_upstream: nowhere", "default_upstream"),
         ("default_upstream: 2024-99-99", ""),
         ("upstreams: {}", "default_upstream"),
-        ("upstreams: {ghcr.io: {}}", "default_upstream"),
+        ("upstreams: {ghcr.io: {}, quay.io: {}}", "default_upstream"),
         ("upstreams: [docker.io]", "upstreams"),
-        ("upstreams: {ghcr.io: null}", "default_upstream"),
+        ("upstreams: {ghcr.io: null, quay.io: null}", "default_upstream"),
         ("cache: {path: ''}", "cache.path"),
         ("cache: {path: .}", "cache.path"),
         ("cache: {path: /}", "cache.path"),
@@ -233,9 +233,9 @@ def test_what_is_named_and_left_empty_has_its_defaults(load_text: Load) -> None:
             "upstreams.docker.io.credentials.password_file: is needed",
         ),
         (
-            "upstreams: {ghcr.io: {}}",
+            "upstreams: {quay.io: {}, ghcr.io: {}}",
             "default_upstream: docker.io is not among the upstreams, which replace the built-in ones:"
-            " name it there too, or another one here",
+            " name it there too, or another one here, such as default_upstream: ghcr.io",
         ),
     ],
 )
@@ -247,7 +247,10 @@ def test_an_unknown_key_is_told_before_what_it_may_have_been_meant_for(load_text
     credentials = {"username": "x", "passwordfile": "y"}
     text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "private_network": "perhaps"}}})
     error = refusal(load_text, text)
-    assert str(error) == "upstreams.docker.io.credentials.passwordfile: unknown key (and 1 more)"
+    assert (
+        str(error)
+        == "upstreams.docker.io.credentials.passwordfile: unknown key; did you mean password_file? (and 1 more)"
+    )
     assert refusal(load_text, "listen: x\ncache: {max_size: 5}\nzzz: 1").key == "zzz"
 
 
@@ -350,7 +353,7 @@ def test_credentials_do_not_travel_in_the_clear(load_text: Load, password_file: 
         ({"username": "a:b", "password_file": "x"}, "username: a user name has neither colons nor"),
         ({"username": "", "password_file": "x"}, "username: a user name has neither colons nor"),
         ({"helper": "x\n"}, "helper: a helper is named by what follows docker-credential-"),
-        ({"helper": ["x"]}, "helper: Input should be a valid string"),
+        ({"helper": ["x"]}, "helper: expected is a valid string"),
         ({"docker_config": 5}, "docker_config: a path is expected"),
         ({"docker_config": "missing.json"}, "docker_config: missing.json cannot be read: No such file"),
     ],
@@ -390,10 +393,10 @@ def test_a_proxy_has_its_password_in_a_file(load_text: Load, password_file: Path
         ("http://me:hunter2@proxy.example", "url: a user name and a password go beside it"),
         ("http://me@proxy.example", "url: a user name and a password go beside it"),
         ("socks5://proxy.example", "url: an address is http(s)://host"),
-        ("proxy.example:3128", "url: an address is http(s)://host"),
+        ("proxy.example:3128", "url: the scheme is missing"),
         ("http://proxy.example/path", "url: an address is http(s)://host"),
         ("", "url: an address is http(s)://host"),
-        (5, "fields are expected below this"),
+        (5, "url: the scheme is missing"),
         ({}, "url: is needed"),
         ({"url": "http://p", "username": "me"}, "password_file: is needed"),
         ({"url": "http://p", "password_file": "x"}, "username: is needed"),
