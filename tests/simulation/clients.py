@@ -19,8 +19,8 @@ from tests.unit.proxy.doubles import read_piece
 ANSWER_SECONDS = 25.0
 """Longest time to a first answer."""
 
-SILENCE_SECONDS = 85.0
-"""Longest time without a byte: 60 s, and one more try to reach upstream."""
+SILENCE_SECONDS = 160.0
+"""Longest time without a byte: 60 s and one more try to reach upstream, behind 75 s of waiting for another process."""
 
 HELD_BACK_SECONDS = 600.0
 """Longest time without the last bytes: each try may bring a few of them, and none goes out before the digest."""

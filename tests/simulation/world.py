@@ -95,10 +95,10 @@ class World:
     def check_overlap(self) -> None:
         """See that nothing was on its way twice at once, where the disk took it."""
         self.limit(self.shared.max_size)
-        # A length that upstream tells wrongly may be one that cannot be kept.
-        wrongly_told = self.origin.lied_about if self.shared.max_size < UNLIMITED else set()
         if not self.disk.has_refused:
-            overlapped = self.origin.overlapped - self._may_overlap - wrongly_told
+            # What came wrong is begun anew, and who had bytes of the first attempt through another process goes on with
+            # them past the disk; a length that is told wrongly may be one that cannot be kept.
+            overlapped = self.origin.overlapped - self._may_overlap - self.origin.lied_about
             self.violations += [f"{digest} was fetched twice at once" for digest in overlapped]
 
     def _check_end(self) -> None:

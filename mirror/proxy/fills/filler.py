@@ -154,13 +154,15 @@ class Filler:
 
     async def _follow(self, fill: Fill, followed: FollowedFile) -> bool:
         permit = functools.partial(self._means.permit, fill.route, fill.digest)
+        is_stored = False
         while (seen := await follow(fill, followed, permit)).state is not FillState.COMMITTED:
             if fill.progress is None:
                 return False
             if seen.state is FillState.FAILED and fill.withdraw():
                 return False
-            if seen.state is not FillState.FAILED and seen.is_written:
-                # It lives and does nothing: what it holds is not to be had.
+            is_idle = seen.state is not FillState.FAILED and seen.is_written
+            if is_idle or is_stored:
+                # Its writer lives and does nothing, or another file was committed under its name: it comes to no end.
                 return await self._go_past(fill, followed)
             try:
                 partial = await self._means.store.claim(fill.digest)
@@ -168,6 +170,7 @@ class Filler:
                 return await self._go_past(fill, followed)
             if partial is not None:
                 return await self._take_over(fill, followed, partial)
+            is_stored = await self._is_stored(fill.digest)
             await asyncio.sleep(POLL_SECONDS)
         self._land(fill)
         return True

@@ -109,6 +109,19 @@ async def test_who_comes_after_the_writer_was_killed_goes_on_as_well() -> None:
 
 
 @in_virtual_time
+async def test_when_another_file_was_committed_readers_of_the_one_that_lost_its_name_do_not_wait_for_ever() -> None:
+    pair = Pair(ScriptedTransfer.rest_of(DATA, HALF))
+    writing, following = await pair.under_way()
+    writing.cancel()
+    disk = pair.first.disk
+    disk.partial.clear()
+    disk.committed[pair.first.digest] = DATA
+    await pair.first.kill()
+    assert await asyncio.wait_for(following, 60) == DATA
+    await pair.end()
+
+
+@in_virtual_time
 async def test_what_a_killed_writer_did_not_speak_of_is_not_believed() -> None:
     pair = Pair(ScriptedTransfer.rest_of(DATA, HALF))
     writing, following = await pair.under_way()
