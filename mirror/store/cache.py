@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import math
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -96,7 +97,9 @@ class Cache:
             await self._record_rows.open()
             await self._restore()
         except StoreFailed as error:
-            raise ConfigError("cache.path", f"{self._path}: {error}") from error
+            is_denied = isinstance(error.__cause__, PermissionError)
+            whom = f" to user {os.geteuid()}, who has to be able to write there" if is_denied else ""
+            raise ConfigError("cache.path", f"{self._path}: {error}{whom}") from error
         if trouble is not None:
             # What is there can be served all the same.
             self._observer.notify(StoreTroubled("opening of the cache", trouble))

@@ -111,7 +111,7 @@ class Egress:
             session, proxied = self._sessions[True], await _by_proxy(outgoing.proxy, url, headers)
             if not outgoing.private_network:
                 _check_host(url)
-        with translated(url):
+        with translated(url, outgoing.proxy):
             response = await session.request(
                 outgoing.method, url, headers=headers, data=outgoing.form, allow_redirects=False, **proxied
             )
@@ -161,8 +161,11 @@ def redirected(url: URL, location: str) -> URL:
 
 
 @contextmanager
-def translated(url: URL) -> Iterator[None]:
-    """Turn what the client library raises for a request to `url` into our errors; only its origin is named."""
+def translated(url: URL, proxy: Proxy | None = None) -> Iterator[None]:
+    """Turn what the client library raises for a request to `url`, by a proxy, into our errors.
+
+    Only its origin is named, and the proxy's host.
+    """
     origin = url.origin()
     try:
         yield
@@ -173,6 +176,10 @@ def translated(url: URL) -> Iterator[None]:
     except aiohttp.ClientProxyConnectionError as error:
         raise ProxyRefused(f"{origin} cannot be reached: its proxy: {_reason(error)}") from error
     except (aiohttp.ClientConnectorError, ssl.SSLError) as error:
+        if proxy is not None and isinstance(error, aiohttp.ClientConnectorDNSError):
+            # No other name is resolved here.
+            unnamed = f"its proxy's name, {proxy.url.host}, does not resolve"
+            raise ProxyRefused(f"{origin} cannot be reached: {unnamed}") from error
         raise UpstreamUnreachable(f"{origin} cannot be reached: {_reason(error)}") from error
     except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
         raise UpstreamUnreachable(f"{origin} closed the connection") from error

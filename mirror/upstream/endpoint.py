@@ -7,13 +7,14 @@ import time
 import aiohttp
 from yarl import URL
 
-from mirror.errors import Denied
+from mirror.errors import Denied, UpstreamFailed
 from mirror.proxy.events import Observer, UpstreamAnswered
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import Authenticator, AuthPolicy
 from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.origin import origin_of
+from mirror.upstream.proxy import may_be_proxy
 from mirror.upstream.tokens import TokenServices
 
 
@@ -41,6 +42,10 @@ class Endpoint:
                 raise
             whose = f"the mirror's credentials (upstreams.{self._policy.upstream}.credentials)"
             raise Denied(f"upstream refuses {whose}, or does not let them read this") from None
+        except UpstreamFailed as error:
+            if not may_be_proxy(self._policy.proxy, response.url):
+                raise
+            raise UpstreamFailed(f"{error}, or its proxy did") from None
         return response
 
     async def _authorized(self, request: RegistryRequest) -> aiohttp.ClientResponse:

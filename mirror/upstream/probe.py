@@ -18,6 +18,7 @@ from mirror.upstream.diagnosis import Reason, reason_of
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.findings import Findings, Sample, State, Step, Witness, certificate_until, clock_ahead, rate_limit
 from mirror.upstream.origin import origin_of
+from mirror.upstream.proxy import may_be_proxy
 from mirror.upstream.tokens import TokenServices
 
 _NETWORK = {
@@ -129,7 +130,8 @@ class Probe:
             reason = Reason.BROKEN
         if reason is Reason.UNKNOWN and otherwise is Reason.NO_REGISTRY:
             reason = otherwise
-        raise _Stop(reason, f"{origin} answered {status}")
+        whose = ", or its proxy did" if status >= 500 and may_be_proxy(self._policy.proxy, response.url) else ""
+        raise _Stop(reason, f"{origin} answered {status}{whose}")
 
     async def _ask_for(self, sample: Sample | None, authorization: str | None) -> aiohttp.ClientResponse:
         """Ask for the manifest, or once more whether a registry is there."""

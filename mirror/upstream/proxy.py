@@ -21,3 +21,8 @@ class Proxy:
         credential = await self.credentials.current() if self.credentials else None
         basic = credential.basic if credential else None
         return {} if basic is None else {"Proxy-Authorization": basic}
+
+
+def may_be_proxy(proxy: Proxy | None, url: URL) -> bool:
+    """Tell whether an answer for `url` may be the proxy's own: only what comes through a tunnel cannot be."""
+    return proxy is not None and url.scheme == "http"

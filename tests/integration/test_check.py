@@ -192,6 +192,20 @@ async def test_an_endpoint_behind_a_proxy(registry: FakeRegistry) -> None:
     assert proxy.targets[0] == "GET http://registry.test/v2/"
 
 
+async def test_a_proxy_whose_name_does_not_resolve() -> None:
+    for endpoint in ("http://registry.test", "https://registry.test"):
+        step, reason, line = await failure(config(endpoint, proxy="http://nohost.invalid:3128"))
+        assert (step, reason) == ("connect", "proxy")
+        assert "its proxy's name, nohost.invalid, does not resolve; look at upstreams.docker.io.proxy" in line
+
+
+async def test_an_answer_that_may_be_the_proxy_s_own() -> None:
+    async with FakeProxy(status=503) as proxy:
+        step, reason, line = await failure(config("http://registry.test", proxy=proxy.url))
+    assert (step, reason) == ("challenge", "broken")
+    assert "http://registry.test answered 503, or its proxy did; " in line
+
+
 async def test_a_proxy_in_trouble(registry: FakeRegistry) -> None:
     async with FakeProxy(login=("me", "secret")) as proxy:
         for endpoint in ("http://registry.test", "https://registry.test"):

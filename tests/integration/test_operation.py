@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import re
 import shlex
 import signal
@@ -671,6 +672,20 @@ async def test_an_address_that_may_not_be_listened_on_is_a_bad_configuration(
 async def test_a_cache_folder_that_is_a_file(start_mirror: StartMirror, cache_folder: CacheFolder) -> None:
     cache_folder.path.write_text("not a folder")
     assert (await refusal_to_start(start_mirror)).key == "cache.path"
+
+
+async def test_a_cache_folder_that_may_not_be_written_to(
+    start_mirror: StartMirror, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Root may write everywhere; this is what everybody else is told.
+    def refuse(_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("mirror.store.cache.Cache._open", refuse)
+    assert str(await refusal_to_start(start_mirror)) == (
+        f"cache.path: {cache_folder.path}: the disk refused: Permission denied to user {os.geteuid()},"
+        " who has to be able to write there"
+    )
 
 
 async def test_a_start_that_fails_leaves_nothing_behind(start_mirror: StartMirror, registry: FakeRegistry) -> None:
