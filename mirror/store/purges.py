@@ -37,6 +37,9 @@ class Purges:
         """Begin to listen; blocks, raises OSError."""
         if self._folders is None:
             return
+        # One that died in the middle of a purge has not told it.
+        with suppress(OSError):
+            self.tell()
         self._fd = self._folders.run.open_or_create(_NAME)
         self.seen = files.identity(self._fd)[2]
 

@@ -53,3 +53,13 @@ async def test_a_row_that_was_read_before_a_purge_is_not_remembered_after_it(
         # Whoever asked before the purge may be told what was true then; nobody after it.
         await looking
         assert await other.records.tag(HUB, TAG) is None
+
+
+async def test_a_purge_that_a_killed_process_did_not_tell_is_told_by_the_next_that_starts(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path) as one, Cabinet(tmp_path) as other:
+        await one.records.put_tag(HUB, TAG, RECORD)
+        assert await other.records.tag(HUB, TAG) == RECORD
+        await one.records.drop(lambda _: True)
+        assert await other.records.tag(HUB, TAG) == RECORD
+        async with Cabinet(tmp_path):
+            assert await other.records.tag(HUB, TAG) is None
