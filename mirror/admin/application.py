@@ -10,6 +10,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 
 from mirror.admin.api import Api
 from mirror.admin.health import Probe, live, ready
+from mirror.admin.index import index, nameless, unknown
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -23,8 +24,11 @@ def admin_application(registry: CollectorRegistry, probe: Probe, api: Api) -> we
             web.get("/readyz", ready(probe)),
             web.get("/metrics", metrics(registry, probe)),
             *api.routes(),
+            web.get("/", index),
+            web.get("/{path:.+}", unknown),
         ]
     )
+    application.on_response_prepare.append(nameless)
     return application
 
 

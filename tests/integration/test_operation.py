@@ -65,6 +65,20 @@ async def page(mirror: RunningMirror, path: str = "/metrics", method: str = "GET
 # Health. -------------------------------------------------------------------------------------------------
 
 
+async def test_the_admin_listener_tells_what_there_is_and_not_what_it_is_made_with(mirror: RunningMirror) -> None:
+    status, body = await page(mirror, "/")
+    paths = json.loads(body)["paths"]
+    assert (status, paths[:3]) == (200, ["/livez", "/readyz", "/metrics"])
+    for path in paths:
+        # A repository is named behind its path, and only deleted.
+        assert (await page(mirror, path))[0] == (404 if path.endswith("/repositories") else 200)
+    status, body = await page(mirror, "/nothing")
+    assert (status, json.loads(body)["error"]["code"]) == (404, "unknown-path")
+    for path in ("/", "/livez", "/nothing", "/metrics"):
+        async with mirror.session.get(mirror.admin_url + path) as response:
+            assert response.headers["Server"] == "mirror"
+
+
 async def test_health_does_not_depend_on_upstreams(
     mirror: RunningMirror, registry: FakeRegistry, journal: Journal
 ) -> None:
