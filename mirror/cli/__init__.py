@@ -92,7 +92,7 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
 @click.option("--all-registries", is_flag=True, help="Docker 29 and newer: every registry, not Docker Hub only.")
 @click.option("--write", "writes", is_flag=True, help="Put it where the client reads it, beside what is there.")
 @click.option(
-    "--root", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Write below this folder, not /."
+    "--root", type=click.Path(path_type=Path, file_okay=False), help="Write below this folder, not /; it is made."
 )
 def setup(
     config_file: Path | None, client: str, url: str | None, *, all_registries: bool, writes: bool, root: Path | None

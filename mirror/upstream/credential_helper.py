@@ -75,6 +75,8 @@ class CredentialHelper:
                 env=_environment(),
                 start_new_session=True,
             )
+        except FileNotFoundError:
+            raise NoCredential(f"{self.program} is not on the mirror's PATH") from None
         except OSError as error:
             raise NoCredential(f"{self.program} cannot be run: {error.strerror}") from None
         question = transport.get_pipe_transport(0)

@@ -130,6 +130,8 @@ class Probe:
             reason = Reason.BROKEN
         if reason is Reason.UNKNOWN and otherwise is Reason.NO_REGISTRY:
             reason = otherwise
+        if reason is Reason.UNKNOWN and self._findings.sample is not None:
+            raise _Stop(reason, f"{origin} does not have {self._findings.sample}")
         whose = ", or its proxy did" if status >= 500 and may_be_proxy(self._policy.proxy, response.url) else ""
         raise _Stop(reason, f"{origin} answered {status}{whose}")
 

@@ -364,7 +364,7 @@ async def test_an_image_it_does_not_have(registry: FakeRegistry) -> None:
     registry.absent("/v2/library/none/*")
     step, reason, line = await failure(config(registry), "none")
     assert (step, reason) == ("head", "unknown")
-    assert "mirror check IMAGE" in line
+    assert f"{registry.url} does not have library/none:latest; nothing is wrong with the way there" in line
 
 
 # Authorization. ------------------------------------------------------------------------------------------------

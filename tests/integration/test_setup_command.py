@@ -82,6 +82,12 @@ def test_the_configuration_says_which_registries_there_are() -> None:
     assert yaml.safe_load(setup("k3s").stdout)["mirrors"].keys() == {"docker.io", "registry.gitlab.com"}
 
 
+def test_a_root_that_is_not_there_is_made(tmp_path: Path) -> None:
+    root = tmp_path / "image/root"
+    assert setup("docker", "--write", "--root", str(root)).exit_code == 0
+    assert set(files(root)) == {"etc/docker/daemon.json"}
+
+
 def test_an_existing_file_is_merged_and_kept(root: Path) -> None:
     daemon = root / "etc/docker/daemon.json"
     daemon.parent.mkdir(parents=True)
@@ -141,12 +147,13 @@ def test_docker_needs_docker_hub_to_be_the_default() -> None:
         ("docker", "--url", "cache.lan"),
         ("docker", "--url", "http://user:hunter2@cache.lan"),
         ("docker", "--root", "."),
-        ("docker", "--write", "--root", "missing"),
+        ("docker", "--write", "--root", "config.yaml"),
         ("podman", "--all-registries"),
         ("docker", "--json"),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    Path("config.yaml").write_text("")
     result = setup(*arguments)
     assert result.exit_code == 2
     assert "hunter2" not in result.output

@@ -30,7 +30,7 @@ _ADVICE = {
         "clients do not get it, since upstreams.{upstream}.serve_private is nobody; with everyone, each client gets"
         " what the credentials can read"
     ),
-    Reason.UNKNOWN: "nothing is wrong with the way there: try an image it has, mirror check IMAGE",
+    Reason.UNKNOWN: "nothing is wrong with the way there: is the name right? mirror check IMAGE tries another",
     Reason.THROTTLED: "too many requests came from this address: wait, or give it upstreams.{upstream}.credentials",
     Reason.BROKEN: "its owner is at fault: try again later",
     Reason.NONSENSE: "what listens there does not speak as a registry does: is the address right?",

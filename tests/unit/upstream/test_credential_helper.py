@@ -100,7 +100,7 @@ async def test_an_answer_that_does_not_end(helper: FakeHelper) -> None:
 
 
 async def test_a_helper_that_is_not_there() -> None:
-    assert await problem("nowhere") == "docker-credential-nowhere cannot be run: No such file or directory"
+    assert await problem("nowhere") == "docker-credential-nowhere is not on the mirror's PATH"
 
 
 async def test_a_helper_that_may_not_be_run(helper: FakeHelper) -> None:
