@@ -214,7 +214,7 @@ class Mirror:
         return Operations(
             Naming(registries.routing(self._config)),
             Inspection(catalogue, rules, time.time),
-            Pinning(catalogue, self._cache.pin_board),
+            Pinning(catalogue, self._cache.pin_board, self._observer),
             Purge(catalogue, self._cache.sweeper, self._observer),
         )
 

@@ -70,7 +70,8 @@ class Api:
     async def _list(self, request: web.Request) -> Any:
         wanted = request.query.get("filter", "")
         found = [documents.image(image) for image in await self._do.inspection.images() if wanted in str(image.name)]
-        return {"images": found}
+        waiting = [str(name) for name in await self._do.pinning.waiting() if wanted in str(name)]
+        return {"images": found, "pins_not_cached": sorted(waiting)}
 
     async def _show(self, request: web.Request) -> Any:
         return documents.shown(await self._of_image(request, self._do.inspection.show))

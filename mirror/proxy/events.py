@@ -178,6 +178,14 @@ class Purged:
 
 
 @dataclass(frozen=True, slots=True)
+class PinChanged:
+    """An operator pinned an image that was not, or unpinned it."""
+
+    image: str
+    is_pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PinsCrowding:
     """What is pinned takes `size` bytes, so that little of `max_size` is left for what is new."""
 
@@ -251,6 +259,7 @@ Event = (
     | DigestMismatched
     | Evicted
     | Purged
+    | PinChanged
     | PinsCrowding
     | FileScrubbed
     | ScrubFinished

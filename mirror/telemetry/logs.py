@@ -97,6 +97,8 @@ class Logs:
                 self._log.info("evicted", digest=str(digest), bytes=size, reason=reason, unused_seconds=round(unused))
             case events.Purged(repository, images, files, size):
                 self._log.info("purged", repository=repository, images=images, files=files, bytes=size)
+            case events.PinChanged(image, is_pinned):
+                self._log.info("pinned" if is_pinned else "unpinned", image=image)
             case events.PinsCrowding(size, max_size):
                 self._log.warning("pins leave little room", bytes=size, max_bytes=max_size)
             case events.StoreTroubled(doing, error):

@@ -32,7 +32,7 @@ async def test_an_image_from_its_listing_to_its_end(
         server = ("--server", mirror.admin_url)
         listed = await told(tmp_path, "ls", *server)
         head, row, empty, last = listed.stdout.splitlines()
-        assert head.split() == ["IMAGE", "DIGEST", "SIZE", "UNSHARED", "USED", "PULL"]
+        assert head.split() == ["IMAGE", "DIGEST", "SIZE", "UNSHARED", "USED", "PULL", "PIN"]
         assert row.startswith(f"{NAME}  {content.index(IMAGE).digest[7:19]}  ")
         assert (empty, last) == ("", "1 image")
         shown = await told(tmp_path, "show", "alpine:3.20", *server)
@@ -46,6 +46,17 @@ async def test_an_image_from_its_listing_to_its_end(
         purged = await told(tmp_path, "purge", "alpine", "--all-tags", "--json", *server)
         assert json.loads(purged.stdout)["images"] == [NAME]
         assert (await told(tmp_path, "show", "alpine:3.20", *server)).code == 1
+
+
+async def test_a_pin_of_what_is_not_cached_is_seen(start_mirror: StartMirror, tmp_path: Path) -> None:
+    async with start_mirror() as mirror:
+        server = ("--server", mirror.admin_url)
+        await told(tmp_path, "pin", "alpine:3.20", *server)
+        assert (await told(tmp_path, "ls", *server)).stdout == f"pinned, not cached yet: {NAME}\n\n0 images\n"
+        assert json.loads((await told(tmp_path, "ls", "--json", *server)).stdout)["pins_not_cached"] == [NAME]
+        assert (await told(tmp_path, "ls", "nginx", *server)).stdout == "0 images\n"
+        await told(tmp_path, "unpin", "alpine:3.20", *server)
+        assert (await told(tmp_path, "ls", *server)).stdout == "0 images\n"
 
 
 @pytest.mark.parametrize("command", ["ls", "show"])

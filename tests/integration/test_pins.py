@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from mirror.proxy.events import Event, PinChanged
 from mirror.store.watch import NAME
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry
@@ -235,3 +236,21 @@ async def test_what_one_process_pins_no_other_evicts(mirrors: Mirrors, registry:
         await pull_blob(other, put_blob(registry, MIB, number))
     await until(lambda: mirrors.cache.partials() == [], "all is at rest")
     assert all_of(image) <= mirrors.cache.digests()
+
+
+async def test_who_pins_and_unpins_leaves_a_line_in_the_log(
+    start_mirror: StartMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Event] = []
+    async with start_mirror() as mirror:
+        monkeypatch.setattr(mirror.mirror.logs, "notify", told.append)
+        pins, name = f"{mirror.admin_url}/api/v1/pins", "docker.io/library/alpine:3.20"
+        for _ in range(2):
+            await (await mirror.session.post(pins, json={"image": name})).read()
+        for _ in range(2):
+            await (await mirror.session.delete(f"{pins}/{name}")).read()
+    # Only what changed something.
+    assert [event for event in told if isinstance(event, PinChanged)] == [
+        PinChanged(name, True),
+        PinChanged(name, False),
+    ]

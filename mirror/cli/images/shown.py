@@ -29,7 +29,7 @@ def _validity(document: Any) -> Iterator[tuple[str, str]]:
     if document["validated_at"] is None:
         return
     fresh, stale = document["fresh_until"], document["stale_until"]
-    until = f"fresh for another {left(fresh)}" if not is_over(fresh) else f"fresh until {ago(fresh)}"
+    until = f"fresh for another {left(fresh)}" if not is_over(fresh) else f"its freshness ended {ago(fresh)}"
     beyond = f"usable in an outage for another {left(stale)}" if not is_over(stale) else "not usable in an outage"
     yield "tag", f"validated {ago(document['validated_at'])}, {until}, {beyond}"
 

@@ -13,10 +13,13 @@ _SHORT = 12
 
 
 def listing(document: Any) -> list[str]:
-    """Return the images as a table, and one line for all."""
+    """Return the images as a table, a line for each pin of what is not cached, and one line for all."""
     images = document["images"]
+    waiting = [f"pinned, not cached yet: {name}" for name in document["pins_not_cached"]]
+    if waiting:
+        waiting.append("")
     if not images:
-        return ["0 images"]
+        return [*waiting, "0 images"]
     rows = [
         (
             image["image"],
@@ -29,8 +32,8 @@ def listing(document: Any) -> list[str]:
         )
         for image in images
     ]
-    heads = ("IMAGE", "DIGEST", "SIZE", "UNSHARED", "USED", "PULL", "")
-    return [*table([heads, *rows]), "", counted(len(images), "image")]
+    heads = ("IMAGE", "DIGEST", "SIZE", "UNSHARED", "USED", "PULL", "PIN")
+    return [*table([heads, *rows]), "", *waiting, counted(len(images), "image")]
 
 
 def pinned(document: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mirror.errors import NotCached, NotPinned
 from mirror.oci.digest import Digest
+from mirror.proxy.events import Observer, PinChanged
 from mirror.proxy.operations.catalogue import Catalogue, Pins
 from mirror.proxy.operations.inspection import stored_roots
 from mirror.proxy.operations.naming import FullName
@@ -32,13 +33,19 @@ class PinBoard(Protocol):
 class Pinning:
     """Pins and unpins."""
 
-    def __init__(self, catalogue: Catalogue, board: PinBoard) -> None:
+    def __init__(self, catalogue: Catalogue, board: PinBoard, observer: Observer) -> None:
         self._catalogue = catalogue
         self._board = board
+        self._observer = observer
 
     async def pinned(self) -> Pins:
         """Return all pins."""
         return (await self._catalogue.look()).pins
+
+    async def waiting(self) -> list[FullName]:
+        """Return the pins of images that are not cached."""
+        snapshot = await self._catalogue.look()
+        return [name for name in snapshot.pins if not snapshot.stored(name)]
 
     async def pin(self, name: FullName) -> bool:
         """Pin the image, and return whether anything of it is cached; raises TooManyPins."""
@@ -46,11 +53,13 @@ class Pinning:
         # What is not cached yet is kept from the moment it comes.
         with suppress(NotCached):
             digest = stored_roots(await self._catalogue.look(), name)[0]
-        await self._board.pin(name, digest)
+        if await self._board.pin(name, digest):
+            self._observer.notify(PinChanged(str(name), True))
         return digest is not None
 
     async def unpin(self, name: FullName) -> FullName:
         """Let the image go again, and return its name; raises NotPinned."""
         if not await self._board.unpin(name):
             raise NotPinned(f"{name} is not pinned")
+        self._observer.notify(PinChanged(str(name), False))
         return name

@@ -35,6 +35,7 @@ def one_of_each() -> list[events.Event]:
         events.DigestMismatched("docker.io", DIGEST),
         events.Evicted(DIGEST, 1000),
         events.Purged("docker.io/library/alpine", 1, 3, 1000),
+        events.PinChanged("docker.io/library/alpine:latest", True),
         events.PinsCrowding(950, 1000),
         events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
         events.ScrubFinished(1_700_000_000.0),
