@@ -76,15 +76,16 @@ class Cache:
         self.catalogue = StoredCatalogue(
             self._room, self._index, self.records, self._pins, contents, self._threads.scrubbing
         )
-        self.pin_board = StoredPinBoard(self._pins, self._room.turn, lambda: self._tend(save=True))
+        self.pin_board = StoredPinBoard(self._pins, self._room.turn, self._save_now)
         self.sweeper = StoredSweeper(
-            self.records, self.listings, self._purges, self.blobs, self._room, self._threads.writing
+            self.records, self.listings, self._purges, self.blobs, self._save_now, self._threads.writing
         )
         self.inventory = StoredInventory(
             self._folders, self._committed, self._index, self.records, self._threads.scrubbing
         )
         self.diary = StoredDiary(self._folders, self._threads.scrubbing)
         self._probing = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -189,11 +190,16 @@ class Cache:
             await self._index.flush()
             if save:
                 await self._threads.writing.run(self.blobs.sweep)
-                await self._save()
+                async with self._saving:
+                    # Else an older copy could come to lie over a newer one.
+                    await self._save()
         except StoreFailed as error:
             self._observer.notify(StoreTroubled("upkeep", error))
         except Exception as error:  # a bug here must not end the upkeep, nor keep the cache from closing
             self._observer.notify(TaskCrashed("cache upkeep", error))
+
+    async def _save_now(self) -> None:
+        await self._tend(save=True)
 
     async def _save(self) -> None:
         self.records.changed = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 
 from mirror.errors import RequestError
 from mirror.oci.children import Child
@@ -68,14 +68,14 @@ class StoredSweeper:
         listings: StoredListings,
         purges: Purges,
         blobs: Blobs,
-        room: Room,
+        save: Callable[[], Awaitable[None]],
         threads: Threads,
     ) -> None:
         self._records = records
         self._listings = listings
         self._purges = purges
         self._blobs = blobs
-        self._room = room
+        self._save = save
         self._threads = threads
 
     async def forget(self, tags: Collection[FullName], route: Route, granted: Collection[Digest]) -> None:
@@ -102,7 +102,8 @@ class StoredSweeper:
             under_way += not await self._threads.run(self._blobs.drop_unfinished, digest)
             removed = await self._blobs.purge(digest)
             files, size = files + (removed is not None), size + (removed or 0)
-        await self._room.make_room()
+        # What is forgotten shall not come back should the records be lost.
+        await self._save()
         return Swept(files, size, under_way)
 
 
