@@ -45,7 +45,7 @@ class FakeTokenService(Origin):
 
     Attributes to set: `fields` (which of "token", "access_token" the answer has), `expires_in` (None: not
     sent, 60 s), `issued_at` (sent verbatim), `accounts` (user -> password), `identity_tokens` (token -> user),
-    `require_credentials`,
+    `require_credentials`, `path` (of the realm),
     `allowed_scopes` (patterns; others are refused with 403), `deny_status` (None: who may not read a
     restricted repository gets a token without that scope; else this status), `suffix` (put after each token).
     """
@@ -59,6 +59,7 @@ class FakeTokenService(Origin):
     ) -> None:
         super().__init__(name, journal, tls)
         self.service = service
+        self.path = "/token"
         self.fields: tuple[str, ...] = ("token",)
         self.expires_in: int | None = 300
         self.issued_at: str | None = None
@@ -75,7 +76,7 @@ class FakeTokenService(Origin):
 
     @property
     def realm(self) -> str:
-        return f"{self.url}/token"
+        return f"{self.url}{self.path}"
 
     # What tests do
 

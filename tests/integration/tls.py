@@ -1,9 +1,10 @@
-"""A certificate for 127.0.0.1, made for a test, and how a process is told to trust it."""
+"""A certificate for 127.0.0.1 and other names, made for a test, and how a process is told to trust it."""
 
 from __future__ import annotations
 
 import ipaddress
 import ssl
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,10 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def server_context(folder: Path, lasts: timedelta = timedelta(days=1)) -> ssl.SSLContext:
-    """A TLS context for 127.0.0.1 with a certificate of its own, `certificate.pem` in this folder."""
+def server_context(folder: Path, lasts: timedelta = timedelta(days=1), names: Sequence[str] = ()) -> ssl.SSLContext:
+    """A TLS context for 127.0.0.1 and these names with a certificate of its own, `certificate.pem` in this folder."""
+    alternatives = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, names)]
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    # Who trusts several of these tells them apart by their subjects, which have room for 64 characters.
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (*names, "127.0.0.1")[0][:64])])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -27,7 +30,7 @@ def server_context(folder: Path, lasts: timedelta = timedelta(days=1)) -> ssl.SS
         .not_valid_before(now - timedelta(days=2))
         .not_valid_after(now + lasts)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "certificate.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
