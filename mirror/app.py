@@ -96,6 +96,8 @@ class Mirror:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.working())
+            for event in registries.unverified(self._config.upstreams):
+                self._observer.notify(event)
             stack.push_async_callback(self.admin.stop)
             await self.admin.start()
             stack.push_async_callback(self._drain)

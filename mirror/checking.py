@@ -6,10 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yarl import URL
-
 from mirror import __version__, registries
-from mirror.config import Config, UpstreamConfig
+from mirror.config import Config, EndpointConfig, UpstreamConfig
 from mirror.proxy.events import Event
 from mirror.proxy.tasks import Tasks
 from mirror.store.memory import BoundedMemory
@@ -30,7 +28,7 @@ class Target:
     """An endpoint of an upstream, and what it is asked for; None to ask only whether a registry is there."""
 
     upstream: str
-    endpoint: URL
+    endpoint: EndpointConfig
     sample: Sample | None
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from yarl import URL
 
-from mirror.config import Config, CredentialsConfig, ProxyConfig, UpstreamConfig
-from mirror.proxy.events import Observer
+from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig, UpstreamConfig
+from mirror.proxy.events import EndpointUnverified, Observer
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import View
 from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.credential_helper import CredentialHelper
 from mirror.upstream.credentials import Credentials, CredentialSource, PasswordFile
@@ -24,6 +25,7 @@ from mirror.upstream.origin import origin_of
 from mirror.upstream.probe import Probe
 from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenServices
+from mirror.upstream.trust import Trust
 from mirror.upstream.viewer import RegistryViewer
 
 
@@ -54,10 +56,20 @@ def views(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str
     }
 
 
-def probe(name: str, upstream: UpstreamConfig, url: URL, sample: Sample | None, outside: Outside) -> Probe:
+def unverified(upstreams: Mapping[str, UpstreamConfig]) -> Iterator[EndpointUnverified]:
+    """Yield what is to be told of each endpoint whose certificate may be anybody's."""
+    for name, upstream in upstreams.items():
+        for endpoint in upstream.endpoints:
+            if not endpoint.verify:
+                yield EndpointUnverified(name, str(endpoint.url))
+
+
+def probe(
+    name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, sample: Sample | None, outside: Outside
+) -> Probe:
     """Return what tries this endpoint of an upstream, with its credentials if it has any."""
     witness = Witness()
-    policy = _policy(name, upstream, url, replace(outside, observer=witness))
+    policy = _policy(name, upstream, endpoint, replace(outside, observer=witness))
     return Probe(policy, sample, outside.egress, outside.tokens, witness)
 
 
@@ -68,20 +80,26 @@ def routing(config: Config) -> Routing:
 
 
 def _client(name: str, upstream: UpstreamConfig, outside: Outside) -> RegistryClient:
-    endpoints = []
-    for url in upstream.endpoints:
-        policy = _policy(name, upstream, url, outside)
-        endpoints.append(Endpoint(url, policy, outside.egress, outside.tokens, outside.observer))
+    endpoints = [_endpoint(name, upstream, endpoint, outside) for endpoint in upstream.endpoints]
     return RegistryClient(name, endpoints, outside.observer)
 
 
-def _policy(name: str, upstream: UpstreamConfig, url: URL, outside: Outside) -> AuthPolicy:
+def _endpoint(name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, outside: Outside) -> Endpoint:
+    base, policy = BaseUrl(endpoint.url), _policy(name, upstream, endpoint, outside)
+    timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
+    return Endpoint(base, policy, outside.egress, outside.tokens, outside.observer, timeout)
+
+
+def _policy(name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, outside: Outside) -> AuthPolicy:
     credentials = None
     if upstream.credentials is not None:
-        source = _source(upstream.credentials, url)
+        source = _source(upstream.credentials, endpoint.url)
         credentials = Credentials(name, source, outside.tasks, outside.observer)
     proxy = _proxy(name, upstream.proxy, outside)
-    return AuthPolicy(name, url, credentials, frozenset(upstream.realms), upstream.private_network, proxy)
+    trust = Trust(endpoint.authorities, None if endpoint.verify else origin_of(endpoint.url))
+    return AuthPolicy(
+        name, endpoint.url, credentials, frozenset(upstream.realms), upstream.private_network, proxy, trust
+    )
 
 
 def _proxy(name: str, config: ProxyConfig | None, outside: Outside) -> Proxy | None:

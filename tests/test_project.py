@@ -36,7 +36,7 @@ def test_the_shipped_configuration_names_every_field() -> None:
 
 def test_the_example_for_a_local_registry_loads() -> None:
     upstream = load(ROOT / "deploy/local-registry.yaml").upstreams["docker.io"]
-    assert [str(url) for url in upstream.endpoints] == ["http://127.0.0.1:5500"]
+    assert [str(endpoint.url) for endpoint in upstream.endpoints] == ["http://127.0.0.1:5500"]
     assert upstream.private_network
     assert upstream.aliases == ("index.docker.io", "registry-1.docker.io")
 

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import yaml
 from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
+from mirror.config.endpoints import EndpointConfig
 from mirror.config.fields import AdminConfig, CacheConfig, Config, FreshnessConfig, LogConfig, ScrubConfig
 from mirror.config.upstreams import BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.errors import ConfigError
@@ -84,6 +86,9 @@ def _check_files(config: Config) -> None:
             _check_docker_config(f"{key}.docker_config", credentials.docker_config)
         if upstream.proxy is not None and upstream.proxy.password_file is not None:
             _check_password(f"upstreams.{name}.proxy.password_file", upstream.proxy)
+        for at, endpoint in enumerate(upstream.endpoints):
+            if endpoint.ca_file is not None:
+                _check_authorities(f"upstreams.{name}.endpoints.{at}.ca_file", endpoint)
 
 
 def _check_password(key: str, credentials: CredentialsConfig | ProxyConfig) -> None:
@@ -105,6 +110,16 @@ def _check_docker_config(key: str, file: Path) -> None:
         content = None
     if not isinstance(content, dict):
         raise ConfigError(key, f"{file} is not a docker configuration, such as ~/.docker/config.json")
+
+
+def _check_authorities(key: str, endpoint: EndpointConfig) -> None:
+    file = endpoint.ca_file
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=endpoint.authorities)
+    except (ssl.SSLError, ValueError):
+        raise ConfigError(key, f"{file} holds no certificate that can be read; it should be in PEM form") from None
+    except OSError as error:
+        raise ConfigError(key, f"{file} cannot be read: {error.strerror}") from None
 
 
 def _first_problem(error: ValidationError) -> ConfigError:
@@ -132,6 +147,8 @@ def _meant(path: tuple[int | str, ...]) -> str:
             fields = Config.model_fields
         case ("upstreams", _, _):
             fields = UpstreamConfig.model_fields
+        case ("upstreams", _, "endpoints", _, _):
+            fields = EndpointConfig.model_fields
         case (*_, str(section), _):
             fields = getattr(_SECTIONS.get(section), "model_fields", {})
     near = difflib.get_close_matches(str(path[-1]), fields, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, field_validator, model_validator
 from yarl import URL
 
+from mirror.config.endpoints import EndpointConfig
 from mirror.config.section import Duration, Origin, Section, parse_origin
 from mirror.proxy.routing import DOCKER_HUB
 
@@ -85,7 +87,7 @@ class ProxyConfig(Section):
 class UpstreamConfig(Section):
     """One registry; everything but its name has a default."""
 
-    endpoints: tuple[Origin, ...] = ()
+    endpoints: tuple[EndpointConfig, ...] = ()
     aliases: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     credentials: CredentialsConfig | None = None
@@ -98,7 +100,7 @@ class UpstreamConfig(Section):
     @field_validator("endpoints", "realms", mode="before")
     @classmethod
     def _one_or_many(cls, value: object) -> object:
-        return [value] if isinstance(value, str) else value
+        return [value] if isinstance(value, str | Mapping) else value
 
     @field_validator("proxy", mode="before")
     @classmethod
@@ -107,7 +109,7 @@ class UpstreamConfig(Section):
 
     @model_validator(mode="after")
     def _credentials_stay_secret(self) -> Self:
-        if self.credentials is None or all(url.scheme == "https" for url in self.endpoints):
+        if self.credentials is None or all(endpoint.url.scheme == "https" for endpoint in self.endpoints):
             return self
         if not self.private_network:
             raise ValueError("credentials: they are not sent over plain http, except with private_network: true")
@@ -115,9 +117,24 @@ class UpstreamConfig(Section):
             raise ValueError("proxy: it would see the credentials, which go to an endpoint on plain http")
         return self
 
+    @model_validator(mode="after")
+    def _secrets_are_for_whom_is_known(self) -> Self:
+        for at, endpoint in enumerate(self.endpoints):
+            if endpoint.verify:
+                continue
+            if self.credentials is not None and not self.private_network:
+                raise ValueError(
+                    f"endpoints.{at}.verify: anybody could get the credentials; give it a ca_file, or say"
+                    " private_network: true"
+                )
+            if self.proxy is not None and self.proxy.url.scheme == "https":
+                raise ValueError(f"endpoints.{at}.verify: the proxy would not be verified either; give it a ca_file")
+        return self
+
 
 _DOCKER_HUB = UpstreamConfig(
-    endpoints=(URL("https://registry-1.docker.io"),), aliases=("index.docker.io", "registry-1.docker.io")
+    endpoints=(EndpointConfig(url=URL("https://registry-1.docker.io")),),
+    aliases=("index.docker.io", "registry-1.docker.io"),
 )
 
 BUILT_IN = (DOCKER_HUB, "ghcr.io", "quay.io", "gcr.io", "registry.k8s.io", "public.ecr.aws", "mcr.microsoft.com")
@@ -129,7 +146,7 @@ def completed(name: str, upstream: UpstreamConfig) -> UpstreamConfig:
     usual = _DOCKER_HUB if name == DOCKER_HUB else UpstreamConfig()
     update: dict[str, Any] = {}
     if not upstream.endpoints:
-        update["endpoints"] = usual.endpoints or (parse_origin(f"https://{name}"),)
+        update["endpoints"] = usual.endpoints or (EndpointConfig(url=parse_origin(f"https://{name}")),)
     if "aliases" not in upstream.model_fields_set:
         update["aliases"] = usual.aliases
     return upstream.model_copy(update=update)

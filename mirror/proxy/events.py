@@ -103,6 +103,14 @@ class CredentialsUnreadable:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointUnverified:
+    """The certificate of an endpoint may be anybody's: the configuration says so."""
+
+    upstream: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class VisibilityAsked:
     """An upstream was asked whether anybody may read a repository.
 
@@ -252,6 +260,7 @@ Event = (
     | TokenRequested
     | CredentialsWithheld
     | CredentialsUnreadable
+    | EndpointUnverified
     | VisibilityAsked
     | FillStarted
     | FillResumed

@@ -89,6 +89,9 @@ class Logs:
                 )
             case events.CredentialsUnreadable(upstream, reason):
                 self._log.error("no credentials", upstream=upstream, cause=reason)
+            case events.EndpointUnverified(upstream, endpoint):
+                todo = "give it a ca_file instead of verify: false"
+                self._log.warning("certificate not verified", upstream=upstream, endpoint=endpoint, todo=todo)
             case events.VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
             case events.FileScrubbed(digest, size, problem, action) if problem is not None:

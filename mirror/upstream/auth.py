@@ -18,6 +18,7 @@ from mirror.upstream.credentials import Credential, Credentials
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenRequest, TokenServices
+from mirror.upstream.trust import SYSTEM, Trust
 
 KNOWN_REALMS = {
     "https://registry-1.docker.io": ("https://auth.docker.io",),
@@ -36,6 +37,7 @@ class AuthPolicy:
     realms: frozenset[URL] = frozenset()
     private_network: bool = False
     proxy: Proxy | None = None
+    trust: Trust = SYSTEM
 
     def binds(self, realm: URL) -> bool:
         """Tell whether the credentials may be sent to this token service."""
@@ -138,6 +140,7 @@ class Authenticator:
             authorization=credential.basic if credential else None,
             refresh_token=credential.password if credential and credential.is_identity_token else None,
             proxy=self._policy.proxy,
+            trust=self._policy.trust,
         )
 
     def _realm(self, challenge: Challenge) -> URL:

@@ -33,7 +33,10 @@ from mirror.upstream.resume import range_headers, resumed_size
 from mirror.upstream.transfer import ResponseTransfer
 
 FAILOVER_WITHIN = 2.0
-"""Seconds an endpoint has to answer while there is another one to ask; a tag that moved takes two questions."""
+"""Seconds an endpoint has to answer while there is another one to ask, unless it has a time-out of its own.
+
+A tag that moved takes two questions.
+"""
 
 MAX_TAGS = 8 * 1024 * 1024
 """Largest list of tags, in bytes of all its pages: 100,000 tags of usual length take a quarter of it."""
@@ -143,7 +146,7 @@ class RegistryClient:
         *first, last = self._endpoints
         for endpoint in first:
             try:
-                return await Walk(FAILOVER_WITHIN, limit, parse, self._received).through(endpoint, request)
+                return await Walk(_patience(endpoint), limit, parse, self._received).through(endpoint, request)
             except UpstreamUnavailable:
                 continue
         return await Walk(ANSWER_WITHIN, limit, parse, self._received).through(last, request)
@@ -158,7 +161,7 @@ class RegistryClient:
         *first, last = self._in_turn(attempt)
         for endpoint in first:
             try:
-                async with answer_within(FAILOVER_WITHIN):
+                async with answer_within(_patience(endpoint)):
                     return await endpoint.request(request)
             except UpstreamUnavailable:
                 continue
@@ -169,6 +172,10 @@ class RegistryClient:
         turn = attempt % len(self._endpoints)
         yield from self._endpoints[turn:]
         yield from self._endpoints[:turn]
+
+
+def _patience(endpoint: Endpoint) -> float:
+    return FAILOVER_WITHIN if endpoint.timeout is None else endpoint.timeout
 
 
 def _manifest(

@@ -1,7 +1,7 @@
 """The only door out: every request to an upstream, a token service or a CDN is opened here.
 
 What must hold for all of them holds because there is no other way: credentials stay with their origin, redirects
-are followed by hand, TLS is never given up, private addresses are refused, bodies come as they were sent.
+are followed by hand, https stays https, private addresses are refused, bodies come as they were sent.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from mirror.errors import ProxyRefused, UpstreamInvalid, UpstreamTimeout, Upstre
 from mirror.upstream.addresses import AddressForbidden, check_host, public_socket
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import Proxy
+from mirror.upstream.trust import SYSTEM, Trust
 
 MAX_HOPS = 5
 CONNECT_SECONDS = 5.0
@@ -47,6 +48,7 @@ class Outgoing:
     authorization: str | None = field(default=None, repr=False)
     form: Mapping[str, str] | None = field(default=None, repr=False)
     proxy: Proxy | None = None
+    trust: Trust = SYSTEM
 
 
 class Egress:
@@ -113,7 +115,13 @@ class Egress:
                 _check_host(url)
         with translated(url, outgoing.proxy):
             response = await session.request(
-                outgoing.method, url, headers=headers, data=outgoing.form, allow_redirects=False, **proxied
+                outgoing.method,
+                url,
+                headers=headers,
+                data=outgoing.form,
+                allow_redirects=False,
+                ssl=outgoing.trust.context(url),
+                **proxied,
             )
         if response.status == 407:
             response.release()

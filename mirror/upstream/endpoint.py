@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import aiohttp
-from yarl import URL
 
 from mirror.errors import Denied, UpstreamFailed
 from mirror.proxy.events import Observer, UpstreamAnswered
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import Authenticator, AuthPolicy
+from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.origin import origin_of
@@ -19,10 +20,20 @@ from mirror.upstream.tokens import TokenServices
 
 
 class Endpoint:
-    """Where an upstream is asked."""
+    """Where an upstream is asked; `timeout` is the seconds it has to answer while there is another, None the usual."""
 
-    def __init__(self, url: URL, policy: AuthPolicy, egress: Egress, tokens: TokenServices, observer: Observer) -> None:
-        self.origin = origin_of(url)
+    def __init__(
+        self,
+        base: BaseUrl,
+        policy: AuthPolicy,
+        egress: Egress,
+        tokens: TokenServices,
+        observer: Observer,
+        timeout: float | None = None,
+    ) -> None:
+        self.base = base
+        self.origin = base.origin
+        self.timeout = timeout
         self._policy = policy
         self._egress = egress
         self._observer = observer
@@ -34,7 +45,7 @@ class Endpoint:
         A 401 is answered once; a second one is the answer. Raises what the answer means otherwise, and
         UpstreamUnavailable if there is none.
         """
-        response = await self._authorized(request)
+        response = await self._authorized(replace(request, repository=self.base.named(request.repository)))
         try:
             check(response, self.origin, request)
         except Denied:
@@ -59,12 +70,12 @@ class Endpoint:
         return response if answer is None else await self._send(request, answer)
 
     async def _send(self, request: RegistryRequest, authorization: str | None) -> aiohttp.ClientResponse:
-        url = self.origin.with_path(f"/v2/{request.repository}/{request.path}", encoded=True)
-        if request.query:
-            url = URL(f"{url}?{request.query}", encoded=True)
+        url = self.base.target(f"{request.repository}/{request.path}", request.query)
         headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
         policy = self._policy
-        outgoing = Outgoing(request.method, url, policy.private_network, headers, authorization, proxy=policy.proxy)
+        outgoing = Outgoing(
+            request.method, url, policy.private_network, headers, authorization, proxy=policy.proxy, trust=policy.trust
+        )
         started = time.monotonic()
         status = None
         try:

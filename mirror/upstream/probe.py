@@ -13,6 +13,7 @@ from mirror.errors import MirrorError
 from mirror.oci.media_types import MANIFEST_TYPES
 from mirror.upstream.answers import is_page
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
+from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import Challenge, parse_challenges
 from mirror.upstream.diagnosis import Reason, reason_of
 from mirror.upstream.egress import Egress, Outgoing
@@ -52,7 +53,8 @@ class Probe:
         self, policy: AuthPolicy, sample: Sample | None, egress: Egress, tokens: TokenServices, witness: Witness
     ) -> None:
         self._policy = policy
-        self._origin = origin_of(policy.origin)
+        self._base = BaseUrl(policy.origin)
+        self._origin = self._base.origin
         self._egress = egress
         self._witness = witness
         self._authenticator = Authenticator(policy, tokens, witness)
@@ -77,7 +79,7 @@ class Probe:
         return findings
 
     async def _ask(self) -> None:
-        ping = await self._send("GET", "/v2/")
+        ping = await self._send("GET", "")
         self._passed(Step.CHALLENGE)
         self._step = Step.CHALLENGE
         self._expect(ping, {200, 401}, Reason.NO_REGISTRY)
@@ -102,7 +104,8 @@ class Probe:
         self._findings.steps[Step.CHALLENGE] = State.OK
         self._step = Step.TOKEN
         sample = self._findings.sample
-        answer = await self._authenticator.respond(challenges, sample.repository if sample else None, refused=None)
+        repository = self._base.named(sample.repository) if sample else None
+        answer = await self._authenticator.respond(challenges, repository, refused=None)
         if answer is not None and answer.startswith("Bearer "):
             self._findings.steps[Step.TOKEN] = State.OK
         return answer
@@ -139,17 +142,18 @@ class Probe:
         """Ask for the manifest, or once more whether a registry is there."""
         self._step = Step.HEAD
         if sample is None:
-            return await self._send("GET", "/v2/", authorization=authorization)
-        path = f"/v2/{sample.repository}/manifests/{sample.reference}"
+            return await self._send("GET", "", authorization=authorization)
+        path = f"{self._base.named(sample.repository)}/manifests/{sample.reference}"
         return await self._send("HEAD", path, ", ".join(MANIFEST_TYPES), authorization)
 
     async def _send(
         self, method: str, path: str, accept: str = "", authorization: str | None = None
     ) -> aiohttp.ClientResponse:
         headers = {"Accept": accept} if accept else {}
-        url = self._origin.with_path(path, encoded=True)
-        policy = self._policy
-        outgoing = Outgoing(method, url, policy.private_network, headers, authorization, proxy=policy.proxy)
+        policy, url = self._policy, self._base.target(path)
+        outgoing = Outgoing(
+            method, url, policy.private_network, headers, authorization, proxy=policy.proxy, trust=policy.trust
+        )
         response = await self._egress.open(outgoing)
         response.release()
         self._look_at(response)

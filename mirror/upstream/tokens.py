@@ -10,7 +10,7 @@ import json
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from yarl import URL
@@ -24,6 +24,7 @@ from mirror.proxy.tasks import Tasks
 from mirror.upstream.answers import read_capped, retry_after
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.proxy import Proxy
+from mirror.upstream.trust import SYSTEM, Trust
 
 MAX_ANSWER = 64 * 1024
 DEFAULT_LIFETIME = 60.0
@@ -53,6 +54,7 @@ class TokenRequest:
     authorization: str | None = field(default=None, repr=False)
     refresh_token: str | None = field(default=None, repr=False)
     proxy: Proxy | None = None
+    trust: Trust = SYSTEM
 
     @property
     def key(self) -> str:
@@ -78,7 +80,7 @@ class TokenRequest:
     def outgoing(self) -> Outgoing:
         """The request as it goes out."""
         if self.refresh_token is None:
-            return Outgoing("GET", self.url, self.private_network, authorization=self.authorization, proxy=self.proxy)
+            return replace(self._outgoing, method="GET", url=self.url, authorization=self.authorization)
         form = {
             "grant_type": "refresh_token",
             "service": self.service,
@@ -86,7 +88,11 @@ class TokenRequest:
             "client_id": _CLIENT,
             "refresh_token": self.refresh_token,
         }
-        return Outgoing("POST", self.realm, self.private_network, form=form, proxy=self.proxy)
+        return replace(self._outgoing, form=form)
+
+    @property
+    def _outgoing(self) -> Outgoing:
+        return Outgoing("POST", self.realm, self.private_network, proxy=self.proxy, trust=self.trust)
 
 
 class TokenServices:

@@ -897,7 +897,7 @@ def test_an_upstream_that_is_only_named_has_its_defaults(tmp_path: Path) -> None
     named = load(Path(write("upstreams:\n  docker.io:\n  ghcr.io:\n", tmp_path)))
     empty = load(Path(write({"upstreams": {"docker.io": {}, "ghcr.io": {}}}, tmp_path)))
     assert named == empty
-    assert [url.host for url in named.upstreams["ghcr.io"].endpoints] == ["ghcr.io"]
+    assert [endpoint.url.host for endpoint in named.upstreams["ghcr.io"].endpoints] == ["ghcr.io"]
 
 
 def test_a_section_that_is_only_named_has_its_defaults(tmp_path: Path) -> None:
@@ -913,7 +913,7 @@ PLAIN = {
         "upstreams.quay.io.credentials.user: unknown key; did you mean username?"
     ),
     "upstreams: {quay.io: {endpoints: [quay.io]}}": (
-        "upstreams.quay.io.endpoints.0: the scheme is missing, http:// or https://"
+        "upstreams.quay.io.endpoints.0.url: the scheme is missing, http:// or https://"
     ),
     "upstreams: {quay.io: {proxy: 3128}}": ("upstreams.quay.io.proxy.url: the scheme is missing, http:// or https://"),
     "upstreams: {quay.io: {serve_private: some}}": (

@@ -35,7 +35,7 @@ REALMS = {
 
 
 def test_there_are_seven() -> None:
-    assert {name: [str(url) for url in upstream.endpoints] for name, upstream in UPSTREAMS.items()} == {
+    assert {name: [str(endpoint.url) for endpoint in upstream.endpoints] for name, upstream in UPSTREAMS.items()} == {
         name: [endpoint] for name, endpoint in ENDPOINTS.items()
     }
 
@@ -51,7 +51,7 @@ def test_each_is_found_by_namespace_and_by_prefix(upstream: str) -> None:
 
 @pytest.mark.parametrize(("upstream", "realm"), REALMS.items())
 def test_the_token_service_of_each_may_see_its_credentials(upstream: str, realm: str) -> None:
-    policy = AuthPolicy(upstream, UPSTREAMS[upstream].endpoints[0])
+    policy = AuthPolicy(upstream, UPSTREAMS[upstream].endpoints[0].url)
     assert policy.binds(URL(realm))
     others = {other for name, other in REALMS.items() if name != upstream}
     assert not any(policy.binds(URL(other)) for other in others)

@@ -31,7 +31,7 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
     rows = [_HEADINGS, *(_row(config, found) for found in findings)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    told = [line for found in findings for line in (*_faults(config, found), *_notes(found, now))]
+    told = [line for found in findings for line in (*_faults(config, found), *_notes(config, found, now))]
     failed = sum(found.fault is not None for found in findings)
     verdict = f"{failed} failed" if failed else "all good"
     return [*table, "", *told, *([""] if told else []), f"{counted(len(findings), 'endpoint')}: {verdict}"]
@@ -51,6 +51,12 @@ def proxy(config: Config, upstream: str) -> str | None:
     return str(given.url) if given else None
 
 
+def is_verified(config: Config, found: Findings) -> bool:
+    """Tell whether an endpoint has to be who it says."""
+    endpoints = config.upstreams[found.upstream].endpoints
+    return all(endpoint.verify for endpoint in endpoints if endpoint.url == found.endpoint)
+
+
 def _row(config: Config, found: Findings) -> tuple[str, ...]:
     asked_as = credentials(config, found.upstream) or "anonymous"
     if found.withheld_from is not None:
@@ -64,11 +70,13 @@ def _faults(config: Config, found: Findings) -> Iterator[str]:
         yield advice(found, found.fault, has_credentials=credentials(config, found.upstream) is not None)
 
 
-def _notes(found: Findings, now: datetime) -> Iterator[str]:
+def _notes(config: Config, found: Findings, now: datetime) -> Iterator[str]:
     here = f"{found.upstream}: {found.endpoint}"
     if found.withheld_from is not None and found.fault is None:
         realms = f"upstreams.{found.upstream}.realms"
         yield f"{here}: {found.withheld_from} did not see the credentials, unless it is named in {realms}"
+    if not is_verified(config, found):
+        yield f"{here}: its certificate may be anybody's; give it a ca_file instead of verify: false"
     if found.certificate_until is not None and found.certificate_until - now < SOON:
         yield f"{here}: its certificate ends on {found.certificate_until:%Y-%m-%d}; its owner has to renew it"
     if found.clock_ahead is not None and abs(found.clock_ahead) > CLOCK_SECONDS:
@@ -93,6 +101,7 @@ def _entry(config: Config, found: Findings) -> dict[str, Any]:
         "proxy": proxy(config, found.upstream),
         "credentials": credentials(config, found.upstream),
         "withheld_from": found.withheld_from,
+        "verified": is_verified(config, found),
         "failure": _failure(config, found),
         "certificate_until": found.certificate_until.isoformat() if found.certificate_until else None,
         "clock_ahead_seconds": None if found.clock_ahead is None else round(found.clock_ahead),

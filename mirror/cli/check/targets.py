@@ -26,7 +26,7 @@ WELL_KNOWN = {
 def all_endpoints(config: Config) -> list[Target]:
     """Return every endpoint, with an image where one is known to be there."""
     return [
-        Target(name, endpoint, WELL_KNOWN.get(str(endpoint)))
+        Target(name, endpoint, WELL_KNOWN.get(str(endpoint.url)))
         for name, upstream in config.upstreams.items()
         for endpoint in upstream.endpoints
     ]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from mirror.config import Config, load
+from mirror.config import Config, UpstreamConfig, load
 from mirror.config.units import Address
 from mirror.errors import ConfigError
 
@@ -47,6 +47,11 @@ def password_file(tmp_path: Path) -> Path:
     return file
 
 
+def urls(upstream: UpstreamConfig) -> list[URL]:
+    """Return where an upstream is asked."""
+    return [endpoint.url for endpoint in upstream.endpoints]
+
+
 def refusal(load_text: Load, text: str) -> ConfigError:
     """Return the error that a configuration leads to: one line, with no secret in it."""
     with pytest.raises(ConfigError) as raised:
@@ -73,7 +78,7 @@ def test_the_defaults(load_text: Load) -> None:
         assert config.default_upstream == "docker.io"
         assert (config.log.level, config.log.format) == ("info", "text")
         hub = config.upstreams["docker.io"]
-        assert hub.endpoints == (URL("https://registry-1.docker.io"),)
+        assert urls(hub) == [URL("https://registry-1.docker.io")]
         assert hub.aliases == ("index.docker.io", "registry-1.docker.io")
         assert (hub.credentials, hub.serve_private, hub.private_network) == (None, "nobody", False)
         assert hub.auth_ttl == timedelta(minutes=5)
@@ -112,11 +117,11 @@ def test_a_whole_configuration(load_text: Load) -> None:
     )
     assert config.listen == Address("::", 80)
     assert config.cache.max_size == 100 * 10**9
-    assert config.upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
-    assert config.upstreams["docker.io"].endpoints == (URL("https://registry-1.docker.io"),)
+    assert urls(config.upstreams["ghcr.io"]) == [URL("https://ghcr.io")]
+    assert urls(config.upstreams["docker.io"]) == [URL("https://registry-1.docker.io")]
     assert config.upstreams["docker.io"].aliases == ()
-    assert config.upstreams["registry.example"].endpoints == (URL("http://10.0.0.1:5000"),)
-    assert config.upstreams["hub"].endpoints == (URL("https://a.example"), URL("https://b.example"))
+    assert urls(config.upstreams["registry.example"]) == [URL("http://10.0.0.1:5000")]
+    assert urls(config.upstreams["hub"]) == [URL("https://a.example"), URL("https://b.example")]
     assert config.upstreams["hub"].realms == (URL("https://auth.example:8443"),)
 
 
@@ -165,7 +170,7 @@ def test_a_whole_configuration(load_text: Load) -> None:
         ("upstreams: {docker.io: {}, 'not a host!': {}}", "upstreams"),
         ("upstreams: {docker.io: {endpoints: [ftp://a.example]}}", "upstreams.docker.io.endpoints.0"),
         ("upstreams: {docker.io: {endpoints: ['https://user:hunter2@a.example']}}", "upstreams.docker.io.endpoints.0"),
-        ("upstreams: {docker.io: {endpoints: ['https://a.example/path']}}", "upstreams.docker.io.endpoints.0"),
+        ("upstreams: {docker.io: {endpoints: ['https://a.example/Path']}}", "upstreams.docker.io.endpoints.0"),
         ("upstreams: {docker.io: {endpoints: ['https://a.example?x=hunter2']}}", "upstreams.docker.io.endpoints.0"),
         ("upstreams: {docker.io: {endpoints: ['https://a.example:port']}}", "upstreams.docker.io.endpoints.0"),
         ("upstreams: {docker.io: {endpoints: [a.example]}}", "upstreams.docker.io.endpoints.0"),
@@ -214,7 +219,7 @@ def test_what_is_named_and_left_empty_has_its_defaults(load_text: Load) -> None:
     for section in ("listen", "admin", "cache", "freshness", "log"):
         assert getattr(config, section) == getattr(built_in, section)
     assert config.upstreams["docker.io"] == built_in.upstreams["docker.io"]
-    assert config.upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
+    assert urls(config.upstreams["ghcr.io"]) == [URL("https://ghcr.io")]
 
 
 @pytest.mark.parametrize(
@@ -537,7 +542,7 @@ def test_a_section_that_does_not_exist_is_refused_in_the_environment(
 
 def test_an_upstream_may_be_added_empty_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MIRROR_UPSTREAMS", '{"ghcr.io": null}')
-    assert load(None).upstreams["ghcr.io"].endpoints == (URL("https://ghcr.io"),)
+    assert urls(load(None).upstreams["ghcr.io"]) == [URL("https://ghcr.io")]
 
 
 def test_what_kubernetes_adds_to_the_environment_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

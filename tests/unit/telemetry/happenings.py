@@ -28,6 +28,7 @@ def one_of_each() -> list[events.Event]:
         events.TokenRequested("docker.io", "refused"),
         events.CredentialsWithheld("docker.io", "https://evil.example"),
         events.CredentialsUnreadable("docker.io", "docker-credential-x cannot be run"),
+        events.EndpointUnverified("docker.io", "https://registry.example"),
         events.VisibilityAsked("docker.io", "untold"),
         events.FillStarted("docker.io", DIGEST),
         events.FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),

@@ -11,6 +11,7 @@ from mirror.errors import MirrorError
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
@@ -27,7 +28,7 @@ class ScriptedEndpoint(Endpoint):
         observer = Recorder()
         egress = Egress("test")
         tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
-        super().__init__(ASKED, AuthPolicy("x", ASKED), egress, tokens, observer)
+        super().__init__(BaseUrl(ASKED), AuthPolicy("x", ASKED), egress, tokens, observer)
         self._answers = list(answers)
         self._seconds = seconds
         self.requests: list[RegistryRequest] = []

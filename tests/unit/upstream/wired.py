@@ -9,6 +9,7 @@ from yarl import URL
 
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
@@ -26,7 +27,7 @@ async def registry_client(*endpoints: URL) -> AsyncIterator[RegistryClient]:
     tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
 
     def endpoint(url: URL) -> Endpoint:
-        return Endpoint(url, AuthPolicy("x", url, private_network=True), egress, tokens, observer)
+        return Endpoint(BaseUrl(url), AuthPolicy("x", url, private_network=True), egress, tokens, observer)
 
     try:
         yield RegistryClient("x", [endpoint(url) for url in endpoints], observer)
