@@ -6,6 +6,7 @@ not bound is asked without them.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 
 from yarl import URL
@@ -15,7 +16,7 @@ from mirror.oci.reference import Repository
 from mirror.proxy.events import CredentialsWithheld, Observer
 from mirror.upstream.challenge import Challenge
 from mirror.upstream.credentials import Credential, Credentials
-from mirror.upstream.origin import origin_of
+from mirror.upstream.origin import has_proper_host, origin_of
 from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenRequest, TokenServices
 from mirror.upstream.trust import SYSTEM, Trust
@@ -73,6 +74,10 @@ class Authenticator:
             # The endpoint may name another token service by now, or want none: asked without a token, it will say.
             self._challenge = None
             return None
+        except asyncio.CancelledError:
+            # Nobody waited to the end for a token service that says nothing: next time the endpoint is asked first.
+            self._challenge = None
+            raise
 
     async def respond(
         self, challenges: list[Challenge], repository: Repository | None, refused: str | None
@@ -93,7 +98,7 @@ class Authenticator:
     def _choose(self, challenges: list[Challenge]) -> Challenge | None:
         bearers = [challenge for challenge in challenges if challenge.scheme == "bearer"]
         basics = [challenge for challenge in challenges if challenge.scheme == "basic" and self._policy.credentials]
-        usable = [challenge for challenge in bearers if parse_realm(challenge.realm)]
+        usable = [challenge for challenge in bearers if self._may_be_asked(parse_realm(challenge.realm))]
         return next(iter([*usable, *basics, *bearers]), None)
 
     async def _answer(self, challenge: Challenge, repository: Repository | None, refused: str | None) -> str | None:
@@ -147,9 +152,12 @@ class Authenticator:
         realm = parse_realm(challenge.realm)
         if realm is None:
             raise UpstreamInvalid("upstream demands a token and does not say from where")
-        if self._policy.origin.scheme == "https" and realm.scheme == "http":
+        if not self._may_be_asked(realm):
             raise UpstreamInvalid("upstream's token service is not on https")
         return realm
+
+    def _may_be_asked(self, realm: URL | None) -> bool:
+        return realm is not None and not (self._policy.origin.scheme == "https" and realm.scheme == "http")
 
 
 def parse_realm(text: str) -> URL | None:
@@ -157,7 +165,7 @@ def parse_realm(text: str) -> URL | None:
     try:
         realm = URL(text)
         anonymous = realm.user is None and realm.password is None
-        return realm if realm.scheme in ("http", "https") and realm.host and anonymous else None
+        return realm if realm.scheme in ("http", "https") and has_proper_host(realm) and anonymous else None
     except (ValueError, IndexError):  # yarl raises the latter for "https://[]@"
         return None
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-_MAX_HEADER = 8 * 1024
+_MAX_LENGTH = 8 * 1024
+# Of all header lines together: real ones are a few hundred characters.
 _WORD = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+"
 _PARAMETER = re.compile(rf'({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
 _SCHEME = re.compile(rf"({_WORD})(?=[\s,]|$)")
@@ -29,8 +30,13 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Return the challenges of all WWW-Authenticate header lines, in order."""
-    return [challenge for header in headers for challenge in _parse(header[:_MAX_HEADER])]
+    """Return the challenges of all WWW-Authenticate header lines, in order, as far as they are not too long to be real."""
+    challenges: list[Challenge] = []
+    left = _MAX_LENGTH
+    for header in headers:
+        challenges += _parse(header[:left])
+        left -= min(left, len(header))
+    return challenges
 
 
 def _parse(header: str) -> Iterator[Challenge]:

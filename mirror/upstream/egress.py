@@ -18,7 +18,7 @@ from yarl import URL
 
 from mirror.errors import ProxyRefused, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
 from mirror.upstream.addresses import AddressForbidden, check_host, public_socket
-from mirror.upstream.origin import origin_of
+from mirror.upstream.origin import has_proper_host, origin_of
 from mirror.upstream.proxy import Proxy
 from mirror.upstream.trust import SYSTEM, Trust
 
@@ -157,7 +157,7 @@ def redirected(url: URL, location: str) -> URL:
     try:
         relative = URL(location, encoded=True)
         target = url.join(relative)
-        allowed = target.scheme in ("http", "https") and bool(target.host) and target.port is not None
+        allowed = target.scheme in ("http", "https") and has_proper_host(target) and target.port is not None
         allowed = allowed and (bool(relative.host) or not relative.scheme)
     except (ValueError, IndexError):  # yarl raises the latter for "//[]@"
         allowed = False

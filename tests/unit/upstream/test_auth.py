@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import aiohttp
@@ -18,6 +19,7 @@ from mirror.errors import (
     UpstreamUnreachable,
 )
 from mirror.oci.reference import Repository
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import CredentialsWithheld
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
@@ -99,6 +101,11 @@ def test_basic_is_user_and_password(username: str, password: str) -> None:
         ("https://auth.example:99999/", None),
         ("https://[::1/", None),
         ("https://[]@", None),
+        (f"https://{'a' * 254}/token", None),
+        ("https://auth example/token", None),
+        ("https://auth.example\x1b[31m/token", None),
+        ("https://auth.example%0d%0a/token", None),
+        ("https://[fe80::1%25eth0]/token", URL("https://[fe80::1%25eth0]/token")),
     ],
 )
 def test_where_a_token_service_can_be(text: str, realm: URL | None) -> None:
@@ -133,10 +140,13 @@ class GivingTokens(Egress):
         super().__init__("test")
         self.outgoing: list[Outgoing] = []
         self.trouble: Exception | int | None = None
+        self.silent = False
         self.refused: set[str | None] = set()
 
     async def open(self, outgoing: Outgoing) -> aiohttp.ClientResponse:
         self.outgoing.append(outgoing)
+        if self.silent:
+            await asyncio.get_running_loop().create_future()
         if outgoing.authorization in self.refused:
             return answer(401)
         if isinstance(self.trouble, Exception):
@@ -188,7 +198,10 @@ async def test_bearer_comes_before_basic() -> None:
     assert await gate.respond(f'Basic realm="x", {OWN_REALM}') == "Bearer token-1"
 
 
-@pytest.mark.parametrize("realm", ["", "/token", "ftp://registry.example/", "https://me@registry.example/"])
+@pytest.mark.parametrize(
+    "realm",
+    ["", "/token", "ftp://registry.example/", "https://me@registry.example/", "http://registry.example:5000/token"],
+)
 async def test_a_bearer_that_leads_nowhere_gives_way_to_basic(realm: str) -> None:
     offered = f'Bearer realm="{realm}", Basic realm="x"'
     assert await Gate(credential=CREDENTIAL).respond(offered) == CREDENTIAL.basic
@@ -196,14 +209,21 @@ async def test_a_bearer_that_leads_nowhere_gives_way_to_basic(realm: str) -> Non
         await Gate().respond(offered)
 
 
-async def test_a_bearer_that_leads_nowhere_gives_way_to_another() -> None:
-    assert await Gate().respond('Bearer realm="nowhere"', OWN_REALM) == "Bearer token-1"
+@pytest.mark.parametrize("realm", ["nowhere", "http://registry.example:5000/token"])
+async def test_a_bearer_that_leads_nowhere_gives_way_to_another(realm: str) -> None:
+    assert await Gate().respond(f'Bearer realm="{realm}"', OWN_REALM) == "Bearer token-1"
 
 
 async def test_of_two_bearers_the_first_is_answered() -> None:
     gate = Gate()
     await gate.respond(OWN_REALM, FOREIGN_REALM)
     assert [outgoing.url.host for outgoing in gate.egress.outgoing] == ["registry.example"]
+
+
+async def test_of_many_bearers_one_is_asked() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    await gate.respond(*(f'Bearer realm="https://auth{number}.example/token"' for number in range(10_000)))
+    assert [outgoing.url.host for outgoing in gate.egress.outgoing] == ["auth0.example"]
 
 
 TROUBLES = [401, 403, 400, 404, 429, 500, UpstreamUnreachable("no connection"), UpstreamTimeout("silent")]
@@ -223,6 +243,18 @@ async def test_without_a_token_the_registry_is_asked_all_the_same(trouble: Excep
     gate.egress.trouble = None
     await gate.respond(OWN_REALM)
     assert await gate.authenticator.authorization(ALPINE) == "Bearer token-1"
+
+
+async def test_a_token_service_that_nobody_waits_for_is_not_asked_again_unasked() -> None:
+    # The registry may name another one by now, and would never be asked.
+    gate = Gate()
+    await gate.respond(OWN_REALM)
+    gate.egress.silent = True
+    with pytest.raises(UpstreamTimeout):
+        async with answer_within(0.01):
+            await gate.authenticator.authorization(Repository("other/app"))
+    async with answer_within():
+        assert await gate.authenticator.authorization(Repository("other/app")) is None
 
 
 @pytest.mark.parametrize("trouble", TROUBLES)

@@ -167,8 +167,8 @@ def test_what_is_quoted_properly_comes_back(realm: str, service: str, scope: str
     assert parse_challenges([f'Basic realm="x", {header}'])[1:] == [Challenge("bearer", realm, service, scope)]
 
 
-def calls_to_parse(header: str) -> int:
-    """Count the calls of functions it takes to parse a header: the same on every machine."""
+def calls_to_parse(*headers: str) -> int:
+    """Count the calls of functions it takes to parse headers: the same on every machine."""
     count = 0
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -178,7 +178,7 @@ def calls_to_parse(header: str) -> int:
     before = sys.getprofile()
     sys.setprofile(note)
     try:
-        parse_challenges([header])
+        parse_challenges(headers)
     finally:
         sys.setprofile(before)
     return count
@@ -215,3 +215,8 @@ def test_the_work_grows_no_faster_than_the_header(unit: str) -> None:
 
 def test_what_is_longer_than_any_real_header_is_not_read() -> None:
     assert calls_to_parse("a " * 1_000_000) <= 10 * calls_to_parse("a " * 4000)
+
+
+@pytest.mark.parametrize("unit", ["a ", 'Bearer realm="https://r.example", '])
+def test_many_headers_are_no_more_work_than_one(unit: str) -> None:
+    assert calls_to_parse(*[unit * 500] * 1000) <= 10 * calls_to_parse(unit * 1000) + 5000

@@ -32,6 +32,8 @@ HERE = URL("https://registry.example:5000/v2/a/blobs/x?query=1#part")
         ("https://cdn.example/blob#part", "https://cdn.example/blob"),
         ("https://cdn.example:8443/blob", "https://cdn.example:8443/blob"),
         ("https://[2001:db8::1]/blob", "https://[2001:db8::1]/blob"),
+        ("https://my_bucket.cdn.example./blob", "https://my_bucket.cdn.example./blob"),
+        ("https://xn--9ca.example/blob", "https://xn--9ca.example/blob"),
         ("https://cdn.example/a%2Fb?sig=%2B%3d%20&x=a+b", "https://cdn.example/a%2Fb?sig=%2B%3d%20&x=a+b"),
     ],
 )
@@ -64,6 +66,12 @@ def test_where_a_redirect_leads(location: str, target: str) -> None:
         pytest.param("https://[::1/blob", id="open bracket"),
         pytest.param("https://[]@", id="brackets before nothing"),
         pytest.param("//[]@", id="brackets before nothing without scheme"),
+        pytest.param("https://cdn\N{SNOWMAN}/blob", id="host of no ASCII"),
+        pytest.param(f"https://{'a' * 254}/blob", id="host too long to be one"),
+        pytest.param(f"https://{'a.' * 15_000}/blob", id="host of a whole header"),
+        pytest.param("https://cdn.example\x1b[31m/blob", id="host with a control"),
+        pytest.param("https://cdn.example%0d%0a/blob", id="host with an encoded line break"),
+        pytest.param("https://cdn example/blob", id="host with a space"),
     ],
 )
 def test_where_no_redirect_leads(location: str) -> None:
@@ -90,6 +98,9 @@ def test_no_location_does_worse_than_be_refused(location: str) -> None:
     assert target.user is None
     assert target.password is None
     assert not target.fragment
+    # It goes into errors and logs.
+    assert len(str(target.origin())) < 300
+    assert str(target.origin()).isprintable()
 
 
 URL_WITH_SECRETS = URL("https://registry.example/v2/?token=hunter2")
