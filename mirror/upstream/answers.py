@@ -75,15 +75,24 @@ def _error(response: aiohttp.ClientResponse, registry: URL, request: RegistryReq
 
 
 def retry_after(response: aiohttp.ClientResponse) -> int | None:
-    """Return the seconds of a Retry-After header in either of its forms, at most an hour; None if unreadable."""
+    """Return the seconds of a Retry-After header in either of its forms, at most an hour; None if unreadable.
+
+    A date is counted from that of the answer itself: the mirror's clock, or upstream's, may be wrong.
+    """
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return min(int(value[:9]), _MAX_RETRY_AFTER)
+    until, now = _date(value), _date(response.headers.get("Date", "")) or datetime.now(UTC)
+    return None if until is None else max(0, min(int((until - now).total_seconds()), _MAX_RETRY_AFTER))
+
+
+def _date(value: str) -> datetime | None:
+    """Return the time that a header tells, None if it tells none."""
     try:
-        seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
+        date = parsedate_to_datetime(value)
+        return date.astimezone(UTC) if date.tzinfo is not None else None
     except (ValueError, TypeError, OverflowError):
         return None
-    return max(0, min(int(seconds), _MAX_RETRY_AFTER))
 
 
 def is_page(response: aiohttp.ClientResponse) -> bool:

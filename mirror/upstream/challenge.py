@@ -30,7 +30,7 @@ class Challenge:
 
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
-    """Return the challenges of all WWW-Authenticate header lines, in order, as far as they are not too long to be real."""
+    """Return the challenges of all WWW-Authenticate header lines, in order, as many as are not too much to be real."""
     challenges: list[Challenge] = []
     left = _MAX_LENGTH
     for header in headers:

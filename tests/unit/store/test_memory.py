@@ -41,6 +41,21 @@ async def test_the_entry_that_was_set_first_makes_room(memory: BoundedMemory) ->
     assert [await memory.get(f"key {number}") for number in range(5)] == [None, None, "2", "3", "4"]
 
 
+async def test_long_entries_make_room_for_each_other() -> None:
+    memory = BoundedMemory(characters=300)
+    for number in range(50):
+        await memory.set(f"key {number:04}", str(number % 10) * 92, 60)
+    assert [number for number in range(50) if await memory.get(f"key {number:04}")] == [47, 48, 49]
+    await memory.set("key 0049", "short", 60)
+    await memory.set("other", "x" * 50, 60)
+    # What became shorter left room.
+    assert [bool(await memory.get(f"key 00{number}")) for number in (47, 48, 49)] == [True, True, True]
+    await memory.set("too long", "x" * 300, 60)
+    assert await memory.get("too long") is None
+    assert await memory.get("other") == "x" * 50
+    await memory.close()
+
+
 async def test_setting_an_entry_anew_costs_no_other(memory: BoundedMemory) -> None:
     for key in ("a", "b", "c", "a", "a"):
         await memory.set(key, key, 60)
@@ -67,6 +82,11 @@ async def test_entries_forget_themselves() -> None:
     await asyncio.sleep(2)
     assert loop.time() == 2
     assert [await memory.get(key) for key in ("short", "long", "renewed")] == [None, "x", "y"]
+    for number in range(20):
+        # What forgot itself takes no room.
+        await memory.set(f"{number}", "x" * 10_000_000, 1)
+        assert await memory.get("long") == "x"
+        await asyncio.sleep(2)
     await memory.close()
     await steps(1)
     assert await memory.get("long") is None

@@ -58,16 +58,41 @@ def test_when_to_come_back_as_a_date() -> None:
     assert 0 < seconds <= 600
 
 
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:27:00 GMT", 60),
+        ("Wed, 21 Oct 2015 07:29:00 GMT", 0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 3600),
+        # As if it had none.
+        ("Wed, 21 Oct 2015 07:27:00 -0000", 0),
+        ("nonsense", 0),
+    ],
+)
+def test_a_date_to_come_back_at_is_counted_from_that_of_the_answer(date: str, seconds: int) -> None:
+    headers = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Date": date}
+    assert retry_after(answer(429, headers=headers)) == seconds
+
+
+def test_of_several_times_to_come_back_the_first_counts() -> None:
+    assert retry_after(answer(429, headers=[("Retry-After", "17"), ("Retry-After", "9"), ("Date", "x")])) == 17
+
+
 dates = st.builds(
-    lambda year, zone: f"Wed, 21 Oct {year} 07:28:00 {zone}",
+    lambda day, year, zone: f"{day} Oct {year} 07:28:00 {zone}",
+    st.sampled_from(["Wed, 21", "99", "1", "-1", "Wed, 31", "Wed"]),
     st.integers(0, 10**6),
     st.sampled_from(["GMT", "EST", "+0000", "-0000", "+9999", "-2400", "+99999999", "+" + "9" * 30, "+" + "9" * 400]),
 )
 
 
-@given(st.text(max_size=30) | dates | st.integers().map(str))
-def test_no_header_does_worse_than_be_unreadable(value: str) -> None:
-    seconds = waiting(value)
+pieces = st.lists(st.sampled_from(["Wed,", "21", "Oct", "2015", "07:28:00", "7.28", "GMT", "+", "-99999", ":"]))
+headers = st.text(max_size=30) | dates | st.integers().map(str) | pieces.map(" ".join)
+
+
+@given(headers, headers)
+def test_no_header_does_worse_than_be_unreadable(value: str, date: str) -> None:
+    seconds = retry_after(answer(429, headers={"Retry-After": value, "Date": date}))
     assert seconds is None or 0 <= seconds <= 3600
 
 
