@@ -135,11 +135,12 @@ class Authenticator:
     def _request(
         self, challenge: Challenge, realm: URL, repository: Repository | None, credential: Credential | None
     ) -> TokenRequest:
+        scope = challenge.scope or (repository.pull_scope if repository else "")
         return TokenRequest(
             self._policy.upstream,
             realm,
             challenge.service,
-            tuple(map(_pull_only, (challenge.scope or (repository.pull_scope if repository else "")).split())),
+            tuple(dict.fromkeys(map(_pull_only, scope.split()))),
             self._policy.private_network,
             account=credential.username if credential else "",
             authorization=credential.basic if credential else None,

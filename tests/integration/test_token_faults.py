@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from mirror.proxy.fills.turns import MOST_AT_ONCE
+from mirror.store.memory import BoundedMemory
 from tests.fakes import content, faults
 from tests.fakes.answer import Answer
 from tests.fakes.auth import TokenAuth
@@ -22,7 +23,7 @@ from tests.fakes.token_service import FakeTokenService
 from tests.integration.aftermath import Aftermath, ask_pipelined, unharmed
 from tests.integration.asking import error_code
 from tests.integration.cache_folder import CacheFolder
-from tests.integration.conftest import RunningMirror
+from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
 from tests.integration.waiting import until, until_metric
 
@@ -206,3 +207,29 @@ async def test_any_number_of_pulls_ask_a_service_in_trouble_once(
     gate.open()
     assert {response.status for response, _ in await asyncio.gather(*pulls)} == {502}
     assert token_service.requests() <= 2
+
+
+async def test_tokens_of_any_number_of_repositories_take_so_much_memory_and_no_more(
+    start_mirror: StartMirror,
+    registry: FakeRegistry,
+    token_service: FakeTokenService,
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # T10.
+    tokens = BoundedMemory(characters=20_000)
+    monkeypatch.setattr("mirror.app.BoundedMemory", lambda: tokens)
+    token_service.suffix = "x" * 1500
+    async with start_mirror() as mirror:
+        blobs = [content.blob(64, number) for number in range(40)]
+        for number, blob in enumerate(blobs):
+            registry.put_blob(f"owner/app{number}", blob)
+            path = f"/v2/owner/app{number}/blobs/{blob.digest}"
+            assert (await mirror.get(path))[1] == blob.data
+            assert sum(len(key) + len(value) for key, value in tokens._cache.items()) <= 20_000
+        assert token_service.requests() == 40
+        # Whose token made room gets another one; whose is still there needs none.
+        for number, asked in ((39, 40), (0, 41)):
+            registry.put_blob(f"owner/app{number}", BLOB)
+            assert (await mirror.get(f"/v2/owner/app{number}/blobs/{BLOB.digest}"))[0].status == 200
+            assert token_service.requests() == asked

@@ -24,7 +24,7 @@ from mirror.proxy.events import CredentialsWithheld
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges
-from mirror.upstream.credentials import PAUSE_SECONDS, Credential, Credentials
+from mirror.upstream.credentials import KEEP_SECONDS, PAUSE_SECONDS, Credential, Credentials
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
@@ -299,6 +299,16 @@ async def test_a_password_that_a_token_service_refuses_is_looked_up_again_once()
     with pytest.raises(Denied):
         await gate.respond(OWN_REALM, refused="Bearer token-3")
     assert [outgoing.authorization for outgoing in gate.egress.outgoing] == [CREDENTIAL.basic] * 2 + [NEW.basic] * 2
+
+
+async def test_a_token_of_a_credential_that_was_replaced_is_not_sent_any_more() -> None:
+    # T9.
+    gate = Gate(credential=CREDENTIAL)
+    assert await gate.respond(OWN_REALM) == "Bearer token-1"
+    gate.source.credential = NEW
+    gate.clock.now += KEEP_SECONDS
+    assert await gate.authenticator.authorization(ALPINE) == "Bearer token-2"
+    assert [outgoing.authorization for outgoing in gate.egress.outgoing] == [CREDENTIAL.basic, NEW.basic]
 
 
 async def test_credentials_that_cannot_be_had_are_never_left_out() -> None:
