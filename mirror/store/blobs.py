@@ -140,7 +140,8 @@ class Blobs:
         }
         for name, entry in names.items():
             if match := OURS.fullmatch(name):
-                self._sweep(name, is_private=match[2] is not None, is_old=entry.modified < time.time() - LEFT_SECONDS)
+                left = time.time() - entry.modified - self._room.absent(entry.modified)
+                self._sweep(name, is_private=match[2] is not None, is_old=left > LEFT_SECONDS)
         for folder in (self._folders.run, self._folders.partial):
             folder.sweep_drafts()
 

@@ -215,9 +215,9 @@ class Folder:
             return 0
 
     def sweep_drafts(self) -> None:
-        """Remove what a writer of small files left behind a minute ago or longer: it is dead."""
+        """Remove what a writer of small files left behind a minute ago, longer, or in the future: it is dead."""
         for entry in list(self.entries()):
-            if entry.name.endswith(DRAFT) and entry.modified < time.time() - 60:
+            if entry.name.endswith(DRAFT) and abs(time.time() - entry.modified) > 60:
                 self.remove(entry.name)
 
     def read(self, name: str) -> bytes | None:

@@ -10,11 +10,14 @@ import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces import Clock
 from mirror.store.rows import Rows
+
+_SET_BACK_SECONDS = 60.0
+# A clock that goes back by less does no harm.
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Index:
     def __init__(self, rows: Rows, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
+        self._latest = -math.inf
         self._blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._changed: set[Digest] = set()
@@ -54,6 +58,7 @@ class Index:
         """
         known = {digest: _parse(row) for digest, row in (await self._rows.items()).items()}
         found = {digest: known.get(str(digest)) or entry for digest, entry in files}
+        found |= _used_later(found.items(), self._clock())
         for digest, entry in sorted(found.items(), key=lambda item: item[1].used_at):
             self._put(digest, entry)
         self._changed.clear()
@@ -74,14 +79,15 @@ class Index:
         for digest in [digest for digest in self._all() if digest not in found and digest not in self._news]:
             self._drop(digest)
         newer: dict[Digest, IndexEntry] = {}
+        latest = self._time() + _SET_BACK_SECONDS
         for digest, entry in found.items():
             known, noted = self.get(digest), _parse(rows.get(str(digest), ""))
             if known is None and digest not in self._news:
                 newer[digest] = noted or entry
-            elif known is not None and noted is not None and noted.used_at > known.used_at:
+            elif known is not None and noted is not None and known.used_at < noted.used_at <= latest:
                 newer[digest] = IndexEntry(known.size, noted.used_at, known.is_manifest or noted.is_manifest)
         if newer:
-            self._merge(newer)
+            self._merge(newer | _used_later(newer.items(), latest))
 
     def _merge(self, newer: Mapping[Digest, IndexEntry]) -> None:
         for digest, entry in newer.items():
@@ -93,12 +99,12 @@ class Index:
 
     def add(self, digest: Digest, size: int, *, is_manifest: bool) -> None:
         """A file was committed."""
-        self._put(digest, IndexEntry(size, self._clock(), is_manifest))
+        self._put(digest, IndexEntry(size, self._time(), is_manifest))
 
     def touch(self, digest: Digest) -> None:
         """The file was used."""
         if entry := self.get(digest):
-            self._put(digest, IndexEntry(entry.size, self._clock(), entry.is_manifest))
+            self._put(digest, IndexEntry(entry.size, self._time(), entry.is_manifest))
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
@@ -120,6 +126,7 @@ class Index:
 
         `absent` tells for how many seconds after a time nothing could be used, which do not count.
         """
+        self._time()
         found: list[tuple[Digest, IndexEntry]] = []
         for entries in (self._blobs, self._manifests):
             # In the order of their use: behind the first that was used lately, all were.
@@ -131,6 +138,22 @@ class Index:
     def age(self, entry: IndexEntry) -> float:
         """Return for how many seconds the file has not been used; none if the clock was set back since."""
         return max(0.0, self._clock() - entry.used_at)
+
+    def _time(self) -> float:
+        """Return the time, never earlier than the last one that was noted.
+
+        Where the clock was set back, what was used later than now was used now, in its order. Else what nobody uses
+        any more would stay ahead of what is used, until the clock is there again.
+        """
+        now = self._clock()
+        if now < self._latest - _SET_BACK_SECONDS:
+            self._latest = now
+            for digest, entry in _used_later(self.first_to_go(), now).items():
+                self._family(entry)[digest] = entry
+                self._changed.add(digest)
+                self._latest = max(self._latest, entry.used_at)
+        self._latest = max(self._latest, now)
+        return self._latest
 
     def __contains__(self, digest: Digest) -> bool:
         return digest in self._blobs or digest in self._manifests
@@ -150,9 +173,12 @@ class Index:
         self._news.add(digest)
 
     def _insert(self, digest: Digest, entry: IndexEntry) -> None:
-        entries = self._manifests if entry.is_manifest else self._blobs
-        entries[digest] = entry
+        self._family(entry)[digest] = entry
         self.size += entry.size
+        self._latest = max(self._latest, entry.used_at)
+
+    def _family(self, entry: IndexEntry) -> OrderedDict[Digest, IndexEntry]:
+        return self._manifests if entry.is_manifest else self._blobs
 
     def _drop(self, digest: Digest) -> bool:
         entry = self._blobs.pop(digest, None) or self._manifests.pop(digest, None)
@@ -162,6 +188,12 @@ class Index:
     def _all(self) -> Iterator[Digest]:
         yield from self._blobs
         yield from self._manifests
+
+
+def _used_later(entries: Iterable[tuple[Digest, IndexEntry]], now: float) -> dict[Digest, IndexEntry]:
+    """Return those of the entries that were used later than `now`, as used now, in the order of their use."""
+    later = sorted((item for item in entries if item[1].used_at > now), key=lambda item: item[1].used_at)
+    return {digest: replace(entry, used_at=now + 1e-6 * rank) for rank, (digest, entry) in enumerate(later)}
 
 
 def _row(entry: IndexEntry | None) -> str | None:

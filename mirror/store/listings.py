@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections.abc import Iterable
 
 from cachetools import LRUCache
@@ -30,6 +31,7 @@ OURS = re.compile(r"[0-9a-f]{64}")
 
 _SLACK = MOST_BYTES // 16
 # So much is written before the files are counted again.
+_CLOCKS_DIFFER = 60.0
 _BLOCK = 4096
 # What a small file takes: it bounds their number too.
 _HOT_BYTES = 16 * 1024 * 1024
@@ -123,11 +125,15 @@ class StoredListings:
             self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what is too much, oldest first, and what writers that died have left."""
+        """Remove what is too much, oldest first, and what writers that died have left.
+
+        What was written later than now, before the clock was set back, is as good as the oldest.
+        """
+        latest = time.time() + _CLOCKS_DIFFER
         self._folders.listings.sweep_drafts()
         entries = [entry for entry in self._folders.listings.entries() if OURS.fullmatch(entry.name)]
         taken = 0
-        for entry in sorted(entries, key=lambda entry: entry.modified, reverse=True):
+        for entry in sorted(entries, key=lambda entry: entry.modified if entry.modified <= latest else 0, reverse=True):
             taken += max(entry.size, _BLOCK)
             if taken > MOST_BYTES:
                 self._folders.listings.remove(entry.name)

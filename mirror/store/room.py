@@ -208,7 +208,7 @@ class Room:
             return freed
         for entry in list(self._folders.partial.entries()):
             # Those who read along with one that died a moment ago are about to take over.
-            is_fresh = time.time() - entry.modified < _FRESH_SECONDS
+            is_fresh = abs(time.time() - entry.modified) < _FRESH_SECONDS
             fd = (
                 None
                 if entry.name == but or is_fresh or not OURS.fullmatch(entry.name)

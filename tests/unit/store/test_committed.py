@@ -232,7 +232,7 @@ async def test_what_another_process_uses_goes_later_though_that_is_not_looked_up
         first, second = await cabinet.store(b"first"), await cabinet.store(b"second")
         await cabinet.committed.refresh()
         await other.committed.refresh()
-        other.clock.now = 1000
+        cabinet.clock.now = other.clock.now = 1000
         other.index.touch(first)
         await other.index.flush()
         await cabinet.committed.refresh()

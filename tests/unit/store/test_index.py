@@ -188,6 +188,44 @@ def test_what_was_added_since_the_look_began_stays_and_what_was_removed_stays_aw
     assert set(order(index)) == {A, C}
 
 
+YEAR = 365 * 86400.0
+
+
+def test_what_was_used_while_the_clock_was_ahead_does_not_stay_ahead_of_what_is_used() -> None:
+    clock = SettableClock(1000)
+    index = known(clock, A, B, C)
+    clock.now += YEAR
+    index.touch(B)
+    index.touch(A)
+    clock.now -= YEAR - 10
+    index.touch(C)
+    assert order(index) == [B, A, C]
+    assert [entry.used_at - clock.now < 1 for _, entry in index.first_to_go()] == [True] * 3
+    # Nor does what others noted meanwhile, nor what they wrote.
+    index.watch()
+    index.reconcile(found(A, B) | found(C, used_at=clock.now + YEAR), {str(B): f"[10, {clock.now + YEAR}, false]"})
+    assert order(index) == [B, A, C]
+    clock.now += 200
+    assert [digest for digest, _ in index.unused(100, lambda _: 0.0)] == [B, A, C]
+
+
+async def test_what_was_used_while_the_clock_was_ahead_is_as_old_as_the_start_of_the_mirror(rows: Rows) -> None:
+    clock = SettableClock(1000 + YEAR)
+    index = Index(rows, clock)
+    for digest in (C, A, B):
+        clock.now += 1
+        index.add(digest, 10, is_manifest=False)
+    await index.flush()
+    again = Index(rows, SettableClock(2000))
+    await again.load((digest, IndexEntry(10, 500.0, False)) for digest in (A, B, C))
+    assert order(again) == [C, A, B]
+    again.touch(C)
+    third = Index(rows, SettableClock(3000))
+    await again.flush()
+    await third.load((digest, IndexEntry(10, 500.0, False)) for digest in (A, B, C))
+    assert order(third) == [A, B, C]
+
+
 def test_the_later_use_counts_whoever_it_was() -> None:
     index = known(SettableClock(100), A, B, C)
     rows = {str(A): "[10, 150.0, false]", str(B): "[10, 50.0, true]"}
@@ -232,6 +270,10 @@ class IndexMachine(RuleBasedStateMachine):
     def touch(self, digest: Digest) -> None:
         self.index.touch(digest)
         self.expected = [*self._without(digest), *(entry for entry in self.expected if entry[0] == digest)]
+
+    @rule(seconds=st.sampled_from([-YEAR, -3600.0, 0.0, 1.0, 3600.0, YEAR]))
+    def jump(self, seconds: float) -> None:
+        self.clock.now += seconds
 
     @rule(digest=digests)
     def remove(self, digest: Digest) -> None:

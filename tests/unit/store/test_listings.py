@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -202,10 +203,27 @@ async def test_the_lists_are_bounded_and_the_oldest_goes_first(
     assert [await stored(cabinet).get(listed) for listed in of] == [None] * 3 + [OLD] * 5
 
 
-async def test_what_a_dead_writer_left_goes(cabinet: Cabinet) -> None:
+async def test_what_was_written_while_the_clock_was_ahead_makes_room_for_what_is_new(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "MOST_BYTES", 2 * 4096)
+    monkeypatch.setattr(listings, "_SLACK", 0)
+    process = stored(cabinet)
+    of = [Listed(Kind.TAGS, Route("docker.io", Repository(f"app{number}"))) for number in range(4)]
+    for listed in of[:2]:
+        await process.put(listed, OLD)
+    for file in entries(cabinet):
+        os.utime(file, (time.time() + 1e7,) * 2)
+    for listed in of[2:]:
+        await process.put(listed, OLD)
+    assert [await stored(cabinet).get(listed) for listed in of] == [None, None, OLD, OLD]
+
+
+@pytest.mark.parametrize("written_at", [0, 4_000_000_000])
+async def test_what_a_dead_writer_left_goes(cabinet: Cabinet, written_at: int) -> None:
     draft = cabinet.path / "listings" / f".{'0' * 64}.01234567.new"
     draft.write_bytes(b"half")
-    os.utime(draft, (0, 0))
+    os.utime(draft, (written_at, written_at))
     await stored(cabinet).put(TAGS, OLD)
     assert draft not in entries(cabinet)
 

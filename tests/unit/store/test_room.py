@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,6 +224,19 @@ async def test_what_somebody_wrote_a_moment_ago_may_still_be_gone_on_with(tmp_pa
         assert reserved
         assert left.exists()
         assert len(evicted(cabinet)) == 1
+        await partial.close()
+
+
+async def test_what_was_left_while_the_clock_was_ahead_goes_as_well(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path, max_size=100) as cabinet:
+        for name in (b"a", b"b"):
+            await cabinet.store(name * 30)
+        left = await cabinet.leave(b"l" * 30)
+        os.utime(left, (time.time() + 1e7,) * 2)
+        partial, reserved = await expecting(cabinet, "new", 40)
+        assert reserved
+        assert not left.exists()
+        assert evicted(cabinet) == []
         await partial.close()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -111,6 +113,19 @@ async def test_a_clock_that_was_set_back_neither_empties_the_cache_nor_keeps_it_
         blob = await cabinet.store(b"blob")
         assert await run(cabinet, TTL - 10) == []
         assert await run(cabinet, 20) == [blob]
+
+
+async def test_a_clock_that_jumps_takes_no_download_away_that_somebody_may_go_on_with(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path) as cabinet:
+        left = await cabinet.leave(b"left")
+        # All that files are written by is the machine's clock: it was a year behind until now.
+        cabinet.clock.now = time.time() - 365 * DAY
+        await cabinet.room.tidy()
+        os.utime(left, (cabinet.clock.now,) * 2)
+        cabinet.clock.now = time.time()
+        await cabinet.room.tidy()
+        cabinet.blobs.sweep()
+        assert left.exists()
 
 
 async def test_the_watch_is_that_of_all_processes(tmp_path: Path) -> None:
