@@ -71,8 +71,14 @@ class StoredWatch:
             self._folders.run.replace(NAME, _render(watch))
 
     def absent(self, since: float) -> float:
-        """Return for how many seconds after `since`, which do not count as age, no mirror ran."""
-        return 0.0 if self._watch is None else self._watch.absent(since)
+        """Return for how many seconds after `since`, which do not count as age, no mirror ran.
+
+        What has passed since somebody was there last is not counted before somebody is there again: the clock may
+        have jumped a moment ago.
+        """
+        if self._watch is None:
+            return 0.0
+        return self._watch.absent(since) + max(0.0, self._clock() - max(self._watch.seen_at, since))
 
 
 def _render(watch: Watch) -> bytes:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from mirror.oci.digest import Digest
 from mirror.proxy.events import Evicted, StoreTroubled
+from mirror.store.eviction import Eviction
 from mirror.store.folder import Folder
 from mirror.store.watch import ABSENT_SECONDS, NAME, Watch, _parse, _render
 from tests.unit.store.cabinet import Cabinet
@@ -102,6 +103,23 @@ async def test_a_mirror_that_was_off_or_whose_clock_jumps_keeps_its_cache(tmp_pa
         await cabinet.room.tidy()
         assert await run(cabinet, TTL / 2 - 2) == []
         assert await run(cabinet, 10) == [blob]
+
+
+async def test_a_clock_that_jumps_between_the_look_at_it_and_the_eviction_empties_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Cabinet(tmp_path, unused=TTL) as cabinet:
+        await cabinet.store(b"blob")
+        prepare = Eviction.prepare
+
+        async def prepare_and_jump(eviction: Eviction) -> None:
+            await prepare(eviction)
+            cabinet.clock.now += 400 * DAY
+
+        monkeypatch.setattr(Eviction, "prepare", prepare_and_jump)
+        await cabinet.room.tidy()
+        await cabinet.room.tidy()
+        assert cabinet.observer.of(Evicted) == []
 
 
 async def test_a_clock_that_was_set_back_neither_empties_the_cache_nor_keeps_it_for_ever(tmp_path: Path) -> None:
