@@ -157,12 +157,7 @@ class Mirror:
     async def _readiness(self) -> Readiness:
         if self._draining:
             return Readiness(ready=False, troubles=(Trouble.STOPPING,))
-        if not await self._cache.readable():
-            return Readiness(ready=False, troubles=(Trouble.UNREADABLE,))
-        writable, short = await self._cache.writable(), await self._cache.short()
-        crowded = self._cache.crowded()
-        found = {Trouble.UNWRITABLE: not writable, Trouble.DISK_SHORT: short, Trouble.PINS_CROWDING: crowded}
-        return Readiness(ready=True, troubles=tuple(trouble for trouble, there in found.items() if there))
+        return await self._cache.readiness()
 
     # Building. -------------------------------------------------------------------------------------------
 

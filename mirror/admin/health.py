@@ -13,6 +13,7 @@ Probe = Callable[[], Awaitable[Readiness]]
 _SENTENCES = {
     Trouble.STOPPING: "shutting down",
     Trouble.UNREADABLE: "the cache cannot be read",
+    Trouble.HANDLES_SHORT: "too many files are open: what is not in memory has to wait",
     Trouble.UNWRITABLE: "the disk takes no new files",
     Trouble.DISK_SHORT: "less of the disk is free than cache.min_free: what is new is not kept",
     Trouble.PINS_CROWDING: "pinned images take more than 90 % of cache.max_size: little of what is new is kept",

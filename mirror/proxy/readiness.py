@@ -11,6 +11,7 @@ class Trouble(StrEnum):
 
     STOPPING = "stopping"
     UNREADABLE = "unreadable"
+    HANDLES_SHORT = "handles_short"
     UNWRITABLE = "unwritable"
     DISK_SHORT = "disk_short"
     PINS_CROWDING = "pins_crowding"

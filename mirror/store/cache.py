@@ -16,7 +16,8 @@ from pathlib import Path
 from mirror.errors import ConfigError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
-from mirror.store import layout
+from mirror.proxy.readiness import Readiness, Trouble
+from mirror.store import files, layout
 from mirror.store.blobs import Blobs
 from mirror.store.catalogue import StoredCatalogue, StoredSweeper
 from mirror.store.committed import Committed
@@ -37,7 +38,7 @@ from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
 from mirror.store.watch import StoredWatch
 
-_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE}
+_PASSING = {errno.ENOSPC, errno.EDQUOT} | files.TOO_MANY_OPEN
 # Reasons why a disk takes nothing now, and may again.
 
 _UPKEEP_SECONDS = 5.0
@@ -121,22 +122,23 @@ class Cache:
             return error
         return None
 
-    async def readable(self) -> bool:
-        """Tell whether blobs can be read."""
-        return await self._threads.reading.run(self._committed.readable)
+    async def readiness(self) -> Readiness:
+        """Tell whether what is stored can be read, and what else is not as it should be."""
+        if not await self._threads.reading.run(self._committed.readable):
+            return Readiness(ready=False, troubles=(Trouble.UNREADABLE,))
+        # What cannot be opened because too many files are open is not the disk's fault.
+        handles_short = not files.can_open_more()
+        found = {
+            Trouble.HANDLES_SHORT: handles_short,
+            Trouble.UNWRITABLE: not handles_short and not await self._writable(),
+            Trouble.DISK_SHORT: await self._threads.writing.run(self._room.is_short),
+            Trouble.PINS_CROWDING: self._room.is_crowded,
+        }
+        return Readiness(ready=True, troubles=tuple(trouble for trouble, there in found.items() if there))
 
-    async def writable(self) -> bool:
-        """Tell whether the disk takes new files."""
+    async def _writable(self) -> bool:
         async with self._probing:
             return await self._threads.writing.run(self.blobs.writable)
-
-    async def short(self) -> bool:
-        """Tell whether less of the disk is free than is to be left to others."""
-        return await self._threads.writing.run(self._room.is_short)
-
-    def crowded(self) -> bool:
-        """Tell whether what is pinned leaves little room for anything else."""
-        return self._room.is_crowded
 
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""

@@ -14,6 +14,9 @@ _ROTTEN = {errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA, errno.EILSEQ}
 UNLOCKABLE = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
 """What a file system without locks answers."""
 
+TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
+"""What is answered where this process, or the machine, has as many files open as it may."""
+
 
 def try_lock(fd: int) -> bool:
     """Take the file for this descriptor and its duplicates until `unlock`; False if another has it.
@@ -77,6 +80,15 @@ def duplicate(fd: int) -> int:
 def close(fd: int) -> None:
     """Close the descriptor."""
     os.close(fd)
+
+
+def can_open_more() -> bool:
+    """Tell whether one more file can be open."""
+    try:
+        os.close(os.open("/", os.O_PATH))
+    except OSError as error:
+        return error.errno not in TOO_MANY_OPEN
+    return True
 
 
 def identity(fd: int) -> tuple[int, int, int]:

@@ -237,11 +237,11 @@ class Folder:
         return status.f_bavail * status.f_frsize
 
     def readable(self) -> bool:
-        """Tell whether the folder can be read, by reading from it."""
+        """Tell whether the folder can be read, by reading from it; that too many files are open is no fault of it."""
         try:
             next(self._scan(), None)
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno in files.TOO_MANY_OPEN
         return True
 
     def writable(self) -> bool:

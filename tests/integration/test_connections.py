@@ -369,6 +369,9 @@ async def test_without_file_handles_the_mirror_serves_who_is_there_and_heals(
         address = mirror.address("public")
         early = await stack.enter_async_context(raw_client(address))
         await answers_ping(early)
+        probe = await stack.enter_async_context(raw_client(mirror.address("admin")))
+        await probe.ask("/readyz")
+        assert json.loads((await probe.answer()).body)["degraded"] == []
         before = resource.prlimit(mirror.process.pid, resource.RLIMIT_NOFILE)[0]
         limit_files(mirror.process.pid, NO_MORE)
         late = [await stack.enter_async_context(raw_client(address)) for _ in range(5)]
@@ -376,6 +379,11 @@ async def test_without_file_handles_the_mirror_serves_who_is_there_and_heals(
             await client.ask("/v2/")
         await until(lambda: bool(told(mirror, "connections have to wait")), "it is told")
         await answers_ping(early)
+        # It is not the disk, and no reason to take the mirror away from who is there.
+        await probe.ask("/readyz")
+        readiness = await probe.answer()
+        told_degraded = ["too many files are open: what is not in memory has to wait"]
+        assert (readiness.head.status, json.loads(readiness.body)["degraded"]) == (200, told_degraded)
         limit_files(mirror.process.pid, before)
         for client in late:
             assert (await client.answer()).body == b"{}"

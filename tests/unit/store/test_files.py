@@ -357,6 +357,12 @@ def test_a_folder_that_cannot_be_listed_is_not_readable(folder: Folder, monkeypa
     monkeypatch.setattr(os, "scandir", broken)
     assert not folder.readable()
 
+    def too_many(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "scandir", too_many)
+    assert folder.readable()
+
 
 def test_a_sealed_file_is_read_only(folder: Folder) -> None:
     fd = folder.create("file")
