@@ -23,6 +23,7 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
+from mirror.proxy.interfaces import Clock
 from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.operations.pins import Pinning
@@ -59,8 +60,9 @@ from mirror.upstream.tokens import TokenServices
 class Mirror:
     """The application, from its configuration. `running` brings it up and down."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, clock: Clock = time.time) -> None:
         self._config = config
+        self._clock = clock
         self._draining = False
         self._hurried = False
         self._patience: asyncio.Timeout | None = None
@@ -79,7 +81,8 @@ class Mirror:
         self._visible = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}")
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
-        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer)
+        self._budgets = registries.budgets(config.upstreams, clock, self._observer)
+        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets)
         upstreams = registries.clients(config.upstreams, outside)
         self._visibility = self._who_may_see(registries.views(config.upstreams, outside))
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
@@ -152,6 +155,7 @@ class Mirror:
     async def _told_readiness(self) -> Readiness:
         readiness = await self._readiness()
         self._observer.notify(ReadinessTold(readiness))
+        self._budgets.tell()
         return readiness
 
     async def _readiness(self) -> Readiness:
@@ -164,7 +168,7 @@ class Mirror:
     def _who_may_see(self, views: dict[str, View]) -> Visibility:
         freshness = self._config.freshness
         failures = Failures(self._visible, freshness.negative_ttl)
-        memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, time.time)
+        memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, self._clock)
         return Visibility(views, memory, self._tasks, self._observer)
 
     def _pulls(self, upstreams: dict[str, RegistryClient]) -> tuple[PullManifest, PullBlob, PullListing]:
@@ -174,8 +178,8 @@ class Mirror:
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy = _policy(config)
-        memory = Memory(cache.manifests, cache.records, failures, policy, time.time)
-        listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, time.time)
+        memory = Memory(cache.manifests, cache.records, failures, policy, self._clock)
+        listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, self._clock)
         return (
             PullManifest(upstreams, memory, access, self._tasks, self._observer),
             PullBlob(upstreams, cache.blobs, access, filler, sizes),
@@ -210,7 +214,7 @@ class Mirror:
         )
         return Operations(
             Naming(registries.routing(self._config)),
-            Inspection(catalogue, rules, time.time),
+            Inspection(catalogue, rules, self._clock),
             Pinning(catalogue, self._cache.pin_board, self._observer),
             Purge(catalogue, self._cache.sweeper, self._observer),
         )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirror import __version__, registries
-from mirror.config import Config, EndpointConfig, UpstreamConfig
+from mirror.config import Config, CredentialsConfig, EndpointConfig, UpstreamConfig
 from mirror.proxy.events import Event
 from mirror.proxy.tasks import Tasks
 from mirror.store.memory import BoundedMemory
@@ -40,27 +41,36 @@ class _Nobody:
 
 
 async def check(config: Config, targets: Sequence[Target], seconds: float) -> list[Findings]:
-    """Return what was found at each target, in their order; each has so many seconds."""
+    """Return what was found at each target with each account there is, in their order; each has so many seconds."""
     egress, memory, nobody = Egress(f"mirror/{__version__}", WitnessedResponse), BoundedMemory(), _Nobody()
     tasks = Tasks(nobody)
-    outside = registries.Outside(egress, TokenServices(egress, memory, tasks, nobody), tasks, nobody)
+    budgets = registries.budgets(config.upstreams, time.time, nobody)
+    outside = registries.Outside(egress, TokenServices(egress, memory, tasks, nobody), tasks, nobody, budgets)
     turns = asyncio.Semaphore(AT_A_TIME)
 
-    async def asked(target: Target, upstream: UpstreamConfig, within: float) -> Findings:
-        return await registries.probe(target.upstream, upstream, target.endpoint, target.sample, outside).run(within)
+    async def asked(target: Target, given: CredentialsConfig | None, within: float) -> Findings:
+        upstream, name = config.upstreams[target.upstream], target.upstream
+        return await registries.probe(name, upstream, target.endpoint, target.sample, given, outside).run(within)
 
-    async def tried(target: Target) -> Findings:
+    async def tried(target: Target, account: int, given: CredentialsConfig | None) -> Findings:
         async with turns:
-            upstream = config.upstreams[target.upstream]
-            found = await asked(target, upstream, seconds)
-            if _is_guarded(upstream) and target.sample is not None and found.fault is None:
-                anybody = upstream.model_copy(update={"credentials": None})
-                _see_as_anybody(found, await asked(target, anybody, seconds - found.seconds))
+            found = await asked(target, given, seconds)
+            found.account = account
+            if _is_guarded(config.upstreams[target.upstream]) and target.sample is not None and found.fault is None:
+                _see_as_anybody(found, await asked(target, None, seconds - found.seconds))
             return found
 
     await egress.start()
     try:
-        return list(await asyncio.gather(*map(tried, targets)))
+        return list(
+            await asyncio.gather(
+                *(
+                    tried(target, account, given)
+                    for target in targets
+                    for account, given in enumerate(config.upstreams[target.upstream].accounts or (None,))
+                )
+            )
+        )
     finally:
         await tasks.cancel()
         await egress.close()

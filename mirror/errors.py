@@ -133,6 +133,10 @@ class UpstreamThrottled(UpstreamUnavailable):
         self.retry_after = retry_after
 
 
+class LimitReached(UpstreamThrottled):
+    """Nothing is left of the mirror's limit at this upstream, which was not asked: it would say no."""
+
+
 class UpstreamFailed(UpstreamUnavailable):
     """Upstream answered with a server error."""
 

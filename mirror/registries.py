@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from yarl import URL
 
 from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig, UpstreamConfig
 from mirror.proxy.events import EndpointUnverified, Observer
+from mirror.proxy.interfaces import Clock
+from mirror.proxy.limits.budgets import Budgets
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import View
+from mirror.upstream.account import Account
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
@@ -37,20 +40,23 @@ class Outside:
     tokens: TokenServices
     tasks: Tasks
     observer: Observer
+    budgets: Budgets
 
 
 def clients(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str, RegistryClient]:
     """Return a client of each upstream, with its credentials if it has any."""
-    return {name: _client(name, upstream, outside) for name, upstream in upstreams.items()}
+    return {name: _client(name, upstream, upstream.accounts, outside) for name, upstream in upstreams.items()}
+
+
+def budgets(upstreams: Mapping[str, UpstreamConfig], clock: Clock, observer: Observer) -> Budgets:
+    """Return what is left of the limits of all upstreams, of which nothing is known yet."""
+    return Budgets({name: upstream.pull_reserve for name, upstream in upstreams.items()}, clock, observer)
 
 
 def views(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str, View]:
     """Return how anybody, without credentials, sees the upstreams that serve private content to nobody."""
     return {
-        name: View(
-            RegistryViewer(_client(name, upstream.model_copy(update={"credentials": None}), outside)),
-            upstream.auth_ttl,
-        )
+        name: View(RegistryViewer(_client(name, upstream, (), outside)), upstream.auth_ttl)
         for name, upstream in upstreams.items()
         if upstream.serve_private == "nobody"
     }
@@ -65,11 +71,16 @@ def unverified(upstreams: Mapping[str, UpstreamConfig]) -> Iterator[EndpointUnve
 
 
 def probe(
-    name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, sample: Sample | None, outside: Outside
+    name: str,
+    upstream: UpstreamConfig,
+    endpoint: EndpointConfig,
+    sample: Sample | None,
+    given: CredentialsConfig | None,
+    outside: Outside,
 ) -> Probe:
-    """Return what tries this endpoint of an upstream, with its credentials if it has any."""
+    """Return what tries this endpoint of an upstream, with the credentials that are given."""
     witness = Witness()
-    policy = _policy(name, upstream, endpoint, replace(outside, observer=witness))
+    policy = _policy(name, upstream, endpoint, given, replace(outside, observer=witness))
     return Probe(policy, sample, outside.egress, outside.tokens, witness)
 
 
@@ -79,22 +90,43 @@ def routing(config: Config) -> Routing:
     return Routing(names, config.default_upstream)
 
 
-def _client(name: str, upstream: UpstreamConfig, outside: Outside) -> RegistryClient:
-    endpoints = [_endpoint(name, upstream, endpoint, outside) for endpoint in upstream.endpoints]
+def _client(
+    name: str, upstream: UpstreamConfig, credentials: Sequence[CredentialsConfig], outside: Outside
+) -> RegistryClient:
+    """Return a client that asks with one of these credentials, or without any if there are none."""
+    endpoints = []
+    for endpoint in upstream.endpoints:
+        accounts = _accounts(name, upstream, endpoint, credentials, outside)
+        timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
+        endpoints.append(Endpoint(BaseUrl(endpoint.url), accounts, outside.egress, outside.observer, timeout))
     return RegistryClient(name, endpoints, outside.observer)
 
 
-def _endpoint(name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, outside: Outside) -> Endpoint:
-    base, policy = BaseUrl(endpoint.url), _policy(name, upstream, endpoint, outside)
-    timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
-    return Endpoint(base, policy, outside.egress, outside.tokens, outside.observer, timeout)
+def _accounts(
+    name: str,
+    upstream: UpstreamConfig,
+    endpoint: EndpointConfig,
+    credentials: Sequence[CredentialsConfig],
+    outside: Outside,
+) -> list[Account]:
+    accounts = []
+    owner = ("the mirror's address", "the mirror's account", "each of the mirror's accounts")[min(2, len(credentials))]
+    # Nobody pays as anybody who need not: where there are credentials, that account only sees what is public.
+    pays = len(credentials) == len(upstream.accounts)
+    for number, given in enumerate(credentials or [None]):
+        key = f"{endpoint.url} {'anybody' if given is None else number}"
+        purse = outside.budgets.purse(name, key, owner, pays=pays)
+        policy = _policy(name, upstream, endpoint, given, outside)
+        accounts.append(Account(policy, outside.tokens, outside.observer, purse))
+    return accounts
 
 
-def _policy(name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, outside: Outside) -> AuthPolicy:
+def _policy(
+    name: str, upstream: UpstreamConfig, endpoint: EndpointConfig, given: CredentialsConfig | None, outside: Outside
+) -> AuthPolicy:
     credentials = None
-    if upstream.credentials is not None:
-        source = _source(upstream.credentials, endpoint.url)
-        credentials = Credentials(name, source, outside.tasks, outside.observer)
+    if given is not None:
+        credentials = Credentials(name, _source(given, endpoint.url), outside.tasks, outside.observer)
     proxy = _proxy(name, upstream.proxy, outside)
     trust = Trust(endpoint.authorities, None if endpoint.verify else origin_of(endpoint.url))
     return AuthPolicy(

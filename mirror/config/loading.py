@@ -16,7 +16,7 @@ from pydantic_settings import SettingsError
 
 from mirror.config.endpoints import EndpointConfig
 from mirror.config.fields import AdminConfig, CacheConfig, Config, FreshnessConfig, LogConfig, ScrubConfig
-from mirror.config.upstreams import BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
+from mirror.config.upstreams import ACCOUNTS, BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -79,16 +79,21 @@ def _validated(content: dict[str, Any]) -> Config:
 
 def _check_files(config: Config) -> None:
     for name, upstream in config.upstreams.items():
-        credentials, key = upstream.credentials, f"upstreams.{name}.credentials"
-        if credentials is not None and credentials.password_file is not None:
-            _check_password(f"{key}.password_file", credentials)
-        if credentials is not None and credentials.docker_config is not None:
-            _check_docker_config(f"{key}.docker_config", credentials.docker_config)
+        for number, credentials in enumerate(upstream.accounts):
+            which = f".{number}" if isinstance(upstream.credentials, tuple) else ""
+            _check_credentials(f"upstreams.{name}.credentials{which}", credentials)
         if upstream.proxy is not None and upstream.proxy.password_file is not None:
             _check_password(f"upstreams.{name}.proxy.password_file", upstream.proxy)
         for at, endpoint in enumerate(upstream.endpoints):
             if endpoint.ca_file is not None:
                 _check_authorities(f"upstreams.{name}.endpoints.{at}.ca_file", endpoint)
+
+
+def _check_credentials(key: str, credentials: CredentialsConfig) -> None:
+    if credentials.password_file is not None:
+        _check_password(f"{key}.password_file", credentials)
+    if credentials.docker_config is not None:
+        _check_docker_config(f"{key}.docker_config", credentials.docker_config)
 
 
 def _check_password(key: str, credentials: CredentialsConfig | ProxyConfig) -> None:
@@ -127,6 +132,7 @@ def _first_problem(error: ValidationError) -> ConfigError:
     # A key that does not exist is usually why another one is missing.
     problems.sort(key=lambda problem: problem["type"] != "extra_forbidden")
     first = problems[0]
+    first["loc"] = _as_written(first["loc"])
     key = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
     message = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
     message = message.replace("Input should be ", "expected is ")
@@ -140,6 +146,14 @@ def _first_problem(error: ValidationError) -> ConfigError:
     return ConfigError(key, message + _from(first["loc"]) + more)
 
 
+def _as_written(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the path of a mistake without the words that stand in no file (see upstreams.ACCOUNTS)."""
+    match path:
+        case ("upstreams", _, "credentials", kind, *_) if kind in ACCOUNTS:
+            return (*path[:3], *path[4:])
+    return path
+
+
 def _meant(path: tuple[int | str, ...]) -> str:
     """Return a question whether it is the field beside this unknown one that is called nearly so; empty if none is."""
     match path:
@@ -149,7 +163,7 @@ def _meant(path: tuple[int | str, ...]) -> str:
             fields = UpstreamConfig.model_fields
         case ("upstreams", _, "endpoints", _, _):
             fields = EndpointConfig.model_fields
-        case (*_, str(section), _):
+        case (*_, str(section), _) | (*_, str(section), int(), _):
             fields = getattr(_SECTIONS.get(section), "model_fields", {})
     near = difflib.get_close_matches(str(path[-1]), fields, 1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -9,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from pydantic_settings import NoDecode
 from yarl import URL
 
-from mirror.config.units import Address, parse_duration, parse_size
+from mirror.config.units import Address, parse_duration, parse_reserve, parse_size
 from mirror.oci.reference import is_registry
+from mirror.proxy.rate_limit import Reserve
 
 
 def _address(value: object) -> Address:
@@ -25,6 +26,10 @@ def _size(value: object) -> int:
 
 def _duration(value: object) -> timedelta:
     return value if isinstance(value, timedelta) else parse_duration(value)
+
+
+def _reserve(value: object) -> Reserve:
+    return value if isinstance(value, Reserve) else parse_reserve(value)
 
 
 def parse_origin(value: object) -> URL:
@@ -44,6 +49,7 @@ def parse_origin(value: object) -> URL:
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+PullReserve = Annotated[Reserve, BeforeValidator(_reserve)]
 Origin = Annotated[URL, BeforeValidator(parse_origin)]
 
 

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
+from mirror.proxy.rate_limit import Reserve
+
 _SIZE_UNITS = {
     "B": 1,
     **{unit: 1000**power for power, unit in enumerate(("kB", "MB", "GB", "TB"), 1)},
@@ -18,6 +20,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _SIZE = re.compile(rf"([0-9]+(?:\.[0-9]+)?)\s*({'|'.join(_SIZE_UNITS)})")
 _DURATION = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d|w))+")
 _DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d|w)")
+_RESERVE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*%|([0-9]{1,9})")
 _ADDRESS = re.compile(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:\s]+)):([0-9]{1,5})")
 
 
@@ -60,3 +63,17 @@ def parse_duration(text: object) -> timedelta:
     if seconds > _LONGEST:
         raise ValueError("a duration is at most 100 years")
     return timedelta(seconds=seconds)
+
+
+def parse_reserve(text: object) -> Reserve:
+    """Return the reserve that `text` spells, for example `10%`, or 20 for as many pulls; raises ValueError."""
+    match = (
+        _RESERVE.fullmatch(str(text).strip()) if isinstance(text, str | int) and not isinstance(text, bool) else None
+    )
+    if match is None:
+        raise ValueError("a reserve is a share or a number of pulls, for example 10% or 20; 0 for none")
+    if match[1] is None:
+        return Reserve(pulls=int(match[2]))
+    if float(match[1]) > 100:
+        raise ValueError("a reserve is at most 100%")
+    return Reserve(share=float(match[1]) / 100)

@@ -8,11 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Tag, field_validator, model_validator
 from yarl import URL
 
 from mirror.config.endpoints import EndpointConfig
-from mirror.config.section import Duration, Origin, Section, parse_origin
+from mirror.config.section import Duration, Origin, PullReserve, Section, parse_origin
+from mirror.proxy.rate_limit import Reserve
 from mirror.proxy.routing import DOCKER_HUB
 
 _USER_NAME = re.compile(r"[^:\x00-\x1f\x7f]+")
@@ -58,6 +59,22 @@ class CredentialsConfig(Section):
         return _content(self.password_file)
 
 
+def _some(accounts: tuple[CredentialsConfig, ...]) -> tuple[CredentialsConfig, ...]:
+    if not accounts:
+        raise ValueError("a list has the credentials of at least one account; null for none")
+    return accounts
+
+
+ACCOUNTS = ("one", "several")
+"""What tells in the path of a mistake whether it is in the credentials of one account or of several."""
+
+_Accounts = Annotated[
+    Annotated[CredentialsConfig, Tag(ACCOUNTS[0])]
+    | Annotated[tuple[CredentialsConfig, ...], AfterValidator(_some), Tag(ACCOUNTS[1])],
+    Discriminator(lambda value: ACCOUNTS[isinstance(value, list | tuple)]),
+]
+
+
 class ProxyConfig(Section):
     """An http(s) proxy, and the user name and the file with the password that it wants, if any."""
 
@@ -90,7 +107,8 @@ class UpstreamConfig(Section):
     endpoints: tuple[EndpointConfig, ...] = ()
     aliases: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    credentials: CredentialsConfig | None = None
+    credentials: _Accounts | None = None
+    pull_reserve: PullReserve = Reserve(share=0.1)
     serve_private: Literal["nobody", "everyone"] = "nobody"
     auth_ttl: Duration = timedelta(minutes=5)
     proxy: ProxyConfig | None = None
@@ -106,6 +124,13 @@ class UpstreamConfig(Section):
     @classmethod
     def _an_address_is_enough(cls, value: object) -> object:
         return {"url": value} if isinstance(value, str | int) else value
+
+    @property
+    def accounts(self) -> tuple[CredentialsConfig, ...]:
+        """The credentials of each account; empty where nobody in particular asks."""
+        if self.credentials is None:
+            return ()
+        return self.credentials if isinstance(self.credentials, tuple) else (self.credentials,)
 
     @model_validator(mode="after")
     def _credentials_stay_secret(self) -> Self:

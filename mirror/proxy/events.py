@@ -10,6 +10,7 @@ from typing import Protocol
 
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.proxy.readiness import Readiness
 
 
@@ -84,6 +85,35 @@ class TokenRequested:
 
     upstream: str
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class PullSpent:
+    """An upstream gave a manifest, which is what those count that limit pulls."""
+
+    upstream: str
+
+
+@dataclass(frozen=True, slots=True)
+class SpendingChanged:
+    """From now on this may be spent on an upstream; `rate` is what its accounts have left, None for untold."""
+
+    upstream: str
+    spending: Spending
+    rate: RateLimit | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitTold:
+    """Somebody wants to know what is left of the limit of an upstream, None where it tells of none.
+
+    `exhausted_in` is the seconds until nothing is, if pulls go on as they did; infinity where no end is in sight.
+    """
+
+    upstream: str
+    spending: Spending
+    rate: RateLimit | None
+    exhausted_in: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +288,9 @@ Event = (
     | UpstreamAnswered
     | UpstreamReceived
     | TokenRequested
+    | PullSpent
+    | SpendingChanged
+    | LimitTold
     | CredentialsWithheld
     | CredentialsUnreadable
     | EndpointUnverified

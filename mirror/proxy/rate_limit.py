@@ -1,9 +1,18 @@
-"""How much may be asked of an upstream that counts what is pulled from it."""
+"""How much may be asked of an upstream that counts what is pulled from it. Pure values."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import Protocol
+
+STRETCH = 4
+"""So many times longer is upstream's word believed while pulls are saved."""
+
+LONGEST_STRETCHED = timedelta(hours=1)
+"""No TTL is stretched beyond this; one that is longer by itself stays as it is."""
 
 
 class Spending(StrEnum):
@@ -22,3 +31,29 @@ class Governor(Protocol):
 
     def spending(self, upstream: str) -> Spending:
         """Return what may be spent on this upstream now; FREE for one that tells of no limit, or is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a registry says of its limit: so many pulls of `limit` are left within `window` seconds, None for untold."""
+
+    limit: int
+    remaining: int
+    window: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserve:
+    """What is kept for images that are not cached: a share of the limit, between 0 and 1, or a number of pulls."""
+
+    share: float = 0.0
+    pulls: int = 0
+
+    def of(self, limit: int) -> int:
+        """Return how many pulls that is; never more than the limit."""
+        return min(limit, max(self.pulls, math.ceil(limit * self.share)))
+
+
+def stretched(ttl: timedelta) -> timedelta:
+    """Return for how long upstream's word is believed while pulls are saved: never shorter than otherwise."""
+    return max(ttl, min(ttl * STRETCH, LONGEST_STRETCHED))

@@ -10,6 +10,7 @@ from typing import Any, TextIO
 import structlog
 
 from mirror.proxy import events
+from mirror.proxy.rate_limit import Spending
 from mirror.telemetry.seldom import Seldom
 
 _SHARED: list[Any] = [
@@ -80,6 +81,8 @@ class Logs:
                 self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
             case events.TokenRequested(upstream, outcome) if outcome != "granted":
                 self._log.warning("no token", upstream=upstream, outcome=outcome)
+            case events.SpendingChanged():
+                self._spending(event)
             case events.CredentialsWithheld(upstream, realm):
                 self._log.warning(
                     "credentials withheld",
@@ -108,6 +111,16 @@ class Logs:
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
             case events.TaskCrashed(task, error):
                 self._log.error("bug", task=task, exc_info=error)
+
+    def _spending(self, event: events.SpendingChanged) -> None:
+        left = {} if event.rate is None else {"left": event.rate.remaining, "limit": event.rate.limit}
+        match event.spending:
+            case Spending.FREE:
+                self._log.info("pulls are not limited any more", upstream=event.upstream, **left)
+            case Spending.SAVING:
+                self._log.warning("few pulls are left, for what is not cached", upstream=event.upstream, **left)
+            case Spending.EXHAUSTED:
+                self._log.warning("limit reached, nothing is pulled", upstream=event.upstream, **left)
 
     def _refusal(self, reason: str, client: str, times: int) -> None:
         if reason == "tls":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
@@ -35,6 +37,7 @@ class Metrics:
         self._make_connection_metrics()
         self._make_request_metrics()
         self._make_upstream_metrics()
+        self._make_limit_metrics()
         self._make_cache_metrics()
         self._make_scrub_metrics()
         self._make_readiness_metrics()
@@ -116,6 +119,39 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _make_limit_metrics(self) -> None:
+        self._limit = Gauge(
+            "mirror_ratelimit_limit",
+            "How many pulls the mirror's accounts are granted together, in the window of the upstream's choice; 0: no"
+            " limit is known",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self._remaining = Gauge(
+            "mirror_ratelimit_remaining",
+            "What is left of mirror_ratelimit_limit",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self._exhausted_in = Gauge(
+            "mirror_ratelimit_exhausted_in_seconds",
+            "In how many seconds nothing will be left, if pulls go on as in the last half hour; +Inf: no end in sight",
+            ["upstream"],
+            registry=self.registry,
+        )
+        self._spending = Gauge(
+            "mirror_ratelimit_spending",
+            "1 for what may be spent: free, saving (the reserve has been reached), exhausted; else 0",
+            ["upstream", "spending"],
+            registry=self.registry,
+        )
+        self._pulls = Counter(
+            "mirror_pulls_spent_total",
+            "Manifests got from upstreams: what is counted by those that limit pulls",
+            ["upstream"],
+            registry=self.registry,
+        )
+
     def _make_cache_metrics(self) -> None:
         self._cache_bytes = Gauge("mirror_cache_bytes", "Bytes of committed files", registry=self.registry)
         self._cache_max_bytes = Gauge(
@@ -171,6 +207,8 @@ class Metrics:
             for source in ("cache", "upstream"):
                 self._response_bytes.labels(upstream, source)
             self._begin_access_at_zero(upstream)
+            self._pulls.labels(upstream)
+            self._limit_told(events.LimitTold(upstream, Spending.FREE, None, math.inf))
             self._upstream_bytes.labels(upstream)
             self._digest_mismatches.labels(upstream)
             self._resumes.labels(upstream)
@@ -212,6 +250,10 @@ class Metrics:
                 self._upstream_bytes.labels(upstream).inc(size)
             case events.TokenRequested(upstream, outcome):
                 self._token_requests.labels(upstream, outcome).inc()
+            case events.PullSpent(upstream):
+                self._pulls.labels(upstream).inc()
+            case events.LimitTold():
+                self._limit_told(event)
             case events.VisibilityAsked(upstream, outcome):
                 self._visibility.labels(upstream, outcome).inc()
             case events.DigestMismatched(upstream):
@@ -243,6 +285,13 @@ class Metrics:
         self._evictions.labels(reason).inc()
         if reason != "age":
             self._evicted_age.set(unused)
+
+    def _limit_told(self, event: events.LimitTold) -> None:
+        self._limit.labels(event.upstream).set(event.rate.limit if event.rate else 0)
+        self._remaining.labels(event.upstream).set(event.rate.remaining if event.rate else 0)
+        self._exhausted_in.labels(event.upstream).set(event.exhausted_in)
+        for spending in Spending:
+            self._spending.labels(event.upstream, spending).set(spending is event.spending)
 
     def _readiness_told(self, readiness: Readiness) -> None:
         self._ready.set(readiness.ready)

@@ -1,78 +1,124 @@
-"""One base URL of an upstream: sends requests there, and answers its challenges."""
+"""One base URL of an upstream: sends requests there, by one of the mirror's accounts, and answers its challenges."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import aiohttp
 
-from mirror.errors import Denied, UpstreamFailed
-from mirror.proxy.events import Observer, UpstreamAnswered
+from mirror.errors import Denied, UpstreamFailed, UpstreamThrottled
+from mirror.proxy.events import Observer, PullSpent, UpstreamAnswered
+from mirror.upstream.account import UNABLE, Account, Unable, counts, in_turn, what_they_say
 from mirror.upstream.answers import RegistryRequest, check
-from mirror.upstream.auth import Authenticator, AuthPolicy
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import may_be_proxy
-from mirror.upstream.tokens import TokenServices
+from mirror.upstream.rate_limit import rate_limit
 
 
 class Endpoint:
-    """Where an upstream is asked; `timeout` is the seconds it has to answer while there is another, None the usual."""
+    """Where an upstream is asked, and by whom: at least one account.
+
+    `timeout` is the seconds it has to answer while there is another endpoint, None for the usual.
+    """
 
     def __init__(
         self,
         base: BaseUrl,
-        policy: AuthPolicy,
+        accounts: Sequence[Account],
         egress: Egress,
-        tokens: TokenServices,
         observer: Observer,
         timeout: float | None = None,
     ) -> None:
         self.base = base
         self.origin = base.origin
         self.timeout = timeout
-        self._policy = policy
+        self._accounts = accounts
         self._egress = egress
         self._observer = observer
-        self._authenticator = Authenticator(policy, tokens, observer)
 
     async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
         """Return the answer if it is one of the accepted statuses, its body unread; the caller releases it.
 
-        A 401 is answered once; a second one is the answer. Raises what the answer means otherwise, and
-        UpstreamUnavailable if there is none.
+        A 401 is answered once; a second one is the answer, if no other account may read it. Raises what the answer
+        means otherwise, UpstreamUnavailable if there is none, and LimitReached without asking if it would be in vain.
         """
-        response = await self._authorized(replace(request, repository=self.base.named(request.repository)))
+        named = replace(request, repository=self.base.named(request.repository))
+        refusals: list[Unable] = []
+        for account in in_turn(self._accounts):
+            try:
+                return await self._asked_by(account, named)
+            except UNABLE as error:
+                refusals.append(error)
+        raise what_they_say(refusals)
+
+    async def _asked_by(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
+        if account.purse.is_held():
+            raise account.purse.refusal()
+        if not counts(request):
+            return await self._checked(account, request)
+        if account.purse.is_doubtful():
+            await self._look(account, request)
+        with account.purse.pulling():
+            response = await self._checked(account, request)
+        self._observer.notify(PullSpent(account.policy.upstream))
+        return response
+
+    async def _look(self, account: Account, request: RegistryRequest) -> None:
+        """See by a HEAD, which costs nothing, whether a pull will be granted; raises what it means if not."""
+        if account.purse.look():
+            head = replace(request, method="HEAD", accepted=frozenset({200, 405}))
+            response = await self._checked(account, head)
+            response.release()
+            if response.status == 200 and rate_limit(response.headers) is None:
+                # There is no limit, or none on this one.
+                return
+        if account.purse.is_doubtful():
+            raise account.purse.refusal()
+
+    async def _checked(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
+        response = await self._authorized(account, request)
+        account.hears(response, is_own=origin_of(response.url) == self.origin)
+        policy = account.policy
         try:
             check(response, self.origin, request)
         except Denied:
-            if not self._authenticator.has_credentials:
+            if not account.authenticator.has_credentials:
                 raise
-            whose = f"the mirror's credentials (upstreams.{self._policy.upstream}.credentials)"
+            whose = f"the mirror's credentials (upstreams.{policy.upstream}.credentials)"
             raise Denied(f"upstream refuses {whose}, or does not let them read this") from None
+        except UpstreamThrottled:
+            if not account.purse.is_held():
+                raise
+            refusal = account.purse.refusal()
+            raise UpstreamThrottled(str(refusal), refusal.retry_after) from None
         except UpstreamFailed as error:
-            if not may_be_proxy(self._policy.proxy, response.url):
+            if not may_be_proxy(policy.proxy, response.url):
                 raise
             raise UpstreamFailed(f"{error}, or its proxy did") from None
         return response
 
-    async def _authorized(self, request: RegistryRequest) -> aiohttp.ClientResponse:
-        authorization = await self._authenticator.authorization(request.repository)
-        response = await self._send(request, authorization)
+    async def _authorized(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
+        authenticator = account.authenticator
+        authorization = await authenticator.authorization(request.repository)
+        response = await self._send(account, request, authorization)
         if response.status != 401 or origin_of(response.url) != self.origin:
             return response
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
         response.release()
-        answer = await self._authenticator.respond(challenges, request.repository, refused=authorization)
-        return response if answer is None else await self._send(request, answer)
+        answer = await authenticator.respond(challenges, request.repository, refused=authorization)
+        return response if answer is None else await self._send(account, request, answer)
 
-    async def _send(self, request: RegistryRequest, authorization: str | None) -> aiohttp.ClientResponse:
+    async def _send(
+        self, account: Account, request: RegistryRequest, authorization: str | None
+    ) -> aiohttp.ClientResponse:
         url = self.base.target(f"{request.repository}/{request.path}", request.query)
         headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
-        policy = self._policy
+        policy = account.policy
         outgoing = Outgoing(
             request.method, url, policy.private_network, headers, authorization, proxy=policy.proxy, trust=policy.trust
         )
@@ -83,5 +129,5 @@ class Endpoint:
             status = response.status
         finally:
             seconds = time.monotonic() - started
-            self._observer.notify(UpstreamAnswered(self._policy.upstream, request.kind, status, seconds))
+            self._observer.notify(UpstreamAnswered(policy.upstream, request.kind, status, seconds))
         return response

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,9 +16,8 @@ from yarl import URL
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.proxy.events import CredentialsUnreadable, CredentialsWithheld, Event
+from mirror.proxy.rate_limit import RateLimit
 from mirror.upstream.diagnosis import Reason
-
-_RATE = re.compile(r"([0-9]{1,9})(?:\s*;\s*w=([0-9]{1,9}))?")
 
 
 class Step(StrEnum):
@@ -61,18 +59,9 @@ class Fault:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """What a registry says of its limit: so many requests of `limit` are left within `window` seconds."""
-
-    limit: int
-    remaining: int
-    window: int | None
-
-
 @dataclass(slots=True)
 class Findings:
-    """One endpoint; filled in as the probe goes.
+    """One endpoint, and one account there (counted from 0); filled in as the probe goes.
 
     `clock_ahead` is how many seconds this machine's clock is before the registry's; `withheld_from` is the token
     service that was asked without the credentials, since they are not bound to it.
@@ -81,6 +70,7 @@ class Findings:
     upstream: str
     endpoint: URL
     sample: Sample | None
+    account: int = 0
     steps: dict[Step, State] = field(default_factory=lambda: dict.fromkeys(Step, State.NOT_TRIED))
     fault: Fault | None = None
     seconds: float = 0.0
@@ -136,12 +126,3 @@ def clock_ahead(headers: Mapping[str, str], now: float) -> float | None:
         return now - parsedate_to_datetime(headers.get("Date", "")).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
-
-
-def rate_limit(headers: Mapping[str, str]) -> RateLimit | None:
-    """Return what the RateLimit headers say (`100;w=21600`), None if they are not there or say something else."""
-    limit = _RATE.fullmatch(headers.get("RateLimit-Limit", "").strip())
-    remaining = _RATE.fullmatch(headers.get("RateLimit-Remaining", "").strip())
-    if limit is None or remaining is None:
-        return None
-    return RateLimit(int(limit[1]), int(remaining[1]), int(limit[2]) if limit[2] else None)

@@ -17,9 +17,10 @@ from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import Challenge, parse_challenges
 from mirror.upstream.diagnosis import Reason, reason_of
 from mirror.upstream.egress import Egress, Outgoing
-from mirror.upstream.findings import Findings, Sample, State, Step, Witness, certificate_until, clock_ahead, rate_limit
+from mirror.upstream.findings import Findings, Sample, State, Step, Witness, certificate_until, clock_ahead
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import may_be_proxy
+from mirror.upstream.rate_limit import rate_limit
 from mirror.upstream.tokens import TokenServices
 
 _NETWORK = {
@@ -180,7 +181,7 @@ class Probe:
         if origin_of(response.url) == self._origin:
             findings.certificate_until = certificate_until(response) or findings.certificate_until
             findings.clock_ahead = clock_ahead(response.headers, time.time())
-        findings.rate_limit = rate_limit(response.headers) or findings.rate_limit
+            findings.rate_limit = rate_limit(response.headers) or findings.rate_limit
 
 
 def _is_address(origin: URL) -> bool:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,6 +21,7 @@ from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, 
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import Observer, TokenRequested
 from mirror.proxy.interfaces import ShortLivedCache
+from mirror.proxy.limits.budget import hold_seconds
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.answers import read_capped, retry_after
@@ -37,6 +40,7 @@ RENEW_AT = 0.8
 """The share of its life after which a token is no longer used, so that none ends on the way."""
 
 _CLIENT = "mirror"
+_THROTTLED = "upstream's token service limits requests"
 _SALT = secrets.token_bytes(16)
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
@@ -59,9 +63,14 @@ class TokenRequest:
     @property
     def key(self) -> str:
         """What a token is remembered under: nothing that would make it another token is left out."""
+        return json.dumps([self.asker, self.service, sorted(self.scopes)])
+
+    @property
+    def asker(self) -> str:
+        """Who asks which service: what is held back together where that service limits requests."""
         secret = json.dumps([self.authorization, self.refresh_token]).encode()
         mark = hashlib.blake2b(secret, key=_SALT, digest_size=16).hexdigest()
-        return json.dumps([self.upstream, str(self.realm), self.service, sorted(self.scopes), self.account, mark])
+        return json.dumps([self.upstream, str(self.realm), self.account, mark])
 
     @property
     def has_credentials(self) -> bool:
@@ -107,7 +116,8 @@ class TokenServices:
     async def token(self, request: TokenRequest, refused: str | None) -> str:
         """Return a token other than `refused`.
 
-        Raises Denied if the service refuses, UpstreamUnavailable if it cannot be asked or answers nonsense.
+        Raises Denied if the service refuses, UpstreamUnavailable if it cannot be asked or answers nonsense, and
+        UpstreamThrottled without asking while it is to be left alone.
         """
         known = await self._cache.get(request.key)
         if known is not None and known != refused:
@@ -119,16 +129,30 @@ class TokenServices:
         known = await self._cache.get(request.key)
         if known is not None and known != refused:
             return known
+        await self._check_held(request)
         try:
             async with answer_within():
                 token, lifetime = await self._ask(request)
         except MirrorError as error:
+            if isinstance(error, UpstreamThrottled):
+                await self._hold(request, error)
             outcome = "refused" if isinstance(error, Denied) else "failed"
             self._observer.notify(TokenRequested(request.upstream, outcome))
             raise
         self._observer.notify(TokenRequested(request.upstream, "granted"))
         await self._cache.set(request.key, token, lifetime * RENEW_AT)
         return token
+
+    async def _hold(self, request: TokenRequest, error: UpstreamThrottled) -> None:
+        seconds = hold_seconds(error.retry_after)
+        if error.retry_after is None:
+            error.retry_after = math.ceil(seconds)
+        await self._cache.set(f"held {request.asker}", str(time.monotonic() + seconds), seconds)
+
+    async def _check_held(self, request: TokenRequest) -> None:
+        until = await self._cache.get(f"held {request.asker}")
+        if until is not None:
+            raise UpstreamThrottled(_THROTTLED, max(1, math.ceil(float(until) - time.monotonic())))
 
     async def _ask(self, request: TokenRequest) -> tuple[str, float]:
         response = await self._egress.open(request.outgoing)
@@ -144,7 +168,7 @@ class TokenServices:
             case 401 | 403:
                 raise Denied("upstream's token service refuses a token for this repository")
             case 429:
-                raise UpstreamThrottled("upstream's token service limits requests", retry_after(response))
+                raise UpstreamThrottled(_THROTTLED, retry_after(response))
         raise UpstreamFailed(f"upstream's token service answered {response.status}")
 
 

@@ -22,6 +22,9 @@ class Auth(Protocol):
     def revoke(self) -> None:
         """Make every token issued so far invalid."""
 
+    def account(self, request: Request) -> str | None:
+        """Who sends this request, which was let pass; None for nobody in particular."""
+
 
 class Anonymous:
     """Everybody may read."""
@@ -30,6 +33,9 @@ class Anonymous:
         return None
 
     def revoke(self) -> None:
+        return None
+
+    def account(self, request: Request) -> str | None:
         return None
 
 
@@ -52,6 +58,10 @@ class BasicAuth:
 
     def revoke(self) -> None:
         return None
+
+    def account(self, request: Request) -> str | None:
+        credentials = basic_credentials(request.header("Authorization"))
+        return credentials[0] if credentials else None
 
 
 @dataclass
@@ -81,6 +91,10 @@ class TokenAuth:
 
     def revoke(self) -> None:
         self.tokens.revoke()
+
+    def account(self, request: Request) -> str | None:
+        issued = self.tokens.issued.get(bearer_token(request.header("Authorization")) or "")
+        return issued.account if issued else None
 
     def _challenges(self, scope: str, verdict: Verdict) -> tuple[str, ...]:
         usual = _USUAL + (_SCOPE if scope else "") + verdict.as_parameter()

@@ -13,6 +13,7 @@ from tests.fakes.content import FakeBlob, FakeImage, FakeIndex, FakeManifest
 from tests.fakes.journal import Journal
 from tests.fakes.listing import Pages, referrers_page, tag_page
 from tests.fakes.origin import Origin
+from tests.fakes.pull_limit import ADDRESS, PullLimit
 from tests.fakes.ranges import ranged, unmodified
 from tests.fakes.redirects import Redirect
 from tests.fakes.repository import FakeRepository
@@ -26,7 +27,7 @@ class FakeRegistry(Origin):
     """Holds what tests add, answers as a registry does, and objects to all it was not prepared for.
 
     Attributes to set: `auth`; `headers` (sent with every manifest and blob answer, for example rate
-    limits); `supports_ranges`; `supports_referrers`; `pages`, how lists are cut.
+    limits); `supports_ranges`; `supports_referrers`; `pages`, how lists are cut; `pull_limit`, who may have how much.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class FakeRegistry(Origin):
         self.supports_ranges = True
         self.supports_referrers = True
         self.pages = Pages()
+        self.pull_limit: PullLimit | None = None
         self.repositories: dict[str, FakeRepository] = {}
         self._absent: list[str] = []
         self._redirects: dict[Kind, tuple[FakeCDN, Redirect]] = {}
@@ -145,7 +147,10 @@ class FakeRegistry(Origin):
             return chosen
         document = Document(chosen.data, chosen.media_type)
         moved = self._moved("manifests", request, chosen.digest, document)
-        return moved or unmodified(self._content(chosen.digest, document), request)
+        answer = moved or unmodified(self._content(chosen.digest, document), request)
+        if self.pull_limit is None:
+            return answer
+        return self.pull_limit.judge(request, self.auth.account(request) or ADDRESS, answer)
 
     def _blob(self, request: Request, repository: FakeRepository, digest: str) -> Answer:
         found = repository.blobs.get(digest)

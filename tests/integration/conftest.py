@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from mirror.app import Mirror
 from mirror.config import Config
 from mirror.proxy import deadline
+from mirror.proxy.interfaces import Clock
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
@@ -59,7 +61,7 @@ def start_mirror(registry: FakeRegistry, token_service: FakeTokenService, tmp_pa
     """Start a mirror of the fake registry, which it takes for Docker Hub; keywords override sections."""
 
     @asynccontextmanager
-    async def start(**overrides: Any) -> AsyncIterator[RunningMirror]:
+    async def start(clock: Clock = time.time, **overrides: Any) -> AsyncIterator[RunningMirror]:
         content: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "admin": {"listen": "127.0.0.1:0"},
@@ -69,7 +71,7 @@ def start_mirror(registry: FakeRegistry, token_service: FakeTokenService, tmp_pa
         }
         for key, value in overrides.items():
             content[key] = {**content[key], **value} if isinstance(content.get(key), dict) else value
-        mirror = Mirror(Config(**content))
+        mirror = Mirror(Config(**content), clock)
         async with mirror.running(), aiohttp.ClientSession(auto_decompress=False) as session:
             yield RunningMirror(mirror, session)
 
@@ -120,8 +122,10 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That upstream could not be asked is forgotten at once."""
+    """That upstream could not be asked, or wants to be left alone, is forgotten at once."""
     monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
+    monkeypatch.setattr("mirror.proxy.limits.budget.HOLD_SECONDS", 0.0)
+    monkeypatch.setattr("mirror.proxy.limits.budget.LONGEST_HOLD", 0.0)
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]

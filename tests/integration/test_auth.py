@@ -580,6 +580,7 @@ TROUBLES: dict[str, tuple[Fault, tuple[int, str]]] = {
 }
 
 
+@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
 async def test_a_token_service_in_trouble_is_an_error_of_the_upstream(
     mirror: RunningMirror,

@@ -166,7 +166,7 @@ async def test_a_digest(registry: FakeRegistry) -> None:
 
 
 async def test_what_else_is_worth_knowing(registry: FakeRegistry) -> None:
-    registry.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "20;w=21600"}
+    registry.headers = {"ratelimit-limit": "100;w=21600", "ratelimit-remaining": "7;w=21600"}
     late = format_datetime(datetime.now(UTC) - timedelta(hours=1))
     registry.always("*", faults.header("Date", late))
     given = config(registry)
@@ -174,10 +174,10 @@ async def test_what_else_is_worth_knowing(registry: FakeRegistry) -> None:
     [clock, rate, _, verdict] = told(given, found).splitlines()
     assert "its clock is 36" in clock
     assert "s behind this machine's" in clock
-    assert rate.endswith("its rate limit leaves 20 of 100 requests in 21600 s")
+    assert "its rate limit leaves 7 of 100 pulls in 21600 s, which are for what is not cached" in rate
     assert verdict == "1 endpoint: all good"
     [entry] = document(given, [found])["endpoints"]
-    assert entry["rate_limit"] == {"limit": 100, "remaining": 20, "window_seconds": 21600}
+    assert entry["rate_limit"] == {"limit": 100, "remaining": 7, "window_seconds": 21600}
     assert abs(entry["clock_ahead_seconds"] - 3600) < 60
 
 
@@ -565,7 +565,7 @@ async def test_the_command(
     good = await run("check", "alpine", "--config", file, folder=tmp_path)
     assert (good.code, good.stderr) == (0, "")
     heading, row, *_, verdict = good.stdout.splitlines()
-    headings = "UPSTREAM ENDPOINT DNS CONNECT TLS CHALLENGE TOKEN HEAD TIME VIA AS IMAGE"
+    headings = "UPSTREAM ENDPOINT DNS CONNECT TLS CHALLENGE TOKEN HEAD TIME VIA AS LIMIT IMAGE"
     assert " ".join(heading.split()) == headings
     assert row.split()[:8] == ["docker.io", registry.url, "-", "ok", "-", "-", "-", "ok"]
     assert verdict == "1 endpoint: all good"

@@ -138,6 +138,11 @@ METRICS = {
     "mirror_scrubbed_files_total": {"result"},
     "mirror_scrubbed_bytes_total": set(),
     "mirror_scrub_finished_timestamp_seconds": set(),
+    "mirror_ratelimit_limit": {"upstream"},
+    "mirror_ratelimit_remaining": {"upstream"},
+    "mirror_ratelimit_exhausted_in_seconds": {"upstream"},
+    "mirror_ratelimit_spending": {"upstream", "spending"},
+    "mirror_pulls_spent_total": {"upstream"},
     "mirror_token_requests_total": {"upstream", "outcome"},
     "mirror_visibility_checks_total": {"upstream", "outcome"},
     "mirror_ready": set(),
@@ -148,8 +153,6 @@ METRICS = {
 
 PLANNED = {
     "mirror_upstream_healthy",
-    "mirror_ratelimit_limit",
-    "mirror_ratelimit_remaining",
 }
 _SERIES = re.compile(r"(\w+)(?:\{(.*)\})? (\S+)")
 

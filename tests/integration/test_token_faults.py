@@ -93,7 +93,7 @@ TROUBLES: dict[str, tuple[Fault, int]] = {
 TABLE = pytest.mark.parametrize(("fault", "expected"), TROUBLES.values(), ids=TROUBLES)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("impatient", "forgetful")
 @TABLE
 async def test_before_a_fill_it_is_a_clean_error(
     token_service: FakeTokenService,

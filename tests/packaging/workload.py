@@ -62,6 +62,7 @@ class Day:
         await self._trouble(mirror)
         await self._shared_fill(mirror, prometheus)
         await self._evictions(mirror)
+        await self._limits(mirror, prometheus)
         await self._outage(mirror)
 
     async def _pulls(self, mirror: RunningMirror) -> None:
@@ -97,6 +98,14 @@ class Day:
         for _ in range(5):
             await self._get(mirror, self._blob(faults.healthy))
             await until_metric(mirror, "mirror_fills_in_flight", 0)
+
+    async def _limits(self, mirror: RunningMirror, prometheus: Prometheus) -> None:
+        """The other upstream begins to count, until nothing is left."""
+        for left in (50, 5, 0):
+            told = {"ratelimit-limit": f"{50 + left};w=60", "ratelimit-remaining": f"{left};w=60"}
+            self.other.headers = told
+            assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/1"))[0].status == 200
+            await seen(prometheus, 'mirror_ratelimit_remaining{upstream="ghcr.io"}', left)
 
     async def _outage(self, mirror: RunningMirror) -> None:
         """The other upstream goes away: a tag is served stale, another one not at all."""

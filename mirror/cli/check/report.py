@@ -9,7 +9,8 @@ from typing import Any
 from mirror.cli.check.advice import advice
 from mirror.cli.report import counted
 from mirror.config import Config
-from mirror.upstream.findings import Findings, RateLimit, Step
+from mirror.proxy.rate_limit import RateLimit
+from mirror.upstream.findings import Findings, Step
 
 SOON = timedelta(days=14)
 """How long before its end a certificate is spoken of."""
@@ -17,7 +18,7 @@ SOON = timedelta(days=14)
 CLOCK_SECONDS = 60.0
 """A difference between clocks that is spoken of; many tokens live no longer."""
 
-_HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "VIA", "AS", "IMAGE")
+_HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "VIA", "AS", "LIMIT", "IMAGE")
 
 
 def document(config: Config, findings: Sequence[Findings]) -> dict[str, Any]:
@@ -37,11 +38,12 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
     return [*table, "", *told, *([""] if told else []), f"{counted(len(findings), 'endpoint')}: {verdict}"]
 
 
-def credentials(config: Config, upstream: str) -> str | None:
-    """Return whose credentials an upstream is asked with, never the secret; None for an anonymous one."""
-    given = config.upstreams[upstream].credentials
-    if given is None:
+def credentials(config: Config, found: Findings) -> str | None:
+    """Return whose credentials an endpoint was asked with, never the secret; None for nobody's."""
+    accounts = config.upstreams[found.upstream].accounts
+    if not accounts:
         return None
+    given = accounts[found.account]
     return given.username or (f"helper {given.helper}" if given.helper else "docker_config")
 
 
@@ -58,16 +60,18 @@ def is_verified(config: Config, found: Findings) -> bool:
 
 
 def _row(config: Config, found: Findings) -> tuple[str, ...]:
-    asked_as = credentials(config, found.upstream) or "anonymous"
+    asked_as = credentials(config, found) or "anonymous"
     if found.withheld_from is not None:
         asked_as += " (withheld)"
     took, via, sample = f"{found.seconds:.2f} s", proxy(config, found.upstream) or "direct", str(found.sample or "-")
-    return (found.upstream, str(found.endpoint), *found.steps.values(), took, via, asked_as, sample)
+    rate = found.rate_limit
+    limit = "-" if rate is None else f"{rate.remaining}/{rate.limit}"
+    return (found.upstream, str(found.endpoint), *found.steps.values(), took, via, asked_as, limit, sample)
 
 
 def _faults(config: Config, found: Findings) -> Iterator[str]:
     if found.fault is not None:
-        yield advice(found, found.fault, has_credentials=credentials(config, found.upstream) is not None)
+        yield advice(found, found.fault, has_credentials=credentials(config, found) is not None)
 
 
 def _notes(config: Config, found: Findings, now: datetime) -> Iterator[str]:
@@ -82,13 +86,15 @@ def _notes(config: Config, found: Findings, now: datetime) -> Iterator[str]:
     if found.clock_ahead is not None and abs(found.clock_ahead) > CLOCK_SECONDS:
         side = "behind" if found.clock_ahead > 0 else "ahead of"
         yield f"{here}: its clock is {abs(found.clock_ahead):.0f} s {side} this machine's; tokens and TLS need the time"
-    if found.rate_limit is not None:
-        yield f"{here}: {_rate(found.rate_limit)}"
+    rate = found.rate_limit
+    if rate is not None and rate.remaining <= config.upstreams[found.upstream].pull_reserve.of(rate.limit):
+        reserve = f"upstreams.{found.upstream}.pull_reserve"
+        yield f"{here}: {_rate(rate)}, which are for what is not cached ({reserve})"
 
 
 def _rate(rate: RateLimit) -> str:
     window = f" in {rate.window} s" if rate.window is not None else ""
-    return f"its rate limit leaves {rate.remaining} of {rate.limit} requests{window}"
+    return f"its rate limit leaves {rate.remaining} of {rate.limit} pulls{window}"
 
 
 def _entry(config: Config, found: Findings) -> dict[str, Any]:
@@ -99,7 +105,7 @@ def _entry(config: Config, found: Findings) -> dict[str, Any]:
         "steps": {str(step): str(state) for step, state in found.steps.items()},
         "seconds": round(found.seconds, 3),
         "proxy": proxy(config, found.upstream),
-        "credentials": credentials(config, found.upstream),
+        "credentials": credentials(config, found),
         "withheld_from": found.withheld_from,
         "verified": is_verified(config, found),
         "failure": _failure(config, found),

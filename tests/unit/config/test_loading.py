@@ -315,8 +315,7 @@ def with_credentials(file: Path, **fields: object) -> str:
 
 def test_credentials_are_read_from_a_file(load_text: Load, password_file: Path) -> None:
     config = load_text(with_credentials(password_file, serve_private="everyone"))
-    credentials = config.upstreams["docker.io"].credentials
-    assert credentials is not None
+    [credentials] = config.upstreams["docker.io"].accounts
     assert (credentials.username, credentials.password) == ("me", SECRET)
     for shown in (repr(config), str(config), config.model_dump_json(exclude={"upstreams"}), str(config.model_dump())):
         assert SECRET not in shown
@@ -328,8 +327,7 @@ def test_only_the_line_break_at_the_end_is_no_part_of_a_password(
 ) -> None:
     password_file.write_bytes(content.encode())
     config = load_text(with_credentials(password_file, serve_private="everyone"))
-    credentials = config.upstreams["docker.io"].credentials
-    assert credentials is not None
+    [credentials] = config.upstreams["docker.io"].accounts
     assert credentials.password == content.rstrip("\r\n")
 
 

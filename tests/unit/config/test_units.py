@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.config.units import Address, parse_duration, parse_size
+from mirror.config.units import Address, parse_duration, parse_reserve, parse_size
+from mirror.proxy.rate_limit import Reserve
 
 
 @pytest.mark.parametrize(
@@ -157,3 +158,27 @@ def test_addresses(text: str, host: str, port: int) -> None:
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ValueError, match="an address is"):
         Address.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "reserve"),
+    [
+        ("10%", Reserve(share=0.1)),
+        (" 2.5 % ", Reserve(share=0.025)),
+        ("0%", Reserve()),
+        ("100%", Reserve(share=1.0)),
+        ("20", Reserve(pulls=20)),
+        (20, Reserve(pulls=20)),
+        (0, Reserve()),
+    ],
+)
+def test_reserves(text: object, reserve: Reserve) -> None:
+    assert parse_reserve(text) == reserve
+
+
+@pytest.mark.parametrize(
+    "text", ["", "%", "101%", "-1", -1, "1e2%", "10 pulls", "0.5", 0.5, True, None, [10], "9" * 30, "10%%", "1\u0660%"]
+)
+def test_what_is_neither_a_share_nor_a_number_is_no_reserve(text: object) -> None:
+    with pytest.raises(ValueError, match="a reserve is"):
+        parse_reserve(text)

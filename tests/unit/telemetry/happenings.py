@@ -9,6 +9,7 @@ from mirror.errors import StoreFailed, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.proxy.readiness import Readiness, Trouble
 
 DIGEST = Digest.of(b"")
@@ -26,6 +27,9 @@ def one_of_each() -> list[events.Event]:
         events.UpstreamAnswered("docker.io", Kind.MANIFEST, 200, 0.25),
         events.UpstreamReceived("docker.io", 1000),
         events.TokenRequested("docker.io", "refused"),
+        events.PullSpent("docker.io"),
+        events.SpendingChanged("docker.io", Spending.SAVING, RateLimit(100, 10, 21600)),
+        events.LimitTold("docker.io", Spending.SAVING, RateLimit(100, 10, 21600), 900.0),
         events.CredentialsWithheld("docker.io", "https://evil.example"),
         events.CredentialsUnreadable("docker.io", "docker-credential-x cannot be run"),
         events.EndpointUnverified("docker.io", "https://registry.example"),

@@ -55,6 +55,8 @@ SILENT = (
     events.ConnectionsCounted,
     events.UpstreamAnswered,
     events.UpstreamReceived,
+    events.PullSpent,
+    events.LimitTold,
     events.FillStarted,
     events.CacheResized,
     events.ReadinessTold,

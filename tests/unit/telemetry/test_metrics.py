@@ -11,6 +11,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.telemetry.metrics import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
 from tests.unit.oci.strategies import digests
@@ -196,6 +197,7 @@ CLOSED = {
     "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},
     "trouble": {str(trouble) for trouble in Trouble},
+    "spending": {str(spending) for spending in Spending},
     "version": {"1.2.3"},
 }
 

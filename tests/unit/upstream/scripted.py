@@ -9,6 +9,7 @@ import aiohttp
 
 from mirror.errors import MirrorError
 from mirror.proxy.tasks import Tasks
+from mirror.upstream.account import Account
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.base_url import BaseUrl
@@ -19,6 +20,7 @@ from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import ASKED
+from tests.unit.upstream.purses import purse
 
 
 class ScriptedEndpoint(Endpoint):
@@ -28,7 +30,8 @@ class ScriptedEndpoint(Endpoint):
         observer = Recorder()
         egress = Egress("test")
         tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
-        super().__init__(BaseUrl(ASKED), AuthPolicy("x", ASKED), egress, tokens, observer)
+        account = Account(AuthPolicy("x", ASKED), tokens, observer, purse("x"))
+        super().__init__(BaseUrl(ASKED), [account], egress, observer)
         self._answers = list(answers)
         self._seconds = seconds
         self.requests: list[RegistryRequest] = []

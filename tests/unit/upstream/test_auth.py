@@ -21,6 +21,7 @@ from mirror.errors import (
 from mirror.oci.reference import Repository
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import CredentialsWithheld
+from mirror.proxy.limits.budget import HOLD_SECONDS
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges
@@ -161,9 +162,9 @@ class Gate:
         self.observer = Recorder()
         self.egress = GivingTokens()
         self.source = SettableSource(credential)
-        self.clock = SettableClock()
+        self.clock, self.clock_of_tokens = SettableClock(), SettableClock()
         tasks = Tasks(self.observer)
-        tokens = TokenServices(self.egress, MemoryCache(SettableClock()), tasks, self.observer)
+        tokens = TokenServices(self.egress, MemoryCache(self.clock_of_tokens), tasks, self.observer)
         credentials = Credentials("x", self.source, tasks, self.observer, self.clock) if credential else None
         self.authenticator = Authenticator(AuthPolicy("x", origin, credentials), tokens, self.observer)
 
@@ -241,8 +242,11 @@ async def test_without_a_token_the_registry_is_asked_all_the_same(trouble: Excep
     assert await gate.authenticator.authorization(other) is None
     assert len(gate.egress.outgoing) == asked
     gate.egress.trouble = None
-    await gate.respond(OWN_REALM)
-    assert await gate.authenticator.authorization(ALPINE) == "Bearer token-1"
+    if trouble == 429:
+        gate.clock_of_tokens.now += HOLD_SECONDS
+    renewed = await gate.respond(OWN_REALM)
+    assert renewed is not None
+    assert await gate.authenticator.authorization(ALPINE) == renewed
 
 
 async def test_a_token_service_that_nobody_waits_for_is_not_asked_again_unasked() -> None:

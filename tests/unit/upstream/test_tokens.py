@@ -15,6 +15,7 @@ from yarl import URL
 from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled, UpstreamTimeout
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import TokenRequested
+from mirror.proxy.limits.budget import HOLD_SECONDS, LONGEST_HOLD
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.tokens import (
@@ -324,6 +325,29 @@ async def test_what_a_service_answers_instead(status: int, kind: type[MirrorErro
     assert desk.outcomes == [outcome]
     if isinstance(raised.value, UpstreamThrottled):
         assert raised.value.retry_after == 7
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("", HOLD_SECONDS), ("1000000000", LONGEST_HOLD)])
+@in_virtual_time
+async def test_a_service_that_limits_requests_is_left_alone_for_as_long_as_it_says(header: str, seconds: float) -> None:
+    desk = Desk()
+    given, desk.service.answer = desk.service.answer, lambda _: answer(429, b"", {"Retry-After": header})
+    other_scope = replace(REQUEST, scopes=("repository:c/d:pull",))
+    for request in (REQUEST, other_scope, REQUEST):
+        with pytest.raises(UpstreamThrottled) as raised:
+            await desk.tokens.token(request, None)
+        assert raised.value.retry_after == seconds
+    assert len(desk.service.outgoing) == 1
+    desk.service.answer = given
+    # Another account is another matter, and so is another service.
+    await desk.tokens.token(replace(REQUEST, account="me", authorization="Basic secret"), None)
+    await desk.tokens.token(replace(REQUEST, realm=URL("https://other.example/token")), None)
+    desk.clock.now += seconds - 1
+    with pytest.raises(UpstreamThrottled):
+        await desk.tokens.token(REQUEST, None)
+    desk.clock.now += 1
+    await desk.tokens.token(REQUEST, None)
+    assert desk.outcomes == ["failed", "granted", "granted", "granted"]
 
 
 @in_virtual_time

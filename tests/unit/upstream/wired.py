@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from yarl import URL
 
 from mirror.proxy.tasks import Tasks
+from mirror.upstream.account import Account
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
@@ -16,6 +17,7 @@ from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
+from tests.unit.upstream.purses import purse
 
 
 @asynccontextmanager
@@ -27,7 +29,8 @@ async def registry_client(*endpoints: URL) -> AsyncIterator[RegistryClient]:
     tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
 
     def endpoint(url: URL) -> Endpoint:
-        return Endpoint(BaseUrl(url), AuthPolicy("x", url, private_network=True), egress, tokens, observer)
+        account = Account(AuthPolicy("x", url, private_network=True), tokens, observer, purse("x"))
+        return Endpoint(BaseUrl(url), [account], egress, observer)
 
     try:
         yield RegistryClient("x", [endpoint(url) for url in endpoints], observer)

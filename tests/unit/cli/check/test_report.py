@@ -11,8 +11,9 @@ from mirror.cli.check.advice import advice
 from mirror.cli.check.report import document, lines
 from mirror.cli.check.targets import WELL_KNOWN, all_endpoints
 from mirror.config import Config
+from mirror.proxy.rate_limit import RateLimit
 from mirror.upstream.diagnosis import Reason
-from mirror.upstream.findings import Fault, Findings, RateLimit, Step
+from mirror.upstream.findings import Fault, Findings, Step
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 HUB = URL("https://registry-1.docker.io")
@@ -40,7 +41,8 @@ def test_the_table_has_a_row_an_endpoint_and_a_column_a_step() -> None:
     found = findings()
     found.failed(Step.DNS, Reason.NAME, "its name does not resolve")
     heading, row, empty, line, _, verdict = lines(Config(), [found], NOW)
-    assert heading.split() == ["UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "VIA", "AS", "IMAGE"]
+    steps = (step.upper() for step in Step)
+    assert heading.split() == ["UPSTREAM", "ENDPOINT", *steps, "TIME", "VIA", "AS", "LIMIT", "IMAGE"]
     assert row.split() == [
         *(
             "docker.io",
@@ -55,6 +57,7 @@ def test_the_table_has_a_row_an_endpoint_and_a_column_a_step() -> None:
             "s",
             "direct",
             "anonymous",
+            "-",
             "library/alpine:latest",
         )
     ]
@@ -89,7 +92,7 @@ def test_what_may_become_a_trouble_is() -> None:
     [_, _, _, certificate, clock, rate, _, _] = lines(Config(), [found], NOW)
     assert certificate == f"docker.io: {HUB}: its certificate ends on 2026-12-09; its owner has to renew it"
     assert clock.startswith(f"docker.io: {HUB}: its clock is 61 s ahead of this machine's")
-    assert rate == f"docker.io: {HUB}: its rate limit leaves 3 of 100 requests"
+    assert rate.startswith(f"docker.io: {HUB}: its rate limit leaves 3 of 100 pulls, which are for what is not cached")
 
 
 def test_json_says_the_same() -> None:
@@ -106,4 +109,4 @@ def test_json_says_the_same() -> None:
 
 def test_each_built_in_registry_has_an_image_to_ask_for() -> None:
     assert all(target.sample is not None for target in all_endpoints(Config()))
-    assert {str(target.endpoint) for target in all_endpoints(Config())} == set(WELL_KNOWN)
+    assert {str(target.endpoint.url) for target in all_endpoints(Config())} == set(WELL_KNOWN)

@@ -1,0 +1,155 @@
+"""The accounts of one upstream: a purse each, in the hands of who asks in its name, and what they have together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mirror.errors import LimitReached
+from mirror.proxy.events import LimitTold, Observer, SpendingChanged
+from mirror.proxy.interfaces import Clock
+from mirror.proxy.limits.budget import Budget
+from mirror.proxy.limits.forecast import Forecast
+from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
+
+_LONGEST_SOURCE = 200
+
+
+class Purses:
+    """What all accounts of an upstream have left; the purse of each is made when it is first asked for."""
+
+    def __init__(self, upstream: str, reserve: Reserve, clock: Clock, observer: Observer) -> None:
+        self.upstream = upstream
+        self.clock = clock
+        self._reserve = reserve
+        self._observer = observer
+        self._purses: dict[str, Purse] = {}
+        self._forecast = Forecast()
+        self._spending = Spending.FREE
+
+    def purse(self, account: str, owner: str, *, pays: bool) -> Purse:
+        """Return the purse of an account of `owner`; it `pays` for pulls once it was asked for to do so."""
+        purse = self._purses.setdefault(account, Purse(self, owner))
+        purse.pays |= pays
+        return purse
+
+    def spending(self) -> Spending:
+        """Return what may be spent now: as much as the account may that has the most."""
+        now = self.clock()
+        found = {budget.spending(self._reserve, now) for budget in self._budgets()}
+        return next((spending for spending in Spending if spending in found), Spending.FREE)
+
+    def tell(self) -> None:
+        """Report what is left, and for how long it will do."""
+        self.review()
+        exhausted_in = self._forecast.seconds(self.clock())
+        self._observer.notify(LimitTold(self.upstream, self._spending, self._rate(), exhausted_in))
+
+    def review(self) -> None:
+        """Report if something else may be spent than before."""
+        rate, spending = self._rate(), self.spending()
+        if rate is not None:
+            self._forecast.told(rate.remaining, self.clock())
+        if spending is not self._spending:
+            self._spending = spending
+            self._observer.notify(SpendingChanged(self.upstream, spending, rate))
+
+    def budget_of(self, purse: Purse, source: str) -> Budget:
+        """Return the budget that the registry counts for `source`, which two accounts may share."""
+        others = [other for other in self._purses.values() if other is not purse]
+        twin = next((other for other in others if other.source == source), None)
+        if twin is not None:
+            return twin.budget
+        is_shared = any(other.budget is purse.budget for other in others)
+        return Budget() if is_shared else purse.budget
+
+    def _budgets(self) -> list[Budget]:
+        paying = (purse.budget for purse in self._purses.values() if purse.pays)
+        return list({id(budget): budget for budget in paying}.values())
+
+    def _rate(self) -> RateLimit | None:
+        now = self.clock()
+        rates = [rate for budget in self._budgets() if (rate := budget.rate(now))]
+        if not rates:
+            return None
+        return RateLimit(
+            sum(rate.limit for rate in rates),
+            sum(rate.remaining for rate in rates),
+            max((rate.window for rate in rates if rate.window is not None), default=None),
+        )
+
+
+class Purse:
+    """What one account may spend; `owner` says whose limit it is, `source` is the registry's own word for that.
+
+    The source is an address, or the name of an account: it is compared, and never shown.
+    """
+
+    def __init__(self, purses: Purses, owner: str) -> None:
+        self.budget = Budget()
+        self.source: str | None = None
+        self.pays = False
+        self._purses = purses
+        self._owner = owner
+
+    @property
+    def rank(self) -> float:
+        """What accounts are sorted by: the one that has the most left is the least. No limit is the most."""
+        rate = self.budget.rate(self._now())
+        return -math.inf if rate is None else -rate.remaining
+
+    def is_held(self) -> bool:
+        """Tell whether nothing is to be asked now, be it free or not."""
+        return self.budget.held_for(self._now()) > 0
+
+    def is_doubtful(self) -> bool:
+        """Tell whether something that costs nothing is to be asked before a pull is tried."""
+        return self.budget.is_doubtful(self._now())
+
+    def look(self) -> bool:
+        """Tell whether it is time for that; whoever hears that it is has to ask."""
+        return self.budget.look(self._now())
+
+    def told(self, rate: RateLimit, source: str | None) -> None:
+        """The registry has said what is left, and for whom it counts."""
+        named = (source or "")[:_LONGEST_SOURCE]
+        if named and named != self.source:
+            self.budget, self.source = self._purses.budget_of(self, named), named
+        self.budget.told(rate, self._now())
+        self._purses.review()
+
+    def answered(self) -> None:
+        """The registry has answered, and not by a 429."""
+        self.budget.answered()
+
+    def throttled(self, retry_after: float | None) -> None:
+        """The registry has said 429."""
+        self.budget.throttled(retry_after, self._now())
+        self._purses.review()
+
+    @contextmanager
+    def pulling(self) -> Iterator[None]:
+        """Count a pull while it is on its way."""
+        budget, begun_at = self.budget, self._now()
+        budget.begin()
+        try:
+            yield
+        finally:
+            budget.end(begun_at)
+            self._purses.review()
+
+    def refusal(self) -> LimitReached:
+        """Return the error that says whose limit it is, what is left of it, and when something may be asked again."""
+        now = self._now()
+        rate = self.budget.rate(now)
+        seconds = max(1, math.ceil(self.budget.wait(now)))
+        if rate is not None and rate.remaining == 0:
+            within = f" in {rate.window} s" if rate.window else ""
+            what = f"{self._purses.upstream} gives {self._owner} {rate.limit} pulls{within}, and none is left"
+        else:
+            what = f"{self._purses.upstream} limits the requests of {self._owner}"
+        return LimitReached(f"{what}; it is asked again in {seconds} s", seconds)
+
+    def _now(self) -> float:
+        return self._purses.clock()

@@ -1,0 +1,65 @@
+"""Who asks at an endpoint: with which credentials, or none, and what a limit leaves to spend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import aiohttp
+
+from mirror.errors import CredentialsUnavailable, Denied, UpstreamThrottled
+from mirror.proxy.cache_status import Kind
+from mirror.proxy.events import Observer
+from mirror.proxy.limits.purses import Purse
+from mirror.upstream.answers import RegistryRequest, retry_after
+from mirror.upstream.auth import Authenticator, AuthPolicy
+from mirror.upstream.rate_limit import counted_for, rate_limit
+from mirror.upstream.tokens import TokenServices
+
+Unable = Denied | UpstreamThrottled | CredentialsUnavailable
+"""Why one account gets nothing where another may."""
+
+UNABLE = (Denied, UpstreamThrottled, CredentialsUnavailable)
+
+
+class Account:
+    """One of the accounts that the mirror has at an endpoint; without credentials it is anybody's."""
+
+    def __init__(self, policy: AuthPolicy, tokens: TokenServices, observer: Observer, purse: Purse) -> None:
+        self.policy = policy
+        self.purse = purse
+        self.authenticator = Authenticator(policy, tokens, observer)
+
+    def hears(self, response: aiohttp.ClientResponse, *, is_own: bool) -> None:
+        """Take note of what an answer says of the limit; only the registry's own (`is_own`) can speak of it."""
+        rate = rate_limit(response.headers) if is_own else None
+        if rate is not None:
+            self.purse.told(rate, counted_for(response.headers))
+        if response.status == 429 and is_own:
+            self.purse.throttled(retry_after(response))
+        elif response.status < 500:
+            self.purse.answered()
+
+
+def counts(request: RegistryRequest) -> bool:
+    """Tell whether a registry that limits pulls counts this one.
+
+    Docker Hub counts the GET of a manifest, once for an index and once for the image in it, and neither HEAD nor
+    blobs nor lists. Others that limit anything are taken to do likewise.
+    """
+    return request.method == "GET" and request.kind is Kind.MANIFEST
+
+
+def in_turn(accounts: Sequence[Account]) -> list[Account]:
+    """Return the accounts in the order in which they are tried: the one that has the most left first."""
+    return sorted(accounts, key=lambda account: account.purse.rank)
+
+
+def what_they_say(refusals: Sequence[Unable]) -> Unable:
+    """Return the answer where no account gets one, of at least one refusal.
+
+    While one of them could not ask, that the others may not read it does not say that nobody may.
+    """
+    throttled = [error for error in refusals if isinstance(error, UpstreamThrottled)]
+    if throttled:
+        return min(throttled, key=lambda error: error.retry_after or 0)
+    return next((error for error in refusals if not isinstance(error, Denied)), refusals[0])

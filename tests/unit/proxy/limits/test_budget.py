@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirror.proxy.limits.budget import HOLD_SECONDS, LONGEST_HOLD, LOOK_SECONDS, Budget, hold_seconds
+from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
+
+NOW = 1_700_000_000.0
+WINDOW = 21600
+TENTH = Reserve(share=0.1)
+RATES = st.builds(
+    lambda limit, left, window: RateLimit(limit, min(limit, left), window),
+    st.integers(1, 1000),
+    st.integers(0, 1000),
+    st.none() | st.integers(1, 100_000),
+)
+RESERVES = st.builds(Reserve, st.floats(0, 1), st.integers(0, 1000))
+
+
+def told(remaining: int, limit: int = 100) -> Budget:
+    """A budget of which this was said just now."""
+    budget = Budget()
+    budget.told(RateLimit(limit, remaining, WINDOW), NOW)
+    return budget
+
+
+@pytest.mark.parametrize(
+    ("remaining", "spending"),
+    [
+        (100, Spending.FREE),
+        (11, Spending.FREE),
+        (10, Spending.SAVING),
+        (1, Spending.SAVING),
+        (0, Spending.EXHAUSTED),
+    ],
+)
+def test_below_the_reserve_pulls_are_saved(remaining: int, spending: Spending) -> None:
+    assert told(remaining).spending(TENTH, NOW) is spending
+
+
+def test_without_a_reserve_all_is_spent() -> None:
+    assert told(1).spending(Reserve(), NOW) is Spending.FREE
+    assert told(0).spending(Reserve(), NOW) is Spending.EXHAUSTED
+
+
+def test_who_tells_of_no_limit_has_none() -> None:
+    budget = Budget()
+    budget.answered()
+    assert budget.rate(NOW) is None
+    assert budget.spending(Reserve(share=1.0), NOW) is Spending.FREE
+    assert not budget.is_doubtful(NOW)
+
+
+def test_an_answer_without_a_word_on_the_limit_takes_nothing_back() -> None:
+    # Docker Hub says nothing with images that it does not count.
+    budget = told(0)
+    budget.answered()
+    assert budget.spending(TENTH, NOW) is Spending.EXHAUSTED
+
+
+@pytest.mark.parametrize(("later", "holds"), [(0, True), (WINDOW - 1, True), (WINDOW, False), (-1, False)])
+def test_what_was_said_holds_for_its_window_and_not_before_it_was_said(later: float, holds: bool) -> None:
+    budget = told(0)
+    assert (budget.rate(NOW + later) is not None) is holds
+    assert (budget.spending(TENTH, NOW + later) is Spending.EXHAUSTED) is holds
+
+
+def test_what_is_under_way_is_spent() -> None:
+    budget = told(12)
+    begun_at = NOW + 1
+    budget.begin()
+    budget.begin()
+    assert budget.spending(TENTH, NOW) is Spending.SAVING
+    budget.told(RateLimit(100, 11, WINDOW), NOW + 2)
+    budget.end(begun_at)
+    assert budget.rate(NOW + 2) == RateLimit(100, 10, WINDOW)
+    # The registry has said since how much is left, so it is not counted twice.
+    budget.end(begun_at)
+    assert budget.rate(NOW + 2) == RateLimit(100, 11, WINDOW)
+
+
+def test_a_pull_of_which_nothing_was_heard_may_have_been_counted() -> None:
+    budget = told(12)
+    budget.begin()
+    budget.end(NOW + 1)
+    assert budget.rate(NOW + 1) == RateLimit(100, 11, WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [(None, HOLD_SECONDS), (0, 1), (-5, 1), (17, 17), (10**9, LONGEST_HOLD)]
+)
+def test_after_a_429_nothing_is_asked_for_a_while(retry_after: float | None, seconds: float) -> None:
+    budget = Budget()
+    budget.throttled(retry_after, NOW)
+    assert hold_seconds(retry_after) == seconds
+    assert budget.held_for(NOW) == budget.wait(NOW) == seconds
+    assert budget.spending(Reserve(), NOW + seconds - 0.5) is Spending.EXHAUSTED
+    assert budget.held_for(NOW + seconds) == 0
+    assert budget.spending(Reserve(), NOW + seconds) is Spending.FREE
+
+
+def test_a_clock_that_is_set_back_does_not_hold_for_ever() -> None:
+    budget = Budget()
+    budget.throttled(17, NOW)
+    assert budget.held_for(NOW - 86400) == 0
+    assert budget.look(NOW)
+    assert budget.look(NOW - 86400)
+
+
+def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
+    budget = Budget()
+    budget.throttled(600, NOW)
+    budget.throttled(1, NOW + 1)
+    assert budget.held_for(NOW + 1) == 599
+
+
+def test_after_a_429_something_free_is_asked_first_until_it_is_answered() -> None:
+    budget = Budget()
+    budget.throttled(1, NOW)
+    assert budget.is_doubtful(NOW + 60)
+    budget.answered()
+    assert not budget.is_doubtful(NOW + 60)
+    budget.throttled(1, NOW)
+    budget.told(RateLimit(100, 0, WINDOW), NOW + 60)
+    assert budget.is_doubtful(NOW + 60)
+    budget.told(RateLimit(100, 1, WINDOW), NOW + 61)
+    assert not budget.is_doubtful(NOW + 61)
+
+
+def test_it_is_seldom_seen_whether_something_is_left_again() -> None:
+    budget = told(0)
+    assert not budget.look(NOW + LOOK_SECONDS - 1)
+    assert budget.wait(NOW + LOOK_SECONDS - 1) == 1
+    assert budget.look(NOW + LOOK_SECONDS)
+    assert not budget.look(NOW + LOOK_SECONDS)
+
+
+@given(RATES, RESERVES, st.integers(0, 5))
+def test_more_is_never_worse(rate: RateLimit, reserve: Reserve, under_way: int) -> None:
+    order = list(Spending)
+    less, more = Budget(), Budget()
+    less.told(rate, NOW)
+    more.told(RateLimit(rate.limit, min(rate.limit, rate.remaining + 1), rate.window), NOW)
+    for _ in range(under_way):
+        less.begin()
+        more.begin()
+    assert order.index(more.spending(reserve, NOW)) <= order.index(less.spending(reserve, NOW))
+
+
+@given(st.data())
+def test_whatever_is_heard_it_comes_to_an_end(data: st.DataObject) -> None:
+    budget, now, under_way = Budget(), NOW, 0
+    for _ in range(data.draw(st.integers(0, 15))):
+        now += data.draw(st.floats(-1e6, 1e6))
+        match data.draw(st.sampled_from(["told", "answered", "throttled", "begin", "end", "look"])):
+            case "told":
+                budget.told(data.draw(RATES), now)
+            case "throttled":
+                budget.throttled(data.draw(st.none() | st.floats(-1e12, 1e12)), now)
+            case "begin":
+                budget.begin()
+                under_way += 1
+            case "end" if under_way:
+                budget.end(now)
+                under_way -= 1
+            case "look":
+                budget.look(now)
+            case _:
+                budget.answered()
+        rate = budget.rate(now)
+        assert rate is None or 0 <= rate.remaining <= rate.limit
+        assert 0 <= budget.held_for(now) <= LONGEST_HOLD
+        assert budget.wait(now) <= max(LONGEST_HOLD, LOOK_SECONDS)
+    assert budget.spending(Reserve(share=1.0), now + 200_000) is Spending.FREE
+    assert budget.look(now + 200_000)
+
+
+@pytest.mark.parametrize(
+    ("reserve", "limit", "pulls"),
+    [
+        (Reserve(share=0.1), 100, 10),
+        (Reserve(share=0.1), 5, 1),
+        (Reserve(share=1.0), 100, 100),
+        (Reserve(pulls=20), 100, 20),
+        (Reserve(pulls=200), 100, 100),
+        (Reserve(), 100, 0),
+    ],
+)
+def test_how_much_a_reserve_is(reserve: Reserve, limit: int, pulls: int) -> None:
+    assert reserve.of(limit) == pulls
+    assert math.isclose(reserve.of(limit), pulls)

@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mirror.errors import LimitReached
+from mirror.proxy.events import LimitTold, SpendingChanged
+from mirror.proxy.limits.budget import HOLD_SECONDS, LOOK_SECONDS
+from mirror.proxy.limits.budgets import Budgets
+from mirror.proxy.limits.purses import Purse
+from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
+from tests.unit.proxy.doubles import SettableClock
+from tests.unit.recorder import Recorder
+
+ADDRESS = "203.0.113.7"
+
+
+class House:
+    """Docker Hub, of whose limits a tenth is kept in reserve."""
+
+    def __init__(self) -> None:
+        self.clock, self.observer = SettableClock(), Recorder()
+        self.budgets = Budgets({"docker.io": Reserve(share=0.1), "ghcr.io": Reserve()}, self.clock, self.observer)
+
+    def purse(self, account: str = "1", *, pays: bool = True) -> Purse:
+        return self.budgets.purse("docker.io", account, "the mirror's account", pays=pays)
+
+    def spending(self) -> Spending:
+        return self.budgets.spending("docker.io")
+
+    @property
+    def changes(self) -> list[Spending]:
+        return [event.spending for event in self.observer.of(SpendingChanged)]
+
+    @property
+    def told(self) -> LimitTold:
+        """What is said of Docker Hub to whom wants to know."""
+        self.budgets.tell()
+        return [event for event in self.observer.of(LimitTold) if event.upstream == "docker.io"][-1]
+
+
+def rate(remaining: int) -> RateLimit:
+    return RateLimit(100, remaining, 21600)
+
+
+def test_an_upstream_of_which_nothing_is_known_is_free() -> None:
+    house = House()
+    assert house.spending() is Spending.FREE
+    house.purse()
+    assert [house.spending(), house.budgets.spending("example.com")] == [Spending.FREE] * 2
+    assert house.told == LimitTold("docker.io", Spending.FREE, None, math.inf)
+
+
+def test_each_change_is_told_once() -> None:
+    house = House()
+    purse = house.purse()
+    for remaining in (50, 49, 10, 9, 8, 1, 0, 0, 100, 99):
+        purse.told(rate(remaining), None)
+    assert house.changes == [Spending.SAVING, Spending.EXHAUSTED, Spending.FREE]
+    assert house.observer.of(SpendingChanged)[0] == SpendingChanged("docker.io", Spending.SAVING, rate(10))
+
+
+def test_a_hold_that_ends_by_itself_is_told_when_somebody_wants_to_know() -> None:
+    house = House()
+    house.purse().throttled(None)
+    house.clock.now += HOLD_SECONDS
+    assert house.told.spending is Spending.FREE
+    assert house.changes == [Spending.EXHAUSTED, Spending.FREE]
+
+
+def test_the_richest_account_decides() -> None:
+    house = House()
+    first, second = house.purse("1"), house.purse("2")
+    first.told(rate(5), "a")
+    # Of the other one nothing is known yet.
+    assert house.spending() is Spending.FREE
+    second.told(rate(9), "b")
+    assert house.spending() is Spending.SAVING
+    assert sorted([first, second], key=lambda purse: purse.rank) == [second, first]
+    second.throttled(60)
+    assert house.spending() is Spending.SAVING
+    first.told(rate(0), "a")
+    assert house.spending() is Spending.EXHAUSTED
+    assert house.told.rate == RateLimit(200, 9, 21600)
+
+
+def test_who_only_looks_does_not_count() -> None:
+    house = House()
+    house.purse("anybody", pays=False).told(rate(0), ADDRESS)
+    house.purse("1").told(rate(50), "a")
+    assert house.spending() is Spending.FREE
+    assert house.told.rate == rate(50)
+    # Until somebody pulls as anybody as well.
+    house.purse("anybody", pays=True)
+    assert house.told.rate == RateLimit(200, 50, 21600)
+
+
+def test_the_same_account_has_one_purse() -> None:
+    house = House()
+    assert house.purse("1") is house.purse("1", pays=False)
+    assert house.purse("1").pays
+
+
+def test_two_accounts_that_are_counted_together_share_a_budget() -> None:
+    house = House()
+    first, second = house.purse("1"), house.purse("2")
+    first.told(rate(50), ADDRESS)
+    second.told(rate(49), ADDRESS)
+    assert first.budget is second.budget
+    assert house.told.rate == rate(49)
+    # An account of its own, from now on.
+    second.told(rate(100), "somebody")
+    assert first.budget is not second.budget
+    assert house.told.rate == RateLimit(200, 149, 21600)
+
+
+def test_a_source_of_any_length_is_compared_in_vain_or_not() -> None:
+    house = House()
+    first, second = house.purse("1"), house.purse("2")
+    for _ in range(2):
+        first.told(rate(50), "x" * 10_000)
+        second.told(rate(50), "y" * 10_000)
+    assert first.budget is not second.budget
+
+
+def test_a_refusal_says_whose_limit_it_is_and_when_to_try_again() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(0), ADDRESS)
+    house.clock.now += 13.5
+    refusal = purse.refusal()
+    assert isinstance(refusal, LimitReached)
+    assert str(refusal) == (
+        "docker.io gives the mirror's account 100 pulls in 21600 s, and none is left; it is asked again in 47 s"
+    )
+    assert refusal.retry_after == 47
+    purse.throttled(600)
+    assert purse.refusal().retry_after == 600
+
+
+def test_a_refusal_without_a_number() -> None:
+    house = House()
+    house.purse().throttled(30)
+    refusal = house.purse().refusal()
+    assert str(refusal) == "docker.io limits the requests of the mirror's account; it is asked again in 30 s"
+    house.clock.now += 30
+    assert house.purse().refusal().retry_after == 1
+
+
+def test_nobody_is_told_for_whom_a_registry_counts() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(0), ADDRESS)
+    house.budgets.tell()
+    assert ADDRESS not in f"{purse.refusal()}{house.observer.events}"
+
+
+def test_a_pull_is_counted_while_it_is_on_its_way() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(11), None)
+    house.clock.now += 1
+    with purse.pulling():
+        assert house.spending() is Spending.SAVING
+    # Nothing was heard of it, so it may have been counted.
+    assert house.told.rate == rate(10)
+    assert house.changes == [Spending.SAVING]
+
+
+def test_a_look_is_due_after_a_while() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(0), None)
+    assert purse.is_doubtful()
+    assert not purse.look()
+    house.clock.now += LOOK_SECONDS
+    assert purse.look()
+    assert not purse.look()
+
+
+def test_when_the_limit_will_be_used_up() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(90), None)
+    house.clock.now += 600
+    purse.told(rate(60), None)
+    assert house.told.exhausted_in == pytest.approx(1200)
