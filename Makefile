@@ -7,9 +7,11 @@ WORKERS ?= 3
 MINUTES ?= 10
 SEED ?=
 ENGINE ?= docker
+ROWS ?=
+BENCH_ARGS ?=
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
-.PHONY: run test lint soak image tools lock clean
+.PHONY: run test lint soak bench image tools lock clean
 
 run: $(VENV)/.run
 	exec $(VENV)/bin/mirror serve --config $(CONFIG)
@@ -28,6 +30,11 @@ lint: $(VENV)/.dev
 # Random traffic under random trouble for as long as you like: make soak MINUTES=10 SEED=7
 soak: $(VENV)/.dev
 	$(VENV)/bin/python -m tests.soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED))
+
+# The mirror against its peers (docs/performance.md): make bench ROWS="warm-manifest cold-fill" BENCH_ARGS=--quick
+bench: $(VENV)/.dev
+	scripts/install-benchmark-tools .bench/peers
+	$(VENV)/bin/python -m benchmarks --json .bench/results.json $(BENCH_ARGS) $(ROWS)
 
 # The container image, mirror:VERSION. Another engine: make image ENGINE=podman
 image:
@@ -50,4 +57,4 @@ lock:
 	scripts/lock
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .bench

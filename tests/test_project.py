@@ -88,7 +88,9 @@ def test_a_lock_file_pins_by_hash_and_names_no_index(lock: Path) -> None:
         assert "--hash=sha256:" in requirement
 
 
-@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/conformance.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CHANGELOG.md", "docs/decisions.md", "docs/conformance.md", "docs/performance.md"]
+)
 def test_links_between_files_lead_to_them(page: str) -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)", (ROOT / page).read_text())
     assert [link for link in links if not (ROOT / page).parent.joinpath(link).exists()] == []

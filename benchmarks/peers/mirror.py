@@ -1,0 +1,35 @@
+"""The mirror as it is shipped: its default limits, its log, one process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.peers.peer import Peer
+from benchmarks.upstream.process import Upstream
+
+
+class Mirror(Peer):
+    """`mirror serve`, which takes the upstream for Docker Hub."""
+
+    program = sys.executable
+
+    def configure(self, upstream: Upstream, folder: Path) -> list[str]:
+        """Write its configuration."""
+        config: dict[str, Any] = {
+            "listen": f"127.0.0.1:{self.port}",
+            "admin": {"listen": "127.0.0.1:0"},
+            "drain_timeout": "1s",
+            "cache": {"path": str(cache(folder))},
+            "upstreams": {"docker.io": {"endpoints": [upstream.url], "private_network": True}},
+        }
+        file = folder / "config.yaml"
+        file.write_text(json.dumps(config))
+        return ["-m", "mirror", "serve", "--config", str(file)]
+
+
+def cache(folder: Path) -> Path:
+    """Return the cache of the mirror that has its files in `folder`."""
+    return folder / "cache"
