@@ -56,4 +56,4 @@ class Reserve:
 
 def stretched(ttl: timedelta) -> timedelta:
     """Return for how long upstream's word is believed while pulls are saved: never shorter than otherwise."""
-    return max(ttl, min(ttl * STRETCH, LONGEST_STRETCHED))
+    return ttl if ttl >= LONGEST_STRETCHED else min(ttl * STRETCH, LONGEST_STRETCHED)

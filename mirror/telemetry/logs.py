@@ -116,7 +116,7 @@ class Logs:
         left = {} if event.rate is None else {"left": event.rate.remaining, "limit": event.rate.limit}
         match event.spending:
             case Spending.FREE:
-                self._log.info("pulls are not limited any more", upstream=event.upstream, **left)
+                self._log.info("enough pulls are left again", upstream=event.upstream, **left)
             case Spending.SAVING:
                 self._log.warning("few pulls are left, for what is not cached", upstream=event.upstream, **left)
             case Spending.EXHAUSTED:

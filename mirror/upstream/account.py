@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import aiohttp
 
 from mirror.errors import CredentialsUnavailable, Denied, UpstreamThrottled
+from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import Observer
 from mirror.proxy.limits.purses import Purse
@@ -17,6 +18,8 @@ from mirror.upstream.tokens import TokenServices
 
 Unable = Denied | UpstreamThrottled | CredentialsUnavailable
 """Why one account gets nothing where another may."""
+
+_MOST_READERS = 1000
 
 UNABLE = (Denied, UpstreamThrottled, CredentialsUnavailable)
 
@@ -40,6 +43,28 @@ class Account:
             self.purse.answered()
 
 
+class Accounts:
+    """All accounts at an endpoint, and which of them may read what others may not."""
+
+    def __init__(self, accounts: Sequence[Account]) -> None:
+        self._accounts = accounts
+        self._readers: dict[Repository, Account] = {}
+
+    def in_turn(self, repository: Repository) -> list[Account]:
+        """Return the accounts in the order in which they are tried: the one that has the most left first.
+
+        One that was let in where another was not goes before them: each try of the others would be in vain.
+        """
+        reader = self._readers.get(repository)
+        return sorted(self._accounts, key=lambda account: (account is not reader, account.purse.rank))
+
+    def let_in(self, repository: Repository, account: Account) -> None:
+        """Note that this account may read what another may not."""
+        if repository not in self._readers and len(self._readers) >= _MOST_READERS:
+            del self._readers[next(iter(self._readers))]
+        self._readers[repository] = account
+
+
 def counts(request: RegistryRequest) -> bool:
     """Tell whether a registry that limits pulls counts this one.
 
@@ -47,11 +72,6 @@ def counts(request: RegistryRequest) -> bool:
     blobs nor lists. Others that limit anything are taken to do likewise.
     """
     return request.method == "GET" and request.kind is Kind.MANIFEST
-
-
-def in_turn(accounts: Sequence[Account]) -> list[Account]:
-    """Return the accounts in the order in which they are tried: the one that has the most left first."""
-    return sorted(accounts, key=lambda account: account.purse.rank)
 
 
 def what_they_say(refusals: Sequence[Unable]) -> Unable:

@@ -10,7 +10,7 @@ import aiohttp
 
 from mirror.errors import Denied, UpstreamFailed, UpstreamThrottled
 from mirror.proxy.events import Observer, PullSpent, UpstreamAnswered
-from mirror.upstream.account import UNABLE, Account, Unable, counts, in_turn, what_they_say
+from mirror.upstream.account import UNABLE, Account, Accounts, Unable, counts, what_they_say
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import parse_challenges
@@ -37,7 +37,7 @@ class Endpoint:
         self.base = base
         self.origin = base.origin
         self.timeout = timeout
-        self._accounts = accounts
+        self._accounts = Accounts(accounts)
         self._egress = egress
         self._observer = observer
 
@@ -49,11 +49,15 @@ class Endpoint:
         """
         named = replace(request, repository=self.base.named(request.repository))
         refusals: list[Unable] = []
-        for account in in_turn(self._accounts):
+        for account in self._accounts.in_turn(named.repository):
             try:
-                return await self._asked_by(account, named)
+                response = await self._asked_by(account, named)
             except UNABLE as error:
                 refusals.append(error)
+                continue
+            if any(isinstance(error, Denied) for error in refusals):
+                self._accounts.let_in(named.repository, account)
+            return response
         raise what_they_say(refusals)
 
     async def _asked_by(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:

@@ -27,6 +27,7 @@ from tests.fakes.auth import BasicAuth, TokenAuth
 from tests.fakes.cdn import FakeCDN
 from tests.fakes.journal import Journal
 from tests.fakes.proxy import FakeProxy
+from tests.fakes.pull_limit import PullLimit
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.command import configuration, run, write
@@ -179,6 +180,28 @@ async def test_what_else_is_worth_knowing(registry: FakeRegistry) -> None:
     [entry] = document(given, [found])["endpoints"]
     assert entry["rate_limit"] == {"limit": 100, "remaining": 7, "window_seconds": 21600}
     assert abs(entry["clock_ahead_seconds"] - 3600) < 60
+
+
+async def test_each_account_is_tried_and_shows_what_is_left_to_it(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    registry.pull_limit = PullLimit(100)
+    registry.pull_limit.spent["ci"] = 13
+    token_service.accounts = {"ci": SECRET, "cd": SECRET}
+    (tmp_path / "good").write_text(SECRET)
+    (tmp_path / "bad").write_text("something else")
+    credentials = [
+        {"username": "ci", "password_file": str(tmp_path / "good")},
+        {"username": "cd", "password_file": str(tmp_path / "bad")},
+    ]
+    given = config(registry, credentials=credentials, realms=[token_service.url])
+    found = await check(given, endpoints_of(given, ["alpine"]), 20.0)
+    table = [line.split() for line in lines(given, found, datetime.now(UTC))]
+    assert table[1][-3:] == ["ci", "87/100", "library/alpine:latest"]
+    assert table[2][-3:] == ["cd", "-", "library/alpine:latest"]
+    assert [entry["credentials"] for entry in document(given, found)["endpoints"]] == ["ci", "cd"]
+    assert [str(one.fault.reason) if one.fault else None for one in found] == [None, "denied"]
 
 
 # Not reached. ------------------------------------------------------------------------------------------------

@@ -344,6 +344,7 @@ async def test_what_only_one_account_may_read_is_had_by_it(
     start_mirror: StartMirror,
     registry: FakeRegistry,
     token_service: FakeTokenService,
+    journal: Journal,
     two: PullLimit,
     accounts: dict[str, Any],
     reader: str,
@@ -353,9 +354,13 @@ async def test_what_only_one_account_may_read_is_had_by_it(
     token_service.restrict("team/*", reader)
     token_service.deny_status = deny_status
     async with start_mirror(upstreams={"docker.io": accounts}) as mirror:
-        for path in ("manifests/1", *(f"blobs/{blob.digest}" for blob in IMAGES[0].blobs)):
-            assert (await mirror.get(f"/v2/team/app/{path}"))[0].status == 200
+        await pulled(mirror, "/v2/team/app/manifests/1")
+        journal.clear()
+        for blob in IMAGES[0].blobs:
+            assert (await mirror.get(f"/v2/team/app/blobs/{blob.digest}"))[0].status == 200
         assert set(two.spent) == {reader}
+        # The one that was let in is asked first from then on.
+        assert journal.count() == len(IMAGES[0].blobs)
         token_service.restrict("none/*")
         registry.add_image("none/app", "1", IMAGES[1])
         assert (await mirror.get("/v2/none/app/manifests/1"))[0].status == 403

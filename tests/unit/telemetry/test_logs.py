@@ -13,6 +13,7 @@ import structlog
 from mirror.errors import StoreFailed, UpstreamFailed
 from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.observers import Observers
 from tests.unit.recorder import Recorder
@@ -282,3 +283,22 @@ def test_several_observers_are_told_in_order() -> None:
     Observers(first, second).notify(request())
     assert told == ["first", "second"]
     assert first.events == second.events
+
+
+@pytest.mark.parametrize(
+    ("spending", "level", "line"),
+    [
+        (Spending.SAVING, "warning", 'event="few pulls are left, for what is not cached"'),
+        (Spending.EXHAUSTED, "warning", 'event="limit reached, nothing is pulled"'),
+        (Spending.FREE, "info", 'event="enough pulls are left again"'),
+    ],
+)
+def test_what_is_left_of_a_limit_is_said_where_something_changes(
+    lines: Lines, spending: Spending, level: str, line: str
+) -> None:
+    set_up("debug", "text")
+    Logs().notify(events.SpendingChanged("docker.io", spending, RateLimit(100, 10, 21600)))
+    Logs().notify(events.SpendingChanged("ghcr.io", spending, None))
+    told, untold = lines()
+    assert f"level={level} {line} upstream=docker.io left=10 limit=100" in told
+    assert untold.endswith(f"{line} upstream=ghcr.io")

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from mirror import errors
+from mirror.oci.reference import Repository
+from mirror.proxy.cache_status import Kind
+from mirror.proxy.limits.purses import Purses
+from mirror.proxy.rate_limit import RateLimit, Reserve
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.account import Account, Accounts, Unable, counts, what_they_say
+from mirror.upstream.answers import RegistryRequest
+from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.egress import Egress
+from mirror.upstream.tokens import TokenServices
+from tests.unit.proxy.doubles import MemoryCache, SettableClock
+from tests.unit.recorder import Recorder
+from tests.unit.upstream.answers import ASKED, answer
+
+APP, SECRET = Repository("library/app"), Repository("team/secret")
+
+
+def three() -> list[Account]:
+    """Three accounts of one upstream, of which nothing is known."""
+    observer = Recorder()
+    tokens = TokenServices(Egress("test"), MemoryCache(SettableClock()), Tasks(observer), observer)
+    purses = Purses("x", Reserve(), SettableClock(), observer)
+    return [
+        Account(AuthPolicy("x", ASKED), tokens, observer, purses.purse(name, "an account", pays=True)) for name in "abc"
+    ]
+
+
+def test_the_one_with_the_most_left_is_first_and_no_limit_is_the_most() -> None:
+    first, second, third = three()
+    accounts = Accounts([first, second, third])
+    assert accounts.in_turn(APP) == [first, second, third]
+    first.purse.told(RateLimit(100, 5), None)
+    third.purse.told(RateLimit(10, 6), None)
+    assert accounts.in_turn(APP) == [second, third, first]
+
+
+def test_one_that_was_let_in_goes_first_where_it_was() -> None:
+    first, second, third = three()
+    accounts = Accounts([first, second, third])
+    accounts.let_in(SECRET, third)
+    assert accounts.in_turn(SECRET) == [third, first, second]
+    assert accounts.in_turn(APP) == [first, second, third]
+    accounts.let_in(SECRET, second)
+    assert accounts.in_turn(SECRET) == [second, first, third]
+
+
+def test_who_was_let_in_where_is_not_remembered_without_end() -> None:
+    accounts = Accounts(three())
+    for number in range(2000):
+        accounts.let_in(Repository(f"team/app-{number}"), accounts.in_turn(APP)[2])
+    assert len(accounts._readers) == 1000
+
+
+DENIED, THROTTLED = errors.Denied("no"), errors.UpstreamThrottled("429", 60)
+SOONER, UNREADABLE = errors.LimitReached("none is left", 5), errors.CredentialsUnavailable("no password")
+
+
+@pytest.mark.parametrize(
+    ("refusals", "said"),
+    [
+        ([DENIED], DENIED),
+        ([DENIED, errors.Denied("another no")], DENIED),
+        ([DENIED, THROTTLED], THROTTLED),
+        ([THROTTLED, SOONER, DENIED], SOONER),
+        ([DENIED, UNREADABLE], UNREADABLE),
+        ([UNREADABLE, THROTTLED], THROTTLED),
+    ],
+)
+def test_a_no_is_final_if_everybody_has_been_told_it(refusals: list[Unable], said: Unable) -> None:
+    assert what_they_say(refusals) is said
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("kind", list(Kind))
+def test_what_counts_is_the_get_of_a_manifest(method: str, kind: Kind) -> None:
+    request = RegistryRequest(method, kind, APP, "x", errors.ManifestUnknown)
+    assert counts(request) is (method == "GET" and kind is Kind.MANIFEST)
+
+
+@pytest.mark.parametrize("status", [200, 404, 429])
+def test_only_the_registry_speaks_of_its_limit(status: int) -> None:
+    account, *_ = three()
+    headers = {"ratelimit-limit": "10;w=60", "ratelimit-remaining": "0;w=60", "Retry-After": "5"}
+    account.hears(answer(status, headers=headers), is_own=False)
+    assert not account.purse.is_doubtful()
+    assert not account.purse.is_held()
+    account.hears(answer(status, headers=headers), is_own=True)
+    assert account.purse.is_doubtful()
+    assert account.purse.is_held() is (status == 429)
