@@ -28,7 +28,7 @@ DIGEST = f"/v2/library/alpine/manifests/{IMAGE.digest}"
 BLOB = f"/v2/library/alpine/blobs/{LAYER.digest}"
 TAGS = "/v2/library/alpine/tags/list"
 
-JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR, YEAR, -YEAR])
+JUMPS = pytest.mark.parametrize("jump", [YEAR, -HOUR])
 
 
 class Clock:
