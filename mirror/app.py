@@ -75,7 +75,7 @@ class Mirror:
         limits = Limits(
             config.cache.max_size, config.cache.min_free, None if unused is None else unused.total_seconds()
         )
-        self._cache = Cache(config.cache.path, limits, self._observer)
+        self._cache = Cache(config.cache.path, limits, self._observer, clock)
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
         self._visible = BoundedMemory()
@@ -190,7 +190,7 @@ class Mirror:
         every, bandwidth = self._config.scrub.every, self._config.scrub.bandwidth
         if every is None:
             return None
-        return Patrol(self.scrub, self._cache.diary, every, bandwidth, time.time, self._observer)
+        return Patrol(self.scrub, self._cache.diary, every, bandwidth, self._clock, self._observer)
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(

@@ -16,6 +16,7 @@ from pathlib import Path
 from mirror.errors import ConfigError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
+from mirror.proxy.interfaces import Clock
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.store import files, layout
 from mirror.store.blobs import Blobs
@@ -52,7 +53,7 @@ class Cache:
     cannot be used at all.
     """
 
-    def __init__(self, path: Path, limits: Limits, observer: Observer) -> None:
+    def __init__(self, path: Path, limits: Limits, observer: Observer, clock: Clock = time.time) -> None:
         path = path.resolve()
         self._path = path
         self._limits = limits
@@ -61,14 +62,14 @@ class Cache:
         self._folders = Folders(path)
         self._index_rows = Rows(path / "index", observer)
         self._record_rows = Rows(path / "records", observer)
-        self._index = Index(self._index_rows, time.time)
+        self._index = Index(self._index_rows, clock)
         self._committed = Committed(self._folders, self._index, self._threads)
         self._purges = Purges(self._folders)
         self._pins = StoredPins(self._record_rows)
         self.records = StoredRecords(self._record_rows, self._purges)
         contents = StoredContents(self._folders, self._threads.reading)
         held = Held(self._pins, self.records, contents, self._index)
-        watch = StoredWatch(self._folders, self._threads.writing, time.time)
+        watch = StoredWatch(self._folders, self._threads.writing, clock)
         eviction = Eviction(self._committed, self._index, held, watch, observer)
         self._room = Room(eviction, self._committed, self._folders, limits, self._threads.writing, observer)
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(time, "time", clock)
     return clock
+
+
+@pytest.fixture
+async def mirror(start_mirror: StartMirror, clock: Clock) -> AsyncIterator[RunningMirror]:
+    async with start_mirror(clock=clock) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +180,7 @@ async def test_what_is_public_stays_so(
     (tmp_path / "password").write_text("secret")
     credentials = {"username": "ci", "password_file": str(tmp_path / "password")}
     upstream: dict[str, Any] = {**docker_io(registry, token_service), "credentials": credentials}
-    async with start_mirror(upstreams={"docker.io": upstream}) as mirror:
+    async with start_mirror(clock=clock, upstreams={"docker.io": upstream}) as mirror:
         await cached(mirror)
         for off in (jump, 0.0):
             clock.off = off
@@ -198,7 +205,7 @@ async def test_nothing_is_evicted(
         seen_at, _ = json.loads((cache_folder.path / "run" / "watch").read_bytes())
         return bool(abs(seen_at - clock()) < HOUR / 2)
 
-    async with start_mirror(**limits) as mirror:
+    async with start_mirror(clock=clock, **limits) as mirror:
         await cached(mirror)
         for off in (jump, 0.0):
             clock.off = off
@@ -206,6 +213,22 @@ async def test_nothing_is_evicted(
             assert cache_folder.digests() == {IMAGE.digest, LAYER.digest}
     # Nor while no mirror ran.
     clock.off = jump
-    async with start_mirror(**limits) as mirror:
+    async with start_mirror(clock=clock, **limits) as mirror:
         await until(noted, "the upkeep has seen what time it is")
         assert await pulled(mirror, DIGEST) == await pulled(mirror, BLOB) == "mirror; hit"
+
+
+# What a limit leaves. ------------------------------------------------------------------------------------
+
+
+@JUMPS
+async def test_a_limit_that_was_reached_locks_nobody_out(
+    mirror: RunningMirror, registry: FakeRegistry, clock: Clock, jump: float
+) -> None:
+    registry.always("/v2/*/manifests/*", faults.status(429, 1800))
+    response, body = await mirror.get(TAG)
+    assert (response.status, response.headers["Retry-After"], error_code(body)) == (503, "1800", "UNAVAILABLE")
+    registry.heal()
+    registry.add_image("library/other", "1.0", IMAGE)
+    clock.off = jump
+    assert await pulled(mirror, "/v2/library/other/manifests/1.0") == "mirror; fwd=miss; stored"
