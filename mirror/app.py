@@ -15,6 +15,7 @@ from mirror import __version__, registries
 from mirror.admin.api import Api, Operations
 from mirror.admin.application import admin_application
 from mirror.admin.guard import Guard
+from mirror.admin.warming import WarmingApi
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
@@ -38,6 +39,7 @@ from mirror.proxy.scrubbing.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
 from mirror.proxy.visibility import View, Visibility
+from mirror.proxy.warming.warm import Warm, Ways
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.listener import Listener, Requests, bare_runner
@@ -55,6 +57,7 @@ from mirror.telemetry.observers import Observers
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.tokens import TokenServices
+from mirror.warming import usual_platforms
 
 
 class Mirror:
@@ -86,6 +89,9 @@ class Mirror:
         upstreams = registries.clients(config.upstreams, outside)
         self._visibility = self._who_may_see(registries.views(config.upstreams, outside))
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
+        naming = Naming(registries.routing(config))
+        ways = Ways(naming, self._visibility, upstreams, self._manifests, self._blobs, self._budgets)
+        self._warm = Warm(ways, self._observer)
         refetch = Refetch(config.upstreams, self._manifests, self._blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
@@ -131,6 +137,7 @@ class Mirror:
     async def _drain(self) -> None:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
         self._draining = True
+        self._warm.close()
         await self.public.stop_accepting()
         seconds = 0.0 if self._hurried else self._config.drain_timeout.total_seconds()
         with suppress(TimeoutError):
@@ -222,7 +229,8 @@ class Mirror:
     def _admin_listener(self) -> Listener:
         guard = Guard(self._config.admin.listen.host, self._config.admin.token)
         api = Api(self._operations(), guard)
-        application = admin_application(self.metrics.registry, self._told_readiness, api)
+        warming = WarmingApi(self._warm, usual_platforms(), guard)
+        application = admin_application(self.metrics.registry, self._told_readiness, warming, api)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
 

@@ -47,6 +47,10 @@ class InvalidDigest(RequestError):
     """A digest that is malformed, or of an algorithm that is not supported."""
 
 
+class InvalidPlatform(RequestError):
+    """What is not `os/architecture` or `os/architecture/variant`."""
+
+
 class UnknownPath(RequestError):
     """A path that is not part of the distribution API, or a part the mirror does not serve."""
 
@@ -189,3 +193,11 @@ class StillPinned(NotDone):
 
 class TooManyPins(NotDone):
     """There are as many pins as there may be."""
+
+
+class ReserveReached(NotDone):
+    """What is left of an upstream's limit is not spent on what nobody has asked for yet."""
+
+
+class PlatformMissing(NotDone):
+    """The image is not there for any of the platforms that are wanted."""

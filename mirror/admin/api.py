@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,15 +22,6 @@ from mirror.proxy.operations.purge import Purge
 T = TypeVar("T")
 N = TypeVar("N")
 
-_STATUSES: dict[type[MirrorError], int] = {
-    errors.RequestError: 400,
-    errors.UnknownRegistry: 404,
-    errors.NotCached: 404,
-    errors.NotPinned: 404,
-    errors.StillPinned: 409,
-    errors.TooManyPins: 409,
-    errors.StoreFailed: 503,
-}
 _LARGEST = 16 * 1024
 # Bytes of a request body, which holds one name.
 
@@ -134,9 +124,7 @@ def _told(call: Callable[[web.Request], Awaitable[Any]]) -> Handler:
         try:
             return web.json_response(await call(request))
         except MirrorError as error:
-            code = re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
-            status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
-            return problem(status, code, str(error))
+            return documents.problem_of(error)
 
     return handle
 

@@ -11,11 +11,12 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from mirror.admin.api import Api
 from mirror.admin.health import Probe, live, ready
 from mirror.admin.index import index, nameless, unknown
+from mirror.admin.warming import WarmingApi
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def admin_application(registry: CollectorRegistry, probe: Probe, api: Api) -> web.Application:
+def admin_application(registry: CollectorRegistry, probe: Probe, warming: WarmingApi, api: Api) -> web.Application:
     """Return the application that operators and Prometheus talk to."""
     application = web.Application()
     application.add_routes(
@@ -23,6 +24,7 @@ def admin_application(registry: CollectorRegistry, probe: Probe, api: Api) -> we
             web.get("/livez", live),
             web.get("/readyz", ready(probe)),
             web.get("/metrics", metrics(registry, probe)),
+            *warming.routes(),
             *api.routes(),
             web.get("/", index),
             web.get("/{path:.+}", unknown),

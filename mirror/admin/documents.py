@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
+from mirror import errors
+from mirror.errors import MirrorError
 from mirror.proxy.operations.inspection import CachedImage, Part, ShownImage
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.operations.purge import PurgeReport
+from mirror.proxy.warming.warm import Progress, Warmed
+
+_STATUSES: dict[type[MirrorError], int] = {
+    errors.RequestError: 400,
+    errors.UnknownRegistry: 404,
+    errors.NotCached: 404,
+    errors.NotPinned: 404,
+    errors.StillPinned: 409,
+    errors.TooManyPins: 409,
+    errors.StoreFailed: 503,
+    errors.Busy: 503,
+}
 
 
 def problem(status: int, code: str, sentence: str) -> web.Response:
     """Return an error document."""
     return web.json_response({"error": {"code": code, "message": sentence}}, status=status)
+
+
+def problem_of(error: MirrorError) -> web.Response:
+    """Return the document of one of our errors."""
+    status = next((_STATUSES[kind] for kind in type(error).__mro__ if kind in _STATUSES), 500)
+    return problem(status, _code(error), str(error))
 
 
 def image(found: CachedImage) -> dict[str, Any]:
@@ -61,6 +82,29 @@ def purged(report: PurgeReport) -> dict[str, Any]:
         "shared_files": report.shared,
         "under_way": report.swept.under_way,
     }
+
+
+def warming(under_way: Iterable[Progress]) -> dict[str, Any]:
+    """Return how far images are that are being fetched."""
+    images = [{"image": one.image, "bytes": one.done, "total_bytes": one.total} for one in under_way]
+    return {"event": "progress", "images": images}
+
+
+def warmed(found: Warmed) -> dict[str, Any]:
+    """Return how it went with an image."""
+    error = found.error
+    return {
+        "event": "image",
+        "image": found.image,
+        "outcome": str(found.warmth),
+        "bytes": found.size,
+        "fetched_bytes": found.fetched,
+        "error": None if error is None else {"code": _code(error), "message": str(error)},
+    }
+
+
+def _code(error: MirrorError) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 def _part(part: Part) -> dict[str, Any]:

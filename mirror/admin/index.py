@@ -6,7 +6,7 @@ from aiohttp import web
 
 from mirror.admin.documents import problem
 
-PATHS = ("/livez", "/readyz", "/metrics", "/api/v1/images", "/api/v1/pins", "/api/v1/repositories")
+PATHS = ("/livez", "/readyz", "/metrics", "/api/v1/images", "/api/v1/pins", "/api/v1/repositories", "/api/v1/warm")
 
 
 async def index(_: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ import click
 from mirror import __version__
 from mirror.cli.images.commands import ls, pin, purge, show, unpin
 from mirror.cli.options import config_option
+from mirror.cli.warm.command import warm
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -118,5 +119,5 @@ def setup(
     sys.exit(run(config, address, Target(client, all_registries, writes, root)))
 
 
-for command in (ls, show, pin, unpin, purge):
+for command in (warm, ls, show, pin, unpin, purge):
     commands.add_command(command)

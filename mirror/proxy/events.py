@@ -249,6 +249,19 @@ class ScrubFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageWarmed:
+    """An image was to be had in the cache: `fetched` bytes came from its upstream for it.
+
+    Outcome is `warmed`, `present`, `spared` or `failed` (see warming.warm); `error` is why it is one of the last two.
+    """
+
+    image: str
+    outcome: str
+    fetched: int = 0
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheResized:
     """What the cache holds now; `size` in bytes."""
 
@@ -305,6 +318,7 @@ Event = (
     | PinsCrowding
     | FileScrubbed
     | ScrubFinished
+    | ImageWarmed
     | CacheResized
     | ReadinessTold
     | StoreTroubled

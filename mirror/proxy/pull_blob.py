@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from mirror.proxy.routing import Route
 
 _ATTEMPTS = 3
 # A blob may be committed, evicted or abandoned by another repository's fill between two looks; not for ever.
+
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,18 @@ class PullBlob:
         """Make sure that the blob may be had here, stored or not, and fetch nothing; raises as `pull` does."""
         async with answer_within():
             return confirmed_status(await self._confirm(route, digest))
+
+    async def settled(self, digest: Digest) -> bool:
+        """Wait until nobody writes the blob any more, and tell whether it is stored.
+
+        The last bytes of a fill may be had a little before it has its name among the stored ones.
+        """
+        while self._filler.find(digest) is not None:  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(_POLL_SECONDS)
+        body = await self._store.open(digest)
+        if body is not None:
+            body.close()
+        return body is not None
 
     async def _head(self, route: Route, digest: Digest) -> BlobHead:
         if body := await self._store.open(digest):

@@ -27,6 +27,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.InvalidName: Problem(400, ErrorCode.NAME_INVALID),
     errors.InvalidDigest: Problem(400, ErrorCode.DIGEST_INVALID),
     errors.InvalidTag: Problem(404, ErrorCode.MANIFEST_UNKNOWN),
+    errors.InvalidPlatform: Problem(400, ErrorCode.UNSUPPORTED),
     errors.UnknownPath: Problem(404, ErrorCode.UNSUPPORTED),
     errors.UnknownRegistry: Problem(404, ErrorCode.NAME_UNKNOWN),
     errors.PreconditionFailed: Problem(412, ErrorCode.UNSUPPORTED),

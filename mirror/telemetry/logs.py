@@ -105,6 +105,10 @@ class Logs:
                 self._log.info("purged", repository=repository, images=images, files=files, bytes=size)
             case events.PinChanged(image, is_pinned):
                 self._log.info("pinned" if is_pinned else "unpinned", image=image)
+            case events.ImageWarmed(image, outcome, _, error) if error is not None:
+                self._log.warning("not warmed", image=image, outcome=outcome, cause=_cause(error))
+            case events.ImageWarmed(image, "warmed", fetched):
+                self._log.info("warmed", image=image, bytes=fetched)
             case events.PinsCrowding(size, max_size):
                 self._log.warning("pins leave little room", bytes=size, max_bytes=max_size)
             case events.StoreTroubled(doing, error):

@@ -11,6 +11,7 @@ from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
+from mirror.proxy.warming.warm import Warmth
 
 _SECONDS = (0.001, 0.005, 0.025, 0.1, 0.25, 1, 2.5, 5, 10, 20, 30, 60, 300)
 _STATUSES = {200, 206, 304, 400, 401, 403, 404, 405, 416, 429, 500, 502, 503, 504}
@@ -40,6 +41,7 @@ class Metrics:
         self._make_limit_metrics()
         self._make_cache_metrics()
         self._make_scrub_metrics()
+        self._make_warming_metrics()
         self._make_readiness_metrics()
         self._begin_at_zero(list(upstreams))
         self._cache_max_bytes.set(max_bytes)
@@ -193,6 +195,16 @@ class Metrics:
         for result in SCRUB_RESULTS:
             self._scrubbed.labels(result)
 
+    def _make_warming_metrics(self) -> None:
+        self._warmed = Counter(
+            "mirror_warmed_total",
+            "Images that were to be had in the cache: warmed, present already, spared because of a rate limit, failed",
+            ["outcome"],
+            registry=self.registry,
+        )
+        for outcome in Warmth:
+            self._warmed.labels(outcome)
+
     def _make_readiness_metrics(self) -> None:
         self._ready = Gauge("mirror_ready", "1 while hits can be served, else 0", registry=self.registry)
         self._degraded = Gauge(
@@ -271,6 +283,8 @@ class Metrics:
                 self._scrubbed_bytes.inc(size)
             case events.ScrubFinished(at):
                 self._scrub_finished.set(at)
+            case events.ImageWarmed(_, outcome):
+                self._warmed.labels(outcome).inc()
             case events.CacheResized():
                 self._cache_resized(event)
             case events.ReadinessTold(readiness):

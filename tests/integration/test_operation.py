@@ -70,8 +70,8 @@ async def test_the_admin_listener_tells_what_there_is_and_not_what_it_is_made_wi
     paths = json.loads(body)["paths"]
     assert (status, paths[:3]) == (200, ["/livez", "/readyz", "/metrics"])
     for path in paths:
-        # A repository is named behind its path, and only deleted.
-        assert (await page(mirror, path))[0] == (404 if path.endswith("/repositories") else 200)
+        # A repository is named behind its path, and only deleted; what is warmed is in a body.
+        assert (await page(mirror, path))[0] == (404 if path.endswith(("/repositories", "/warm")) else 200)
     status, body = await page(mirror, "/nothing")
     assert (status, json.loads(body)["error"]["code"]) == (404, "unknown-path")
     for path in ("/", "/livez", "/nothing", "/metrics"):
@@ -138,6 +138,7 @@ METRICS = {
     "mirror_scrubbed_files_total": {"result"},
     "mirror_scrubbed_bytes_total": set(),
     "mirror_scrub_finished_timestamp_seconds": set(),
+    "mirror_warmed_total": {"outcome"},
     "mirror_ratelimit_limit": {"upstream"},
     "mirror_ratelimit_remaining": {"upstream"},
     "mirror_ratelimit_exhausted_in_seconds": {"upstream"},

@@ -58,6 +58,7 @@ class Day:
     async def goes_by(self, mirror: RunningMirror, prometheus: Prometheus) -> None:
         """Let everything happen but the end."""
         await self._pulls(mirror)
+        await self._warming(mirror)
         await self._refusals(mirror)
         await self._trouble(mirror)
         await self._shared_fill(mirror, prometheus)
@@ -71,6 +72,11 @@ class Day:
             for path in ("manifests/1", *(f"blobs/{blob.digest}" for blob in IMAGE.blobs), *listings):
                 assert (await mirror.get(f"/v2/library/app/{path}"))[0].status == 200
             await until_metric(mirror, "mirror_fills_in_flight", 0)
+
+    async def _warming(self, mirror: RunningMirror) -> None:
+        wanted = {"images": ["app:1", "app:missing"], "platforms": ["all"]}
+        async with mirror.session.post(f"{mirror.admin_url}/api/v1/warm", json=wanted) as response:
+            assert (response.status, '"end"' in await response.text()) == (200, True)
 
     async def _refusals(self, mirror: RunningMirror) -> None:
         assert (await mirror.get("/v2/library/app/manifests/missing"))[0].status == 404

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -52,7 +54,25 @@ class AdminServer:
         """Purge all of a repository."""
         return self._ask("DELETE", f"repositories/{_quoted(name)}")
 
+    def warm(self, images: Sequence[str], platforms: Sequence[str]) -> Generator[Any, None, None]:
+        """Warm images, and yield what is told meanwhile; without platforms the mirror chooses. To be closed."""
+        body = {"images": list(images), **({"platforms": list(platforms)} if platforms else {})}
+        with self._asked("POST", "warm", body) as response:
+            if response.status != 200:
+                self._understood(response.status, response.read())
+            told: Any = {}
+            while told.get("event") != "end":
+                told = self._told(response)
+                yield told
+
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        with self._asked(method, path, body) as response:
+            status, content = response.status, response.read()
+        return self._understood(status, content)
+
+    @contextmanager
+    def _asked(self, method: str, path: str, body: Any) -> Iterator[http.client.HTTPResponse]:
+        """Ask, and have the answer as it comes; raises Unanswered."""
         headers = {"Content-Type": "application/json"} if body is not None else {}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -61,8 +81,7 @@ class AdminServer:
         connection = make(self._url.hostname or "", self._url.port, timeout=_SECONDS)
         try:
             connection.request(method, f"/api/v1/{path}", data, headers)
-            response = connection.getresponse()
-            status, content = response.status, response.read()
+            yield connection.getresponse()
         except TimeoutError:
             raise Unanswered(f"the mirror at {self._url.netloc} did not answer within {_SECONDS:.0f} s") from None
         except (OSError, http.client.HTTPException) as error:
@@ -73,7 +92,15 @@ class AdminServer:
             ) from None
         finally:
             connection.close()
-        return self._understood(status, content)
+
+    def _told(self, response: http.client.HTTPResponse) -> dict[str, Any]:
+        try:
+            document = json.loads(response.readline())
+        except (ValueError, RecursionError, OSError, http.client.HTTPException):
+            document = None
+        if not isinstance(document, dict):
+            raise Unanswered(f"the mirror at {self._url.netloc} went away before all was done")
+        return document
 
     def _understood(self, status: int, content: bytes) -> Any:
         try:

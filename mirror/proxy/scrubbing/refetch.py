@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Container
 
 from mirror.errors import StoreFailed, UnknownRegistry
@@ -11,8 +10,7 @@ from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import PullManifest
 from mirror.proxy.routing import Route
-
-_POLL_SECONDS = 0.02
+from mirror.proxy.storing import store_blob
 
 
 class Refetch:
@@ -27,26 +25,9 @@ class Refetch:
         """Return once it is stored; raises MirrorError if it cannot be had, or not be kept."""
         if route.upstream not in self._upstreams:
             raise UnknownRegistry("it is not among the mirror's upstreams any more")
-        is_kept = self._fetch_manifest if kind is Kind.MANIFEST else self._fetch_blob
-        if not await is_kept(route, digest):
-            raise StoreFailed("it was fetched, and the disk did not take it")
-
-    async def _fetch_manifest(self, route: Route, digest: Digest) -> bool:
+        if kind is not Kind.MANIFEST:
+            await store_blob(self._blobs, route, digest)
+            return
         status = (await self._manifests.pull(route, digest)).status
-        return status.stored or status.outcome is not Outcome.MISS
-
-    async def _fetch_blob(self, route: Route, digest: Digest) -> bool:
-        pulled = await self._blobs.pull(route, digest)
-        try:
-            offset = 0
-            while (end := await pulled.body.sendable(offset)) > offset:
-                offset = end
-        finally:
-            pulled.body.close()
-        # Its last bytes may be had a little before it has its name among the stored ones.
-        while (outcome := await self._state(route, digest)) is Outcome.COLLAPSED:  # noqa: ASYNC110  # nothing tells
-            await asyncio.sleep(_POLL_SECONDS)
-        return outcome is not Outcome.MISS
-
-    async def _state(self, route: Route, digest: Digest) -> Outcome:
-        return (await self._blobs.head(route, digest)).status.outcome
+        if status.outcome is Outcome.MISS and not status.stored:
+            raise StoreFailed("it was fetched, and the disk did not take it")

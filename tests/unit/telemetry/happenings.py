@@ -44,6 +44,7 @@ def one_of_each() -> list[events.Event]:
         events.PinsCrowding(950, 1000),
         events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
         events.ScrubFinished(1_700_000_000.0),
+        events.ImageWarmed("docker.io/library/alpine:3.20", "failed", 100, UpstreamFailed("cut")),
         events.CacheResized(5000, 2, 3),
         events.ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
         events.StoreTroubled("commit of a blob", StoreFailed("disk full")),

@@ -13,6 +13,7 @@ from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
+from mirror.proxy.warming.warm import Warmth
 from mirror.telemetry.metrics import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
 from tests.unit.oci.strategies import digests
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
@@ -192,7 +193,7 @@ anything = st.one_of(
 CLOSED = {
     "upstream": {"docker.io", "ghcr.io", "none"},
     "kind": {str(kind) for kind in Kind},
-    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES},
+    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES, *map(str, Warmth)},
     "source": {"cache", "upstream"},
     "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},

@@ -1,0 +1,1 @@
+"""Warming: having images in the cache before clients ask for them."""

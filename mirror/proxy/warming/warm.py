@@ -1,0 +1,249 @@
+"""Warming an image, as a story: may clients have it, may a pull be spent, its manifests, what they hold.
+
+It is pulled as clients pull it, so that all that is fetched once for them is fetched once for them and for this
+together, and nothing is stored, or granted, that they would not get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from mirror.errors import (
+    Busy,
+    MirrorError,
+    PlatformMissing,
+    Refused,
+    ReserveReached,
+    ShuttingDown,
+    StoreFailed,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+)
+from mirror.oci.children import Child, described_in
+from mirror.oci.digest import Digest
+from mirror.oci.platforms import Platforms, told
+from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.deadline import answer_within
+from mirror.proxy.events import ImageWarmed, Observer
+from mirror.proxy.interfaces import Upstream
+from mirror.proxy.operations.naming import FullName, Naming
+from mirror.proxy.pull_blob import PullBlob
+from mirror.proxy.pull_manifest import PulledManifest, PullManifest
+from mirror.proxy.rate_limit import Governor, Spending
+from mirror.proxy.routing import Route
+from mirror.proxy.storing import store_blob
+from mirror.proxy.visibility import Visibility
+from mirror.proxy.warming.in_turn import in_turn
+
+BLOBS_AT_ONCE = 6
+"""Blobs that are fetched at a time for all that is warmed; clients have the other turns."""
+
+PARTS_AT_ONCE = 3
+"""Manifests of one image that are fetched at a time, then blobs of it: as many as clients ask for."""
+
+_BUSY_SECONDS = 5.0
+_BUSY_TIMES = 60
+# Clients go first: for five minutes, nobody waits for what is warmed.
+_MOST_MANIFESTS = 1000
+# Of one image; an index of all platforms there are has a hundred.
+
+_SPARING = {
+    Spending.SAVING: "only the reserve of its rate limit is left, and warming spends none of it",
+    Spending.EXHAUSTED: "its rate limit is used up, and warming waits until it is not",
+}
+
+
+class Warmth(StrEnum):
+    """How it went with an image; a closed set, because it labels metrics."""
+
+    WARMED = "warmed"
+    """Something of it had to be fetched; now all that was wanted of it is there."""
+    PRESENT = "present"
+    """All of it was there already."""
+    SPARED = "spared"
+    """It was left, at least in part: its upstream's limit is worth more."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An image as people name it, and the platforms of it that are wanted."""
+
+    image: str
+    platforms: Platforms
+
+
+@dataclass(slots=True, eq=False)
+class Progress:
+    """How far an image is: `done` bytes of it are here, of `total` once that is known; `fetched` of them came now."""
+
+    image: str
+    done: int = 0
+    total: int | None = None
+    fetched: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """How it went with an image; `size` is of what was wanted of it, `fetched` of what came now, in bytes.
+
+    `error` is why it is spared or failed.
+    """
+
+    image: str
+    warmth: Warmth
+    size: int = 0
+    fetched: int = 0
+    error: MirrorError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """How images are had: named, seen, asked for, pulled, and paid for."""
+
+    naming: Naming
+    visibility: Visibility
+    upstreams: Mapping[str, Upstream]
+    manifests: PullManifest
+    blobs: PullBlob
+    governor: Governor
+
+
+class Warm:
+    """Has images in the cache."""
+
+    def __init__(self, ways: Ways, observer: Observer) -> None:
+        self._ways = ways
+        self._observer = observer
+        self._blobs = asyncio.Semaphore(BLOBS_AT_ONCE)
+        self._asked: set[str] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Begin nothing new from now on; what is on its way comes."""
+        self._is_closed = True
+
+    async def image(self, wanted: Wanted, progress: Progress) -> Warmed:
+        """Fetch what is missing of an image, and tell how it went; `progress` is kept up meanwhile."""
+        try:
+            name = self._ways.naming.image(wanted.image)
+            progress.image = str(name)
+            await self._have(name, wanted.platforms, progress)
+        except MirrorError as error:
+            warmth = Warmth.SPARED if isinstance(error, ReserveReached) else Warmth.FAILED
+            warmed = Warmed(progress.image, warmth, progress.total or 0, progress.fetched, error)
+        else:
+            warmth = Warmth.WARMED if progress.fetched else Warmth.PRESENT
+            warmed = Warmed(progress.image, warmth, progress.total or 0, progress.fetched)
+        self._observer.notify(ImageWarmed(warmed.image, warmed.warmth, warmed.fetched, warmed.error))
+        return warmed
+
+    async def _have(self, name: FullName, platforms: Platforms, progress: Progress) -> None:
+        self._begin()
+        await self._ways.visibility.check(name.route, Kind.MANIFEST, name.reference)
+        await self._hear_of_limit(name)
+        self._spend(name.route.upstream)
+        pulled = await self._ways.manifests.pull(name.route, name.reference)
+        if pulled.trouble is not None:
+            # What is here may be what the tag was, and nobody can tell.
+            raise pulled.trouble
+        blobs = await self._manifests(name.route, pulled, platforms, progress)
+        progress.total = progress.done + sum(blobs.values())
+        await in_turn(blobs, PARTS_AT_ONCE, functools.partial(self._store, name.route, progress))
+
+    async def _hear_of_limit(self, name: FullName) -> None:
+        """Have an upstream say what is left of its limit before anything is spent: nobody knows in the beginning."""
+        upstream = name.route.upstream
+        if upstream in self._asked:
+            return
+        with suppress(Refused, UpstreamUnavailable):
+            # What is wrong with it, the pull will tell.
+            async with answer_within():
+                await self._ways.upstreams[upstream].head_manifest(name.route.repository, name.reference)
+        self._asked.add(upstream)
+
+    # Manifests. ------------------------------------------------------------------------------------------
+
+    async def _manifests(
+        self, route: Route, root: PulledManifest, platforms: Platforms, progress: Progress
+    ) -> dict[Digest, int]:
+        """Pull the manifests below `root` that are wanted; return the blobs of all of them, with their sizes."""
+        blobs: dict[Digest, int] = {}
+        level, seen = [root], {root.manifest.digest}
+        while level:
+            below = {digest for pulled in level for digest in _noted(pulled, platforms, progress, blobs)} - seen
+            seen |= below
+            if len(seen) > _MOST_MANIFESTS:
+                raise UpstreamInvalid(f"the image has more than {_MOST_MANIFESTS} manifests")
+            level = []
+            await in_turn(sorted(below, key=str), PARTS_AT_ONCE, functools.partial(self._pull_below, route, level))
+        return blobs
+
+    async def _pull_below(self, route: Route, level: list[PulledManifest], digest: Digest) -> None:
+        self._spend(route.upstream)
+        level.append(await self._ways.manifests.pull(route, digest))
+
+    def _spend(self, upstream: str) -> None:
+        """Raise ReserveReached if the upstream's limit is worth more than what is warmed."""
+        self._begin()
+        spending = self._ways.governor.spending(upstream)
+        if spending is not Spending.FREE:
+            raise ReserveReached(_SPARING[spending])
+
+    def _begin(self) -> None:
+        if self._is_closed:
+            raise ShuttingDown("the mirror is shutting down")
+
+    # Blobs. ----------------------------------------------------------------------------------------------
+
+    async def _store(self, route: Route, progress: Progress, digest: Digest) -> None:
+        """Have a blob stored; that so much is fetched already is a reason to wait, not to give up."""
+
+        came = 0
+
+        def arrived(size: int) -> None:
+            nonlocal came
+            came += size
+            progress.done += size
+
+        for attempt in range(_BUSY_TIMES):
+            try:
+                async with self._blobs:
+                    self._begin()
+                    status = await store_blob(self._ways.blobs, route, digest, arrived)
+                break
+            except Busy:
+                if attempt == _BUSY_TIMES - 1:
+                    raise
+                await asyncio.sleep(_BUSY_SECONDS)
+        if status.outcome is Outcome.MISS:
+            progress.fetched += came
+
+
+def _noted(pulled: PulledManifest, platforms: Platforms, progress: Progress, blobs: dict[Digest, int]) -> list[Digest]:
+    """Note a manifest that was pulled, and the blobs it holds; return those of the manifests below it that are wanted.
+
+    Raises StoreFailed if it could not be kept, PlatformMissing if none below it is wanted.
+    """
+    size, status = len(pulled.manifest.data), pulled.status
+    if status.outcome is Outcome.MISS and not status.stored:
+        raise StoreFailed("it was fetched, and the disk did not take it")
+    progress.done += size
+    progress.fetched += size if status.outcome is Outcome.MISS else 0
+    children = described_in(pulled.manifest.data)
+    blobs.update({child.digest: child.size or 0 for child in children if _is_blob(child)})
+    below = [child for child in children if child.is_manifest]
+    chosen = [child.digest for child in below if platforms.include(child)]
+    if below and not chosen:
+        raise PlatformMissing(f"it is not there for {platforms}; it is for {told(below)}")
+    return chosen
+
+
+def _is_blob(child: Child) -> bool:
+    # Layers that may not be distributed are not in registries: clients look elsewhere for them.
+    return not child.is_manifest and ".foreign." not in child.media_type and "nondistributable" not in child.media_type

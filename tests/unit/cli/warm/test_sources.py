@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from mirror.cli.warm.found import Unreadable
+from mirror.cli.warm.sources import LARGEST, FileKind, images_of, kind_of
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "kind"),
+    [
+        ("Dockerfile", "", FileKind.DOCKERFILE),
+        ("Dockerfile.prod", "", FileKind.DOCKERFILE),
+        ("app.dockerfile", "", FileKind.DOCKERFILE),
+        ("Containerfile", "", FileKind.DOCKERFILE),
+        ("compose.yaml", "", FileKind.COMPOSE),
+        ("docker-compose.prod.yml", "", FileKind.COMPOSE),
+        ("x.yaml", "apiVersion: v1\nkind: Pod", FileKind.KUBERNETES),
+        ("x.yaml", "apiVersion: v1\nkind: X\nservices: {}", FileKind.KUBERNETES),
+        ("x.yaml", "services:\n  a: {}", FileKind.COMPOSE),
+        ("x.json", '{\n  "kind": "List"}', FileKind.KUBERNETES),
+        ("x.json", '{"apiVersion": "v1"}', FileKind.KUBERNETES),
+        ("-", "ARG X=1\nFROM a", FileKind.DOCKERFILE),
+        ("-", "alpine:3.20\n# FROM what we use\nnginx", FileKind.LIST),
+        ("images.txt", "", FileKind.LIST),
+        ("dockerfiles.txt", "a", FileKind.LIST),
+    ],
+)
+def test_a_file_is_what_its_name_and_its_content_say(name: str, text: str, kind: FileKind) -> None:
+    assert kind_of(name, text) is kind
+
+
+def test_a_list_has_a_name_a_line_and_comments(tmp_path: Path) -> None:
+    file = tmp_path / "images"
+    file.write_text("# ours\nalpine:3.20   # small\n\n  nginx\nnginx\nodd#name\n")
+    assert list(images_of(str(file), None, {}).images) == ["alpine:3.20", "nginx", "odd#name"]
+
+
+def test_what_is_said_of_a_file_goes_before_what_it_looks_like(tmp_path: Path) -> None:
+    file = tmp_path / "Dockerfile"
+    file.write_text("alpine\n")
+    assert list(images_of(str(file), FileKind.LIST, {}).images) == ["alpine"]
+
+
+def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"FROM a")))
+    assert list(images_of("-", None, {}).images) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(None, "no such file"), (b"\xff\xfe", "not text"), (b"a\n" * LARGEST, "larger than 2 MiB")],
+    ids=["missing", "binary", "large"],
+)
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None, reason: str) -> None:
+    file = tmp_path / "file"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(Unreadable, match=reason):
+        images_of(str(file), None, {})
