@@ -145,7 +145,8 @@ def _proxy(name: str, config: ProxyConfig | None, outside: Outside) -> Proxy | N
 
 def _source(config: CredentialsConfig, endpoint: URL) -> CredentialSource:
     """Return where the credential for this very endpoint is kept."""
-    host = origin_of(endpoint).authority
+    # As it is written: yarl's `authority` adds the usual port, and no docker configuration has that.
+    host = origin_of(endpoint).raw_authority
     if config.docker_config is not None:
         return DockerConfig(config.docker_config, host)
     if config.helper is not None:

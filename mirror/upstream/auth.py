@@ -7,6 +7,7 @@ not bound is asked without them.
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 
 from yarl import URL
@@ -27,6 +28,12 @@ KNOWN_REALMS = {
 }
 """Token services on another origin than their registry, which may see its credentials without being configured."""
 
+_ALIBABA = re.compile(r"https://registry\.([a-z]{2}-[a-z]+(?:-[a-z0-9]+)*)\.aliyuncs\.com")
+# Its token services are called alike in each region; names with so few labels are not its customers' to have.
+
+_HAS_RUN_OUT = {400: "bearer", 403: "basic"}
+# The other way round they are about what was asked: a 403 for a token is a no.
+
 
 @dataclass(frozen=True, slots=True)
 class AuthPolicy:
@@ -43,8 +50,7 @@ class AuthPolicy:
     def binds(self, realm: URL) -> bool:
         """Tell whether the credentials may be sent to this token service."""
         origin = origin_of(self.origin)
-        known = map(URL, KNOWN_REALMS.get(str(origin), ()))
-        return origin_of(realm) in {origin, *map(origin_of, self.realms), *known}
+        return origin_of(realm) in {origin, *map(origin_of, self.realms), *map(URL, _known_realms(str(origin)))}
 
 
 class Authenticator:
@@ -93,6 +99,18 @@ class Authenticator:
             return None
         answer = await self._answer(challenge, repository, refused)
         self._challenge = _for_any_repository(challenge)
+        return None if answer == refused else answer
+
+    async def renewed(self, repository: Repository, refused: str, status: int) -> str | None:
+        """Return the header that takes the place of one that was sent unasked and refused without a challenge.
+
+        None if there is none, or if the status does not say that the header has had its time: Amazon's registries say
+        403 of a password that ran out, and 400 of a token. Raises as `respond` does.
+        """
+        scheme = _HAS_RUN_OUT.get(status)
+        if self._challenge is None or self._challenge.scheme != scheme:
+            return None
+        answer = await self._answer(self._challenge, repository, refused)
         return None if answer == refused else answer
 
     def _choose(self, challenges: list[Challenge]) -> Challenge | None:
@@ -169,6 +187,12 @@ def parse_realm(text: str) -> URL | None:
         return realm if realm.scheme in ("http", "https") and has_proper_host(realm) and anonymous else None
     except (ValueError, IndexError):  # yarl raises the latter for "https://[]@"
         return None
+
+
+def _known_realms(origin: str) -> tuple[str, ...]:
+    if alibaba := _ALIBABA.fullmatch(origin):
+        return (f"https://dockerauth.{alibaba[1]}.aliyuncs.com",)
+    return KNOWN_REALMS.get(origin, ())
 
 
 def _pull_only(scope: str) -> str:

@@ -91,8 +91,14 @@ class RegistryClient:
         return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
-        """Ask for the size of a blob; a page for people, or another digest, is no answer."""
-        response = await self._request(_blob("HEAD", repository, digest))
+        """Ask for the size of a blob; a page for people, or another digest, is no answer.
+
+        A 404 is not believed at once: Harbor has it for HEAD where a blob is still to be fetched, and the blob for GET.
+        """
+        try:
+            response = await self._request(_blob("HEAD", repository, digest))
+        except BlobUnknown:
+            response = await self._request(_blob("GET", repository, digest))
         response.release()
         declared = declared_digest(response)
         differs = declared is not None and declared.algorithm == digest.algorithm and declared != digest

@@ -9,9 +9,11 @@ from dataclasses import replace
 import aiohttp
 
 from mirror.errors import Denied, UpstreamFailed, UpstreamThrottled
+from mirror.oci.reference import Repository
 from mirror.proxy.events import Observer, PullSpent, UpstreamAnswered
 from mirror.upstream.account import UNABLE, Account, Accounts, Unable, counts, what_they_say
 from mirror.upstream.answers import RegistryRequest, check
+from mirror.upstream.auth import Authenticator
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
@@ -44,8 +46,9 @@ class Endpoint:
     async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
         """Return the answer if it is one of the accepted statuses, its body unread; the caller releases it.
 
-        A 401 is answered once; a second one is the answer, if no other account may read it. Raises what the answer
-        means otherwise, UpstreamUnavailable if there is none, and LimitReached without asking if it would be in vain.
+        A 401 is answered once, and so is another way to say that what was sent unasked has run out; what comes then is
+        the answer, if no other account may read it. Raises what it means if it is not an accepted one,
+        UpstreamUnavailable if there is none, and LimitReached without asking if it would be in vain.
         """
         named = replace(request, repository=self.base.named(request.repository))
         refusals: list[Unable] = []
@@ -107,15 +110,12 @@ class Endpoint:
         return response
 
     async def _authorized(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
-        authenticator = account.authenticator
-        authorization = await authenticator.authorization(request.repository)
+        authorization = await account.authenticator.authorization(request.repository)
         response = await self._send(account, request, authorization)
-        if response.status != 401 or origin_of(response.url) != self.origin:
+        if response.status in request.accepted or origin_of(response.url) != self.origin:
             return response
-        challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
-        response.release()
-        answer = await authenticator.respond(challenges, request.repository, refused=authorization)
-        return response if answer is None else await self._send(account, request, answer)
+        another = await _another(account.authenticator, response, request.repository, authorization)
+        return response if another is None else await self._send(account, request, another)
 
     async def _send(
         self, account: Account, request: RegistryRequest, authorization: str | None
@@ -135,3 +135,17 @@ class Endpoint:
             seconds = time.monotonic() - started
             self._observer.notify(UpstreamAnswered(policy.upstream, request.kind, status, seconds))
         return response
+
+
+async def _another(
+    authenticator: Authenticator, response: aiohttp.ClientResponse, repository: Repository, refused: str | None
+) -> str | None:
+    """Return the header to ask again with, None where there is none; `refused` is the one that got the response."""
+    if response.status == 401:
+        challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
+        response.release()
+        return await authenticator.respond(challenges, repository, refused)
+    if refused is None:
+        return None
+    response.release()
+    return await authenticator.renewed(repository, refused, response.status)

@@ -295,6 +295,11 @@ async def test_head_of_a_growing_blob_of_unknown_length(registry: FakeRegistry, 
     assert (await reader)[1] == blob.data
 
 
+def asked(method: str, answered: int) -> list[str]:
+    """How a blob is asked for that is answered so: the 404 to a HEAD has to be confirmed, for Harbor's sake."""
+    return [method, "GET"] if (method, answered) == ("HEAD", 404) else [method]
+
+
 @pytest.mark.parametrize(("answered", "expected"), [(404, 404), (403, 403), (500, 502), (429, 503)])
 async def test_head_of_a_blob_that_upstream_does_not_give(
     registry: FakeRegistry, journal: Journal, mirror: RunningMirror, answered: int, expected: int
@@ -305,7 +310,7 @@ async def test_head_of_a_blob_that_upstream_does_not_give(
     response, body = await mirror.get(path_of(blob), "HEAD")
 
     assert (response.status, body) == (expected, b"")
-    assert journal.paths() == [f"HEAD {path_of(blob)}"]
+    assert journal.paths() == [f"{method} {path_of(blob)}" for method in asked("HEAD", answered)]
 
 
 @pytest.mark.parametrize("first", ["GET", "HEAD"])
@@ -320,7 +325,7 @@ async def test_a_blob_that_is_not_to_be_had_is_asked_for_once(
     answers = [await mirror.get(path_of(blob), method) for method in methods]
 
     assert [response.status for response, _ in answers] == [expected] * 10
-    assert journal.paths() == [f"{first} {path_of(blob)}"]
+    assert journal.paths() == [f"{method} {path_of(blob)}" for method in asked(first, answered)]
     assert "fwd=miss" in answers[0][0].headers["Cache-Status"]
     assert {response.headers["Cache-Status"].split("; ")[1] for response, _ in answers[1:]} == {"hit"}
     # Another repository is another question.

@@ -35,6 +35,7 @@ from tests.unit.upstream.settable_source import SettableSource
 from tests.unit.virtual_time import run
 
 HUB = URL("https://registry-1.docker.io")
+HANGZHOU = URL("https://registry.cn-hangzhou.aliyuncs.com")
 OWN = URL("https://registry.example:5000")
 CREDENTIAL = Credential("user", "hunter2")
 ALPINE = Repository("library/alpine")
@@ -61,6 +62,21 @@ ALPINE = Repository("library/alpine")
         (HUB, "https://auth.docker.io.evil.example/token", False),
         (HUB, "https://hub.docker.io/token", False),
         (HUB, "https://gitlab.com/jwt/auth", False),
+        (HANGZHOU, "https://dockerauth.cn-hangzhou.aliyuncs.com/auth", True),
+        (HANGZHOU, "http://dockerauth.cn-hangzhou.aliyuncs.com/auth", False),
+        (HANGZHOU, "https://dockerauth.cn-hangzhou.aliyuncs.com:8443/auth", False),
+        (HANGZHOU, "https://dockerauth.cn-beijing.aliyuncs.com/auth", False),
+        (HANGZHOU, "https://dockerauth.cn-hangzhou.aliyuncs.com.evil.example/auth", False),
+        (HANGZHOU, "https://dockerauth.bucket.oss-cn-hangzhou.aliyuncs.com/auth", False),
+        (URL("http://registry.cn-hangzhou.aliyuncs.com"), "https://dockerauth.cn-hangzhou.aliyuncs.com/auth", False),
+        (URL("https://registry.aliyuncs.com"), "https://dockerauth.aliyuncs.com/auth", False),
+        (URL("https://x.registry.cn-hangzhou.aliyuncs.com"), "https://dockerauth.cn-hangzhou.aliyuncs.com/auth", False),
+        (URL("https://registry.a.b.aliyuncs.com"), "https://dockerauth.a.b.aliyuncs.com/auth", False),
+        (
+            URL("https://registry.cn-hangzhou.aliyuncs.com.evil.example"),
+            "https://dockerauth.cn-hangzhou.aliyuncs.com.evil.example",
+            False,
+        ),
         (URL("https://registry.gitlab.com"), "https://gitlab.com/jwt/auth", True),
         (URL("https://registry-1.docker.io:443").origin(), "https://auth.docker.io/token", True),
     ],
@@ -367,6 +383,31 @@ async def test_what_was_demanded_once_is_sent_unasked() -> None:
     assert await gate.authenticator.authorization(ALPINE) == "Bearer token-1"
     assert await gate.authenticator.authorization(Repository("other/app")) == "Bearer token-2"
     assert gate.egress.outgoing[1].url.query["scope"] == "repository:other/app:pull"
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+async def test_a_password_that_ran_out_is_told_by_a_403(status: int) -> None:
+    gate = Gate(credential=CREDENTIAL)
+    await gate.respond('Basic realm="x"')
+    gate.source.credential = Credential("user", "hunter3")
+    gate.clock.now += PAUSE_SECONDS
+    another = await gate.authenticator.renewed(ALPINE, CREDENTIAL.basic or "", status)
+    assert another == (gate.source.credential.basic if status == 403 else None)
+
+
+async def test_a_403_for_the_password_that_there_is_remains_one() -> None:
+    gate = Gate(credential=CREDENTIAL)
+    await gate.respond('Basic realm="x"')
+    assert await gate.authenticator.renewed(ALPINE, CREDENTIAL.basic or "", 403) is None
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 500])
+async def test_a_token_that_ran_out_is_told_by_a_400(status: int) -> None:
+    gate = Gate()
+    token = await gate.respond(OWN_REALM)
+    assert token is not None
+    another = await gate.authenticator.renewed(ALPINE, token, status)
+    assert another == ("Bearer token-2" if status == 400 else None)
 
 
 @pytest.mark.parametrize(
