@@ -22,6 +22,7 @@ class Origin:
         self.name = name
         self.journal = journal if journal is not None else Journal()
         self.script = Script()
+        self.known_as: str | None = None
         self._tls = tls
         self._answering = asyncio.Event()
         self._answering.set()
@@ -33,7 +34,8 @@ class Origin:
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        """Host and port as addresses name it: `known_as`, a name that the test has resolved, or where it listens."""
+        return self.known_as or f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
