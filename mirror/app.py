@@ -23,7 +23,6 @@ from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
-from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
@@ -184,7 +183,7 @@ class Mirror:
         access = Access(cache.records, failures, self._tasks)
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
-        policy = _policy(config)
+        policy = config.freshness.policy
         memory = Memory(cache.manifests, cache.records, failures, policy, self._clock)
         listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, self._clock)
         return (
@@ -214,7 +213,7 @@ class Mirror:
     def _operations(self) -> Operations:
         catalogue = self._cache.catalogue
         rules = Rules(
-            _policy(self._config),
+            self._config.freshness.policy,
             frozenset(self._config.upstreams),
             self._visibility.belief,
             self._config.cache.blob_ttl,
@@ -233,10 +232,6 @@ class Mirror:
         application = admin_application(self.metrics.registry, self._told_readiness, warming, api)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
-
-
-def _policy(config: Config) -> FreshnessPolicy:
-    return FreshnessPolicy(config.freshness.tag_ttl, config.freshness.stale_if_error)
 
 
 async def serve(config: Config) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from mirror.config.freshness import FreshnessConfig
 from mirror.config.section import Duration, ListenAddress, Section, Size
 from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
@@ -72,14 +73,6 @@ class ScrubConfig(Section):
 
     every: Duration | None = timedelta(days=7)
     bandwidth: Size = Field(default="32MiB", gt=0)  # type: ignore[assignment]
-
-
-class FreshnessConfig(Section):
-    """How long answers are believed."""
-
-    tag_ttl: Duration = timedelta(minutes=5)
-    stale_if_error: Duration = timedelta(days=7)
-    negative_ttl: Duration = timedelta(seconds=30)
 
 
 class LogConfig(Section):

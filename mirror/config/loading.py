@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from mirror.config.endpoints import EndpointConfig
-from mirror.config.fields import AdminConfig, CacheConfig, Config, FreshnessConfig, LogConfig, ScrubConfig
+from mirror.config.fields import AdminConfig, CacheConfig, Config, LogConfig, ScrubConfig
+from mirror.config.freshness import FreshnessConfig, TagRuleConfig
 from mirror.config.upstreams import ACCOUNTS, BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
 from mirror.errors import ConfigError
 
@@ -26,6 +27,7 @@ _PLAINLY = {
     "model_attributes_type": "fields are expected below this",
     "dict_type": "names are expected below this, each with its fields",
     "path_type": "a path is expected",
+    "tuple_type": "a list is expected",
 }
 
 _SECTIONS = {
@@ -33,6 +35,7 @@ _SECTIONS = {
     "cache": CacheConfig,
     "scrub": ScrubConfig,
     "freshness": FreshnessConfig,
+    "tag_rules": TagRuleConfig,
     "log": LogConfig,
     "credentials": CredentialsConfig,
     "proxy": ProxyConfig,
@@ -69,8 +72,10 @@ def _validated(content: dict[str, Any]) -> Config:
         config = Config(**content)
     except SettingsError as error:
         field = re.search(r'field "(\w+)"', str(error))
-        name = f"MIRROR_{field[1].upper()}" if field else "environment"
-        raise ConfigError("", f'{name} is not JSON, for example {{"ghcr.io": {{}}}}') from None
+        begin = f"MIRROR_{field[1].upper()}" if field else "MIRROR_"
+        names = sorted(name for name in os.environ if name.upper().startswith(begin))
+        example = ', for example {"ghcr.io": {}}' if begin == "MIRROR_UPSTREAMS" else ""
+        raise ConfigError("", f"{' or '.join(names)} is not JSON{example}") from None
     except ValidationError as error:
         raise _first_problem(error) from None
     _check_files(config)

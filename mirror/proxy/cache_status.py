@@ -29,6 +29,12 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+REVALIDATING = "revalidating"
+"""The detail of what is served stale while upstream is asked."""
+
+UPSTREAM_UNAVAILABLE = "upstream-unavailable"
+"""The detail of what is served stale because upstream cannot be asked."""
+
 _PARAMETERS = {
     Outcome.HIT: "; hit",
     Outcome.MISS: "; fwd=miss",

@@ -50,6 +50,10 @@ class Failures:
         error.remembered = True
         raise error
 
+    async def known(self, kind: Kind, route: Route, reference: Reference | None) -> bool:
+        """Tell whether the look-up failed a moment ago."""
+        return await self._cache.get(_key(kind, route, reference)) is not None
+
     async def remember(
         self, kind: Kind, route: Route, reference: Reference | None, error: Refused | UpstreamUnavailable
     ) -> None:

@@ -1,15 +1,19 @@
-"""How long a tag may be believed: RFC 9111's fresh and stale, RFC 5861's stale-if-error. Pure functions.
+"""How long a tag may be believed: RFC 9111's fresh and stale, RFC 5861's extensions of it. Pure functions.
 
 Only tags age. Content named by its digest is always fresh.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
 from mirror.oci.digest import Digest
+from mirror.proxy.tag_rules import TagRule
+
+IMMUTABLE = timedelta.max
+"""The TTL of what never changes: however old the record is, nobody is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +30,35 @@ class TagRecord:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessPolicy:
-    """For how long a tag is served unasked, and for how much longer while upstream cannot be asked."""
+    """For how long a tag is served unasked, for how much longer while upstream is asked, or cannot be asked.
+
+    The first of the `rules` that matches a tag replaces its `tag_ttl`; the others hold for all.
+    """
 
     tag_ttl: timedelta
     stale_if_error: timedelta
+    stale_while_revalidate: timedelta = timedelta()
+    rules: tuple[TagRule, ...] = ()
+
+    def rule(self, tag: str) -> TagRule | None:
+        """Return the rule that holds for a tag, None where it is `tag_ttl`."""
+        return next((rule for rule in self.rules if rule.match.matches(tag)), None)
+
+    def of(self, tag: str) -> FreshnessPolicy:
+        """Return the policy for this tag."""
+        rule = self.rule(tag)
+        return self if rule is None else replace(self, tag_ttl=rule.ttl, rules=())
 
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """Until when a tag record is good for what; both in seconds since the epoch."""
+    """Until when a tag record is good for what; all in seconds since the epoch.
+
+    `fresh_until` to be served unasked, `grace_until` while upstream is asked, `stale_until` while it cannot be asked.
+    """
 
     fresh_until: float
+    grace_until: float
     stale_until: float
 
 
@@ -45,6 +67,8 @@ class Freshness(StrEnum):
 
     FRESH = "fresh"
     """Serve it without asking."""
+    GRACE = "grace"
+    """Serve it at once, and ask meanwhile."""
     STALE = "stale"
     """Ask first; serve it if upstream cannot be asked."""
     EXPIRED = "expired"
@@ -52,9 +76,10 @@ class Freshness(StrEnum):
 
 
 def lifetime(record: TagRecord, policy: FreshnessPolicy) -> Lifetime:
-    """Return until when `record` is fresh, and until when it may be served stale."""
-    fresh, usable = _spans(policy)
-    return Lifetime(record.validated_at + fresh, record.validated_at + usable)
+    """Return until when `record` is good for what."""
+    fresh = policy.tag_ttl.total_seconds()
+    grace = fresh + policy.stale_while_revalidate.total_seconds()
+    return Lifetime(record.validated_at + fresh, record.validated_at + grace, record.validated_at + _usable(policy))
 
 
 def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Freshness:
@@ -67,13 +92,19 @@ def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Fres
 
 def judge_age(age: float, policy: FreshnessPolicy) -> Freshness:
     """Return what upstream's word is good for after `age` seconds, fewer than none where the clock was set back."""
-    fresh, usable = _spans(policy)
-    if 0 <= age < fresh:
-        return Freshness.FRESH
-    return Freshness.STALE if age < usable else Freshness.EXPIRED
-
-
-def _spans(policy: FreshnessPolicy) -> tuple[float, float]:
-    """Return after how many seconds upstream's word is fresh no more, and after how many it is good for nothing."""
     fresh = policy.tag_ttl.total_seconds()
-    return fresh, fresh + policy.stale_if_error.total_seconds()
+    if policy.tag_ttl == IMMUTABLE or 0 <= age < fresh:
+        return Freshness.FRESH
+    if 0 <= age < fresh + policy.stale_while_revalidate.total_seconds():
+        return Freshness.GRACE
+    return Freshness.STALE if outlasts(age, policy) else Freshness.EXPIRED
+
+
+def outlasts(age: float, policy: FreshnessPolicy) -> bool:
+    """Tell whether upstream's word is good enough after `age` seconds while upstream cannot be asked."""
+    return age < _usable(policy)
+
+
+def _usable(policy: FreshnessPolicy) -> float:
+    """Return after how many seconds upstream's word is good for nothing, except while it is asked."""
+    return policy.tag_ttl.total_seconds() + policy.stale_if_error.total_seconds()

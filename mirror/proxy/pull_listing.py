@@ -9,11 +9,12 @@ from datetime import timedelta
 from mirror.errors import ManifestUnknown, ReferrersUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.digest import Digest
 from mirror.oci.referrers import parse_referrers, referrers_tag
-from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
+from mirror.proxy.background import Background
+from mirror.proxy.cache_status import REVALIDATING, UPSTREAM_UNAVAILABLE, CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
-from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age
+from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age, outlasts
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.listing import Listed, Listing, ListingStore, ListingUpstream
 from mirror.proxy.routing import Route
@@ -58,10 +59,16 @@ class PullListing:
         self._listings = memory.listings
         self._failures = memory.failures
         self._policy = memory.policy
-        self._empty = replace(memory.policy, tag_ttl=min(memory.policy.tag_ttl, memory.negative_ttl))
+        # That there is nothing is believed for a moment, and not beyond: a signature may follow its image.
+        self._empty = replace(
+            memory.policy,
+            tag_ttl=min(memory.policy.tag_ttl, memory.negative_ttl),
+            stale_while_revalidate=timedelta(),
+        )
         self._clock = memory.clock
         self._observer = observer
         self._flights = SingleFlight[PulledListing](tasks)
+        self._background = Background(self._flights)
 
     async def tags(self, route: Route) -> PulledListing:
         """Return the tags of a repository, in their order: upstream's within the TTL, or marked as stale.
@@ -75,22 +82,33 @@ class PullListing:
         return await self._pull(Listed(Kind.REFERRERS, route, digest))
 
     async def _pull(self, listed: Listed) -> PulledListing:
-        if fresh := self._fresh(await self._listings.get(listed)):
-            return fresh
+        if at_once := await self._at_once(listed, await self._listings.get(listed)):
+            return at_once
         latest = await self._listings.latest(listed)
-        if fresh := self._fresh(latest):
-            return fresh
+        if at_once := await self._at_once(listed, latest):
+            return at_once
         stale = self._stale(latest)
         try:
             await self._failures.recall(listed.kind, listed.route, listed.digest)
-            return await self._fly(listed, latest, ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN)
-        except (Refused, UpstreamUnavailable) as error:
+            return await self._fly(listed, ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN)
+        except UpstreamUnavailable as error:
             await self._failures.remember(listed.kind, listed.route, listed.digest, error)
-            if stale is None or isinstance(error, Refused):
+            if stale is None:
                 raise
             return replace(stale, trouble=error)
 
     # What is kept. ---------------------------------------------------------------------------------------
+
+    async def _at_once(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
+        """Return what is served without waiting for upstream, if anything is."""
+        if fresh := self._fresh(listing):
+            return fresh
+        if listing is None or self._judge(listing) is not Freshness.GRACE:
+            return None
+        if await self._failures.known(listed.kind, listed.route, listed.digest):
+            return None
+        self._background.begin(listed, lambda: self._look_up(listed))
+        return self._pulled(listing, CacheStatus(Outcome.STALE, detail=REVALIDATING))
 
     def _fresh(self, listing: Listing | None) -> PulledListing | None:
         if listing is None or self._judge(listing) is not Freshness.FRESH:
@@ -98,32 +116,39 @@ class PullListing:
         return self._pulled(listing, CacheStatus(Outcome.HIT))
 
     def _stale(self, listing: Listing | None) -> PulledListing | None:
-        if listing is None or self._judge(listing) is Freshness.EXPIRED:
+        """Return what is served if upstream cannot be asked, if anything is."""
+        if listing is None or not outlasts(self._clock() - listing.validated_at, self._terms(listing)):
             return None
-        return self._pulled(listing, CacheStatus(Outcome.STALE, detail="upstream-unavailable"))
+        return self._pulled(listing, CacheStatus(Outcome.STALE, detail=UPSTREAM_UNAVAILABLE))
 
     def _judge(self, listing: Listing) -> Freshness:
-        return judge_age(self._clock() - listing.validated_at, self._policy if listing.entries else self._empty)
+        return judge_age(self._clock() - listing.validated_at, self._terms(listing))
+
+    def _terms(self, listing: Listing) -> FreshnessPolicy:
+        return self._policy if listing.entries else self._empty
 
     def _pulled(self, listing: Listing, status: CacheStatus) -> PulledListing:
         return PulledListing(listing.entries, status, max(0, int(self._clock() - listing.validated_at)))
 
     # What upstream says. ---------------------------------------------------------------------------------
 
-    async def _fly(self, listed: Listed, known: Listing | None, seconds: float) -> PulledListing:
+    async def _fly(self, listed: Listed, seconds: float) -> PulledListing:
         async with answer_within(seconds):
-            pulled, joined = await self._flights.run(listed, lambda: self._look_up(listed, known))
+            pulled, joined = await self._flights.run(listed, lambda: self._look_up(listed))
         if joined and pulled.status.outcome is Outcome.MISS:
             return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
         return pulled
 
-    async def _look_up(self, listed: Listed, known: Listing | None) -> PulledListing:
-        if fresh := self._fresh(await self._listings.get(listed)):
+    async def _look_up(self, listed: Listed) -> PulledListing:
+        known = await self._listings.latest(listed)
+        if fresh := self._fresh(known):
             return fresh
         try:
             listing = await self._asked(listed)
-        except Refused:
-            await self._forget(listed)
+        except (Refused, UpstreamUnavailable) as error:
+            await self._failures.remember(listed.kind, listed.route, listed.digest, error)
+            if isinstance(error, Refused):
+                await self._forget(listed)
             raise
         is_same = known is not None and known.entries == listing.entries
         outcome = Outcome.REVALIDATED if is_same else Outcome.MISS
@@ -148,9 +173,12 @@ class PullListing:
         """Return what the referrers' tag lists. Where there is none either, there are no referrers, says the spec."""
         upstream, tag = self._upstreams[route.upstream], referrers_tag(digest)
         try:
+            # Clients ask for the tag by themselves as well: what one of both has learned, the other need not ask.
+            await self._failures.recall(Kind.MANIFEST, route, tag)
             # First a HEAD: mostly there is no such tag, and a HEAD is no pull on Docker Hub.
             remote = await upstream.head_manifest(route.repository, tag)
-        except ManifestUnknown:
+        except ManifestUnknown as error:
+            await self._failures.remember(Kind.MANIFEST, route, tag, error)
             return ()
         try:
             manifest = await upstream.get_manifest(route.repository, remote.digest if remote else tag)

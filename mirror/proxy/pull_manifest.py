@@ -1,10 +1,15 @@
-"""Pulling a manifest, as a story: the record, its freshness, one flight, upstream's HEAD, the digest, the store."""
+"""Pulling a manifest, as a story: the record, its freshness, one flight, upstream's HEAD, the digest, the store.
+
+What is fresh is served; what is past that for not too long is served as well, and upstream asked meanwhile; else
+upstream is asked first.
+"""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 from mirror.errors import ManifestUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
@@ -13,11 +18,12 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES
 from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy.access import Access, confirmed_status
-from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
+from mirror.proxy.background import Background
+from mirror.proxy.cache_status import REVALIDATING, UPSTREAM_UNAVAILABLE, CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
-from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
+from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, outlasts
 from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
@@ -38,6 +44,19 @@ class PulledManifest:
     status: CacheStatus
     age: int | None = None
     trouble: UpstreamUnavailable | None = None
+
+
+class Refreshed(StrEnum):
+    """What a tag was found to be when upstream was asked about it."""
+
+    UNCHANGED = "unchanged"
+    """It points to what it was known to point to."""
+    MOVED = "moved"
+    """It points to something else, or was not known; that is here now."""
+    GONE = "gone"
+    """Upstream refuses it."""
+    UNREACHABLE = "unreachable"
+    """Upstream could not be asked, or did not give what it names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +90,7 @@ class PullManifest:
         self._access = access
         self._observer = observer
         self._flights = SingleFlight[PulledManifest](tasks)
+        self._background = Background(self._flights)
 
     async def pull(
         self, route: Route, reference: Tag | Digest, accepted: Collection[str] = MANIFEST_TYPES
@@ -88,6 +108,23 @@ class PullManifest:
                 return pulled
             return await self._by_variant(route, Variant(reference, tuple(accepted)))
 
+    async def refresh(self, route: Route, tag: Tag) -> Refreshed:
+        """Ask upstream now what the tag is, fresh or not, and fetch what is new; return what was found.
+
+        For work in the background, since nothing is served. Of a tag that is immutable, and here, nobody is asked.
+        """
+        before = await self._records.latest_tag(route, tag)
+        if before is not None and self._terms(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
+            return Refreshed.UNCHANGED
+        try:
+            found = await self._fly(route, tag, lambda: self._ask(route, tag))
+        except Refused:
+            return Refreshed.GONE
+        except UpstreamUnavailable:
+            return Refreshed.UNREACHABLE
+        is_same = before is not None and before.digest == found.manifest.digest
+        return Refreshed.UNCHANGED if is_same else Refreshed.MOVED
+
     # By tag. ---------------------------------------------------------------------------------------------
 
     async def _by_variant(self, route: Route, variant: Variant) -> PulledManifest:
@@ -101,47 +138,73 @@ class PullManifest:
 
     async def _by_tag(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.tag(route, tag)
-        if record is not None and (fresh := await self._fresh(record)):
-            return fresh
-        return await self._fly(route, tag, lambda: self._revalidate(route, tag))
-
-    async def _fresh(self, record: TagRecord) -> PulledManifest | None:
-        now = self._clock()
-        if judge(record, self._policy, now) is not Freshness.FRESH:
-            return None
-        manifest = await self._manifests.get(record.digest)
-        return None if manifest is None else PulledManifest(manifest, CacheStatus(Outcome.HIT), record.age(now))
-
-    async def _revalidate(self, route: Route, tag: Tag | Variant) -> PulledManifest:
-        record = await self._records.latest_tag(route, tag)
-        if record is not None and (fresh := await self._fresh(record)):
-            return fresh
-        stale = await self._usable(record)
+        if at_once := await self._at_once(route, tag, record):
+            return at_once
+        stale = await self._stale(tag, record)
         try:
-            await self._failures.recall(Kind.MANIFEST, route, tag)
-            return await self._ask(route, tag, REVALIDATE_WITHIN if stale else ANSWER_WITHIN)
+            if stale is not None:
+                # Nobody waits again for what somebody has just waited for in vain.
+                await self._failures.recall(Kind.MANIFEST, route, tag)
+            seconds = ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN
+            return await self._fly(route, tag, lambda: self._look_up(route, tag), seconds)
         except UpstreamUnavailable as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
-            if stale is None:
+            # Another process may know more than was known before.
+            latest = await self._stale(tag, await self._records.tag(route, tag))
+            if latest is None:
                 raise
-            return replace(stale, trouble=error)
-        except Refused as error:
+            return replace(latest, trouble=error)
+
+    async def _at_once(self, route: Route, tag: Tag | Variant, record: TagRecord | None) -> PulledManifest | None:
+        """Return what is served without waiting for upstream, if anything is."""
+        if record is None:
+            return None
+        match judge(record, self._terms(tag), self._clock()):
+            case Freshness.FRESH:
+                return await self._held(record, CacheStatus(Outcome.HIT))
+            case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
+                held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
+                if held is not None:
+                    self._background.begin((route, tag), lambda: self._look_up(route, tag))
+                return held
+        return None
+
+    async def _stale(self, tag: Tag | Variant, record: TagRecord | None) -> PulledManifest | None:
+        """Return what is served if upstream cannot be asked, if anything is."""
+        if record is None or not outlasts(self._clock() - record.validated_at, self._terms(tag)):
+            return None
+        return await self._held(record, CacheStatus(Outcome.STALE, detail=UPSTREAM_UNAVAILABLE))
+
+    async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:
+        manifest = await self._manifests.get(record.digest)
+        return None if manifest is None else PulledManifest(manifest, status, record.age(self._clock()))
+
+    def _terms(self, tag: Tag | Variant) -> FreshnessPolicy:
+        """Return what holds for this tag; what it is to some clients ages by the same rule."""
+        return self._policy.of(tag.tag.name if isinstance(tag, Variant) else tag.name)
+
+    async def _look_up(self, route: Route, tag: Tag | Variant) -> PulledManifest:
+        record = await self._records.latest_tag(route, tag)
+        if record is not None and judge(record, self._terms(tag), self._clock()) is Freshness.FRESH:
+            fresh = await self._held(record, CacheStatus(Outcome.HIT))
+            if fresh is not None:
+                return fresh
+        return await self._ask(route, tag)
+
+    async def _ask(self, route: Route, tag: Tag | Variant) -> PulledManifest:
+        try:
+            await self._failures.recall(Kind.MANIFEST, route, tag)
+            async with answer_within():
+                return await self._answered(route, tag)
+        except (Refused, UpstreamUnavailable) as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
-            await self._records.forget_tag(route, tag)
+            if isinstance(error, Refused):
+                await self._records.forget_tag(route, tag)
             raise
 
-    async def _usable(self, record: TagRecord | None) -> PulledManifest | None:
-        now = self._clock()
-        if record is None or judge(record, self._policy, now) is Freshness.EXPIRED:
-            return None
-        manifest = await self._manifests.get(record.digest)
-        status = CacheStatus(Outcome.STALE, detail="upstream-unavailable")
-        return None if manifest is None else PulledManifest(manifest, status, record.age(now))
-
-    async def _ask(self, route: Route, tag: Tag | Variant, seconds: float) -> PulledManifest:
+    async def _answered(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         asked_at = self._clock()
-        async with answer_within(seconds):
-            found = await self._resolve(route, tag)
+        found = await self._resolve(route, tag)
         record = TagRecord(found.manifest.digest, asked_at)
         await self._records.put_tag(route, tag, record)
         return replace(found, age=record.age(self._clock()))
@@ -191,9 +254,13 @@ class PullManifest:
     # Both. -----------------------------------------------------------------------------------------------
 
     async def _fly(
-        self, route: Route, reference: Reference, look_up: Callable[[], Coroutine[Any, Any, PulledManifest]]
+        self,
+        route: Route,
+        reference: Reference,
+        look_up: Callable[[], Coroutine[Any, Any, PulledManifest]],
+        seconds: float = ANSWER_WITHIN,
     ) -> PulledManifest:
-        async with answer_within():
+        async with answer_within(seconds):
             pulled, joined = await self._flights.run((route, reference), look_up)
         if joined and pulled.status.outcome is Outcome.MISS:
             return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))

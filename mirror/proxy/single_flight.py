@@ -25,9 +25,14 @@ class SingleFlight(Generic[T]):
     async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """Return the result of the flight under `key` and whether it was joined rather than started."""
         flight = self._flights.get(key)
-        joined = flight is not None
-        if flight is None:
-            flight = self._tasks.spawn(work(), name=f"flight {key}")
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key))
-        return await outcome_of(flight), joined
+        return await outcome_of(flight or self._begun(key, work)), flight is not None
+
+    def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T] | None:
+        """Start the flight under `key` without waiting for it, and return its task; None if one is under way."""
+        return None if key in self._flights else self._begun(key, work)
+
+    def _begun(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
+        flight = self._tasks.spawn(work(), name=f"flight {key}")
+        self._flights[key] = flight
+        flight.add_done_callback(lambda _: self._flights.pop(key))
+        return flight

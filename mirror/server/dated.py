@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mirror.errors import UpstreamUnavailable
-from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.proxy.cache_status import UPSTREAM_UNAVAILABLE, CacheStatus
 from mirror.server.exchange import Exchange
 
 
@@ -17,7 +17,7 @@ def record(exchange: Exchange, status: CacheStatus, trouble: UpstreamUnavailable
 def dated(status: CacheStatus, age: int) -> dict[str, str]:
     """Return the headers of an answer that upstream vouched for `age` seconds ago."""
     headers = {"Age": str(age)}
-    if status.outcome is Outcome.STALE:
+    if status.detail == UPSTREAM_UNAVAILABLE:
         # The distribution spec's way of telling a person something through their client ("Warnings").
         headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {age} s ago"'
     return headers

@@ -25,7 +25,7 @@ async def running_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
             listen="127.0.0.1:0",  # type: ignore[arg-type]  # parsed from text
             admin={"listen": "127.0.0.1:0"},  # type: ignore[arg-type]
             cache={"path": str(tmp_path_factory.mktemp("cache"))},  # type: ignore[arg-type]
-            freshness={"tag_ttl": "0s"},  # type: ignore[arg-type]
+            freshness={"tag_ttl": "0s", "stale_while_revalidate": "0s"},  # type: ignore[arg-type]
             upstreams={"docker.io": {"endpoints": [registry.url], "private_network": True}},  # type: ignore[dict-item]
         )
         mirror = Mirror(config)

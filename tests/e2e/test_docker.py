@@ -57,7 +57,7 @@ def test_a_fresh_image_needs_no_upstream(start_site: StartSite, small: Image, di
 def test_a_stale_image_is_served_while_upstream_is_gone(
     start_site: StartSite, small: Image, disappear: Callable[[Hub], None]
 ) -> None:
-    site = start_site({"tag_ttl": "1s"})
+    site = start_site({"tag_ttl": "1s", "stale_while_revalidate": "0s"})
     site.pull(SMALL, small)
     disappear(site.hub)
     time.sleep(1.5)
@@ -85,7 +85,7 @@ def test_a_crash_keeps_the_cache(start_site: StartSite, small: Image) -> None:
 
 
 def test_a_changed_tag_is_seen_after_its_ttl(start_site: StartSite, small: Image, multi: Index) -> None:
-    site = start_site({"tag_ttl": "1s"})
+    site = start_site({"tag_ttl": "1s", "stale_while_revalidate": "0s"})
     site.pull(SMALL, small)
     site.hub.registry.fill(SMALL, "latest", multi)
     time.sleep(1.5)
@@ -103,7 +103,7 @@ def test_an_image_for_several_architectures(start_site: StartSite, multi: Index)
 def test_upstream_comes_back(
     start_site: StartSite, small: Image, multi: Index, disappear: Callable[[Hub], None]
 ) -> None:
-    site = start_site({"tag_ttl": "1s"})
+    site = start_site({"tag_ttl": "1s", "stale_while_revalidate": "0s"})
     site.pull(SMALL, small)
     disappear(site.hub)
     time.sleep(1.5)

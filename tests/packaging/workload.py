@@ -38,7 +38,7 @@ class Day:
         return {
             "drain_timeout": "20s",
             "cache": {"max_size": "4MiB"},
-            "freshness": {"tag_ttl": "0s"},
+            "freshness": {"tag_ttl": "0s", "stale_while_revalidate": "0s"},
             "scrub": {"every": "1s", "bandwidth": "1GiB"},
             "upstreams": {
                 "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials},

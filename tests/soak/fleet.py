@@ -92,6 +92,7 @@ def _configuration(endpoint: str, cache: Path, terms: Terms) -> dict[str, object
         "cache": {"path": str(cache), "max_size": f"{terms.max_size // 1024}KiB", "min_free": "1MiB"},
         "freshness": {
             "tag_ttl": f"{terms.tag_ttl:.0f}s",
+            "stale_while_revalidate": f"{terms.stale_while_revalidate:.0f}s",
             "stale_if_error": f"{terms.stale_if_error:.0f}s",
             "negative_ttl": "2s",
         },

@@ -54,6 +54,7 @@ class Terms:
     seed: int
     images: int
     tag_ttl: float
+    stale_while_revalidate: float
     stale_if_error: float
     max_size: int
 

@@ -33,7 +33,14 @@ class Stage:
 async def soak(plan: Plan, scratch: Path) -> Path:
     """Run it with all its files in the folder `scratch`; return where its history is."""
     catalogue = Catalogue.from_seed(plan.seed, plan.images)
-    terms = Terms(plan.seed, plan.images, tag_ttl=1, stale_if_error=10, max_size=catalogue.size // 4)
+    terms = Terms(
+        plan.seed,
+        plan.images,
+        tag_ttl=1,
+        stale_while_revalidate=1,
+        stale_if_error=10,
+        max_size=catalogue.size // 4,
+    )
     path = scratch / "history.jsonl"
     recorder = Recorder(path)
     recorder.note(terms)

@@ -31,7 +31,7 @@ from tests.soak.history import (
 DATA, OLD, NEW = b"0123456789" * 100, b"the manifest of yesterday", b"the manifest of today"
 BLOB, YESTERDAY, TODAY = digest_of(DATA), digest_of(OLD), digest_of(NEW)
 CONTENT = {BLOB: DATA, YESTERDAY: OLD, TODAY: NEW}
-TERMS = Terms(seed=1, images=1, tag_ttl=3, stale_if_error=10, max_size=2000)
+TERMS = Terms(seed=1, images=1, tag_ttl=3, stale_while_revalidate=2, stale_if_error=10, max_size=2000)
 T = 100.0
 
 

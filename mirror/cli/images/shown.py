@@ -28,8 +28,16 @@ def shown(document: Any) -> list[str]:
 def _validity(document: Any) -> Iterator[tuple[str, str]]:
     if document["validated_at"] is None:
         return
-    fresh, stale = document["fresh_until"], document["stale_until"]
-    until = f"fresh for another {left(fresh)}" if not is_over(fresh) else f"its freshness ended {ago(fresh)}"
+    rule = f"by the rule {document['rule']}" if document["rule"] else "by tag_ttl"
+    fresh, grace, stale = document["fresh_until"], document["grace_until"], document["stale_until"]
+    if fresh is None:
+        yield "tag", f"validated {ago(document['validated_at'])}, fresh for ever {rule}"
+        return
+    if is_over(fresh):
+        until = f"its freshness ended {ago(fresh)} {rule}"
+        until += "" if is_over(grace) else f", served at once for another {left(grace)}"
+    else:
+        until = f"fresh for another {left(fresh)} {rule}"
     beyond = f"usable in an outage for another {left(stale)}" if not is_over(stale) else "not usable in an outage"
     yield "tag", f"validated {ago(document['validated_at'])}, {until}, {beyond}"
 

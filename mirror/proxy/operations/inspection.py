@@ -14,7 +14,7 @@ from mirror.errors import NotCached
 from mirror.oci.children import Child
 from mirror.oci.digest import Digest
 from mirror.proxy.belief import Belief, Believed
-from mirror.proxy.freshness import Freshness, FreshnessPolicy, Lifetime, TagRecord, judge, lifetime
+from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, Lifetime, TagRecord, judge, lifetime
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.operations.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
 from mirror.proxy.operations.naming import FullName
@@ -28,6 +28,8 @@ class Reason(StrEnum):
     """Why a pull would be what it would be."""
 
     FRESH = "upstream has vouched for the tag lately: it is not asked"
+    IMMUTABLE = "a rule says that the tag never changes: upstream is not asked any more"
+    GRACE = "what is cached is served at once, and upstream is asked meanwhile (stale_while_revalidate)"
     STALE = "upstream is asked first; what is cached is served while it cannot be asked"
     EXPIRED = "upstream is asked, and what is cached is not served without it"
     GRANTED = "a digest is always fresh, and upstream has granted it to this repository"
@@ -40,7 +42,9 @@ class Reason(StrEnum):
 
 _STATES = {
     Reason.FRESH: "hit",
+    Reason.IMMUTABLE: "hit",
     Reason.GRANTED: "hit",
+    Reason.GRACE: "stale",
     Reason.STALE: "stale",
     Reason.UNCONFIRMED: "stale",
     Reason.DOUBTED: "stale",
@@ -49,7 +53,12 @@ _STATES = {
     Reason.PRIVATE: "denied",
     Reason.UNREACHABLE: "denied",
 }
-_OF_TAGS = {Freshness.FRESH: Reason.FRESH, Freshness.STALE: Reason.STALE, Freshness.EXPIRED: Reason.EXPIRED}
+_OF_TAGS = {
+    Freshness.FRESH: Reason.FRESH,
+    Freshness.GRACE: Reason.GRACE,
+    Freshness.STALE: Reason.STALE,
+    Freshness.EXPIRED: Reason.EXPIRED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,8 @@ class CachedImage:
     """An image in the cache.
 
     `size` is what is stored of it, `unshared` what no other image holds, in bytes; `used_at` and `kept_until` are
-    epoch seconds, `kept_until` is None for what does not go by age. `record` and `lifetime` are of tags only.
+    epoch seconds, `kept_until` is None for what does not go by age. `record` and `lifetime` are of tags only, and so is
+    `rule`, the glob by which the tag has a TTL of its own.
     """
 
     name: FullName
@@ -71,6 +81,7 @@ class CachedImage:
     is_pinned: bool
     record: TagRecord | None = None
     lifetime: Lifetime | None = None
+    rule: str | None = None
 
     @property
     def state(self) -> str:
@@ -152,6 +163,8 @@ class Inspection:
         record = snapshot.record(name)
         use = snapshot.files[roots[0]]
         is_pinned = any(True for _ in _pins(snapshot, name, roots))
+        tag = str(name.reference)
+        rule = None if record is None else self._rules.freshness.rule(tag)
         return CachedImage(
             name,
             roots[0],
@@ -163,7 +176,8 @@ class Inspection:
             None if is_pinned or unused is None else use.used_at + use.absent + unused.total_seconds(),
             is_pinned,
             record,
-            None if record is None else lifetime(record, self._rules.freshness),
+            None if record is None else lifetime(record, self._rules.freshness.of(tag)),
+            None if rule is None else str(rule.match),
         )
 
     def _reason(self, snapshot: Snapshot, name: FullName, record: TagRecord | None, belief: Belief) -> Reason:
@@ -175,11 +189,16 @@ class Inspection:
         if belief is Belief.UNKNOWN:
             return Reason.UNSEEN
         if record is not None:
-            reason = _OF_TAGS[judge(record, self._rules.freshness, self._clock())]
+            reason = self._reason_of_tag(str(name.reference), record)
         else:
             is_granted = name.reference in snapshot.granted.get(name.route, frozenset())
             reason = Reason.GRANTED if is_granted else Reason.UNCONFIRMED
         return Reason.DOUBTED if belief is Belief.DOUBTED and _STATES[reason] == "hit" else reason
+
+    def _reason_of_tag(self, tag: str, record: TagRecord) -> Reason:
+        terms = self._rules.freshness.of(tag)
+        reason = _OF_TAGS[judge(record, terms, self._clock())]
+        return Reason.IMMUTABLE if terms.tag_ttl == IMMUTABLE else reason
 
     async def _parts(self, snapshot: Snapshot, children: Iterable[Child], depth: int) -> tuple[Part, ...]:
         if depth == 0:

@@ -53,8 +53,11 @@ class _Tags:
 
     def _allowed(self, request: Request) -> float:
         """How many seconds old an answer may be: a mirror that stands still does not age what it has."""
-        is_marked = "detail=upstream-unavailable" in request.cache_status
-        stale = self._terms.stale_if_error if is_marked else 0
+        marks = {
+            "detail=upstream-unavailable": self._terms.stale_if_error,
+            "detail=revalidating": self._terms.stale_while_revalidate,
+        }
+        stale = sum(seconds for mark, seconds in marks.items() if mark in request.cache_status)
         age = self._terms.tag_ttl + stale + _SLACK + self._joined(request)
         stops = self._stops.get(request.process)
         return age + (stops.seconds(request.t0 - age, request.t1) if stops else 0)

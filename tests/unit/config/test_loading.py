@@ -14,6 +14,7 @@ from yarl import URL
 from mirror.config import Config, UpstreamConfig, load
 from mirror.config.units import Address
 from mirror.errors import ConfigError
+from mirror.proxy.freshness import IMMUTABLE
 
 SECRET = "hunter2"
 Load = Callable[[str], Config]
@@ -248,6 +249,66 @@ def test_what_is_wrong_is_said_in_plain_words(load_text: Load, text: str, messag
     assert str(refusal(load_text, text)) == message
 
 
+LONG = "?" * 129
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ('{match: "v*", ttl: 1d}', ": a list is expected"),
+        ('"v*"', ": a list is expected"),
+        ("[v*]", ".0: fields are expected below this"),
+        ("[{}]", ".0.match: is needed (and 1 more)"),
+        ('[{match: "v*"}]', ".0.ttl: is needed"),
+        ('[{match: "v*", ttl: 1d, tll: 2d}]', ".0.tll: unknown key; did you mean ttl?"),
+        (
+            "[{match: 1.20, ttl: 1d}]",
+            '.0.match: a glob of tags is expected, in quotes where it looks like a number, as "1.20" does',
+        ),
+        ('[{match: "", ttl: 1d}]', ".0.match: a glob of tags is expected, for example v*.*.*"),
+        (
+            '[{match: "v{1,2}", ttl: 1d}]',
+            ".0.match: never matches, as tags are letters, digits and . _ - (* ? [a-z] [!a-z] stand for them)",
+        ),
+        ('[{match: "-*", ttl: 1d}]', ".0.match: never matches, as no tag begins with . or -"),
+        (f'[{{match: "{LONG}", ttl: 1d}}]', ".0.match: never matches, as a tag has at most 128 characters"),
+        ('[{match: "v[1", ttl: 1d}]', ".0.match: a [ has no ] behind it"),
+        (
+            "[{match: a, ttl: 5}]",
+            ".0.ttl: a duration is a number with a unit, for example 30s, 5m, 1h30m or 7d, or immutable",
+        ),
+        ("[{match: a, ttl: 1d}, {match: a, ttl: 2d}]", ".1.match: never matches, as tag_rules.0 matches before"),
+        (
+            '[{match: "b", ttl: 1d}, {match: "v*", ttl: 1d}, {match: "v*.*", ttl: immutable}]',
+            ".2.match: never matches, as tag_rules.1 matches before",
+        ),
+    ],
+)
+def test_a_rule_for_tags_that_has_no_say_is_refused(load_text: Load, rules: str, message: str) -> None:
+    assert str(refusal(load_text, f"freshness: {{tag_rules: {rules}}}")) == f"freshness.tag_rules{message}"
+
+
+def test_there_are_not_more_rules_than_can_be_tried(load_text: Load) -> None:
+    rules = [{"match": f"v{number}", "ttl": "1d"} for number in range(1001)]
+    text = json.dumps({"freshness": {"tag_rules": rules}})
+    assert str(refusal(load_text, text)) == "freshness.tag_rules: at most 1000 are possible"
+
+
+def test_what_is_judged_by_is_what_is_configured(load_text: Load) -> None:
+    policy = load_text(
+        """
+        freshness:
+          tag_ttl: 1m
+          stale_while_revalidate: 2m
+          stale_if_error: 3m
+          tag_rules: [{match: "v*.*.*", ttl: 1d}, {match: "sha-[0-9a-f]*", ttl: immutable}]
+        """
+    ).freshness.policy
+    assert (policy.stale_while_revalidate, policy.stale_if_error) == (timedelta(minutes=2), timedelta(minutes=3))
+    ttls = {tag: policy.of(tag).tag_ttl for tag in ("v1.2.3", "sha-1f2e", "latest")}
+    assert ttls == {"v1.2.3": timedelta(days=1), "sha-1f2e": IMMUTABLE, "latest": timedelta(minutes=1)}
+
+
 def test_an_unknown_key_is_told_before_what_it_may_have_been_meant_for(load_text: Load) -> None:
     credentials = {"username": "x", "passwordfile": "y"}
     text = json.dumps({"upstreams": {"docker.io": {"credentials": credentials, "private_network": "perhaps"}}})
@@ -469,6 +530,18 @@ def test_the_environment_wins(load_text: Load, monkeypatch: pytest.MonkeyPatch) 
         ("CACHE__PATH", "/data", lambda config: config.cache.path, Path("/data")),
         ("FRESHNESS__TAG_TTL", "1h", lambda config: config.freshness.tag_ttl, timedelta(hours=1)),
         ("FRESHNESS__STALE_IF_ERROR", "0s", lambda config: config.freshness.stale_if_error, timedelta(0)),
+        (
+            "FRESHNESS__TAG_RULES",
+            '[{"match": "v*", "ttl": "1d"}]',
+            lambda config: [(str(rule.match), rule.ttl) for rule in config.freshness.tag_rules],
+            [("v*", timedelta(days=1))],
+        ),
+        (
+            "FRESHNESS__STALE_WHILE_REVALIDATE",
+            "0s",
+            lambda config: config.freshness.stale_while_revalidate,
+            timedelta(0),
+        ),
         ("FRESHNESS__NEGATIVE_TTL", "1s", lambda config: config.freshness.negative_ttl, timedelta(seconds=1)),
         ("LOG__LEVEL", "error", lambda config: config.log.level, "error"),
         ("LOG__FORMAT", "json", lambda config: config.log.format, "json"),
@@ -528,6 +601,13 @@ def test_what_is_not_json_in_the_environment_is_named(
     error = refusal(load_text, "")
     assert error.key == ""
     assert str(error).startswith("MIRROR_UPSTREAMS is not JSON")
+
+
+def test_what_is_not_json_in_the_environment_is_named_by_its_own_variable(
+    load_text: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRROR_FRESHNESS__TAG_RULES", "hunter2")
+    assert str(refusal(load_text, "")) == "MIRROR_FRESHNESS__TAG_RULES is not JSON"
 
 
 @pytest.mark.parametrize("name", ["MIRROR_NOPE__PATH", "MIRROR_CACHES__PATH", "MIRROR_UPSTREAM__X", "MIRROR___X"])

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from mirror.errors import NotCached
 from mirror.proxy.belief import Belief
-from mirror.proxy.freshness import FreshnessPolicy
+from mirror.proxy.freshness import IMMUTABLE, FreshnessPolicy
 from mirror.proxy.operations.inspection import Inspection, Reason, Rules
 from mirror.proxy.routing import Route
+from mirror.proxy.tag_rules import TagGlob, TagRule
 from tests.unit.proxy.doubles import SettableClock
 from tests.unit.proxy.memory_catalogue import ALPINE, SIZE, MemoryCatalogue, digest_of, named
 
@@ -16,13 +18,15 @@ TTL, STALE = 300.0, 3600.0
 POLICY = FreshnessPolicy(timedelta(seconds=TTL), timedelta(seconds=STALE))
 
 
-def inspection(cache: MemoryCatalogue, now: float, belief: Belief = Belief.OPEN, **rules: object) -> Inspection:
+def inspection(
+    cache: MemoryCatalogue, now: float, belief: Belief = Belief.OPEN, policy: FreshnessPolicy = POLICY, **rules: object
+) -> Inspection:
     async def believed(_: Route) -> Belief:
         return belief
 
     upstreams = frozenset({str(rules.get("upstream", "docker.io"))})
     unused = None if rules.get("kept") else timedelta(seconds=1000)
-    return Inspection(cache, Rules(POLICY, upstreams, believed, unused), SettableClock(now))
+    return Inspection(cache, Rules(policy, upstreams, believed, unused), SettableClock(now))
 
 
 def tagged() -> MemoryCatalogue:
@@ -53,6 +57,32 @@ async def test_who_may_see_comes_before_how_fresh_it_is(now: float, belief: Beli
     shown = (await look.show(named("alpine:1"))).image
     assert (shown.reason, shown.state) == (reason, state)
     assert await look.images() == [shown]
+
+
+LONG = TagRule(TagGlob("1*"), timedelta(seconds=2 * TTL))
+FOR_EVER = TagRule(TagGlob("?"), IMMUTABLE)
+
+
+@pytest.mark.parametrize(
+    ("now", "rules", "reason", "state", "rule"),
+    [
+        (2 * TTL - 1, (LONG, FOR_EVER), Reason.FRESH, "hit", "1*"),
+        (2 * TTL, (LONG, FOR_EVER), Reason.GRACE, "stale", "1*"),
+        (2 * TTL + 60, (LONG, FOR_EVER), Reason.STALE, "stale", "1*"),
+        (TTL, (), Reason.GRACE, "stale", None),
+        (1e9, (FOR_EVER,), Reason.IMMUTABLE, "hit", "?"),
+        (-1e9, (FOR_EVER,), Reason.IMMUTABLE, "hit", "?"),
+    ],
+)
+async def test_the_rule_that_holds_for_a_tag_is_told(
+    now: float, rules: tuple[TagRule, ...], reason: Reason, state: str, rule: str | None
+) -> None:
+    policy = replace(POLICY, stale_while_revalidate=timedelta(seconds=60), rules=rules)
+    look = inspection(tagged(), now, policy=policy)
+    shown = (await look.show(named("alpine:1"))).image
+    assert (shown.reason, shown.state, shown.rule) == (reason, state, rule)
+    digest = await look.show(named(f"alpine@{digest_of('image')}"))
+    assert (digest.image.reason, digest.image.rule) == (Reason.GRANTED, None)
 
 
 @pytest.mark.parametrize(

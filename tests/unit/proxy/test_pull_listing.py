@@ -33,6 +33,7 @@ from tests.unit.virtual_time import in_virtual_time, settle, steps
 
 TTL, NEGATIVE_TTL, STALE_IF_ERROR = 300, 30, 86400
 FRESH, STALE, EXPIRED = 100, TTL + 100, TTL + STALE_IF_ERROR + 100
+POLICY = FreshnessPolicy(timedelta(seconds=TTL), timedelta(seconds=STALE_IF_ERROR))
 
 SUBJECT = Digest.of(b"what is referred to")
 TAGS, REFERRERS = Listed(Kind.TAGS, HUB), Listed(Kind.REFERRERS, HUB, SUBJECT)
@@ -54,7 +55,11 @@ class Mirror:
     """Pulling lists, with everything around it in memory; it has the old lists, of the given age."""
 
     def __init__(
-        self, age: float | None = None, entries: tuple[str, ...] = OLD, listings: MemoryListings | None = None
+        self,
+        age: float | None = None,
+        entries: tuple[str, ...] = OLD,
+        listings: MemoryListings | None = None,
+        policy: FreshnessPolicy = POLICY,
     ) -> None:
         self.clock = SettableClock()
         self.upstream = ScriptedUpstream()
@@ -62,7 +67,6 @@ class Mirror:
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
         failures = Failures(MemoryCache(self.clock), timedelta(seconds=NEGATIVE_TTL))
-        policy = FreshnessPolicy(timedelta(seconds=TTL), timedelta(seconds=STALE_IF_ERROR))
         memory = ListingMemory(self.listings, failures, policy, timedelta(seconds=NEGATIVE_TTL), self.clock)
         self.puller = PullListing({"docker.io": self.upstream}, memory, self.tasks, self.observer)
         if age is not None:

@@ -38,6 +38,7 @@ from tests.unit.virtual_time import in_virtual_time, settle, steps
 LATEST = Tag("latest")
 TTL, STALE_IF_ERROR = 300, 86400
 FRESH, STALE, EXPIRED = 100, TTL + 100, TTL + STALE_IF_ERROR + 100
+POLICY = FreshnessPolicy(timedelta(seconds=TTL), timedelta(seconds=STALE_IF_ERROR))
 
 
 def manifest(content: bytes) -> Manifest:
@@ -57,6 +58,7 @@ class Mirror:
         negative_ttl: float = 30,
         records: MemoryRecords | None = None,
         manifests: MemoryManifests | None = None,
+        policy: FreshnessPolicy = POLICY,
     ) -> None:
         self.clock = SettableClock()
         self.upstream = ScriptedUpstream()
@@ -65,7 +67,6 @@ class Mirror:
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
         failures = Failures(MemoryCache(self.clock), timedelta(seconds=negative_ttl))
-        policy = FreshnessPolicy(timedelta(seconds=TTL), timedelta(seconds=STALE_IF_ERROR))
         self.puller = PullManifest(
             {"docker.io": self.upstream},
             Memory(self.manifests, self.records, failures, policy, self.clock),
