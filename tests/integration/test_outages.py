@@ -1,0 +1,139 @@
+"""Each fault, met with an image that is cached and one that is not: what a client gets, how soon, and at what price.
+
+All of it happens at the same time, in one loop, with the time-outs of every day. `pytest -rP` shows the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.integration.outages.strikes import RETRY_AFTER, STRIKES
+from tests.integration.outages.table import side_by_side
+from tests.integration.outages.theatre import Scene, Theatre, Told
+
+WITHIN = 25.0
+"""Seconds after which every client has an answer, whatever an upstream does."""
+
+HIT, MISS = "hit", "fwd=miss; stored"
+GRACE = "fwd=stale; detail=revalidating"
+STALE = "fwd=stale; detail=upstream-unavailable"
+CONFIRMED = "fwd=stale; fwd-status=200"
+UNKNOWN, STILL_UNKNOWN = "fwd=miss; fwd-status=404; detail=manifest-unknown", "hit; detail=manifest-unknown"
+UNREACHABLE, TIMEOUT, FAILED = "detail=upstream-unreachable", "detail=upstream-timeout", "detail=upstream-failed"
+THROTTLED, LIMITED = "detail=upstream-throttled", "detail=limit-reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the first pull is answered, and the second, right after; and what both cost: requests, and tokens.
+
+    `cause` is in the log's line of one of them; `retry_after` the most that the client is told to wait.
+    """
+
+    status: int
+    cache_status: str
+    again: str
+    spent: str
+    cause: str = ""
+    retry_after: int | None = None
+
+    def check(self, told: Told) -> None:
+        """Fail unless it came like this."""
+        first, second = told.first, told.second
+        assert (first.status, first.cache_status) == (self.status, f"mirror; {self.cache_status}")
+        assert second.cache_status == f"mirror; {self.again}"
+        assert [_code(one.status) for one in (first, second)] == [first.code, second.code]
+        assert str(told.spent) == self.spent
+        assert max(first.seconds, second.seconds) < WITHIN
+        assert self.cause in f"{first.cause} | {second.cause}"
+        assert bool(self.cause) or not first.cause + second.cause
+        for one in (first, second):
+            assert (one.retry_after is None) is (self.retry_after is None)
+            assert 0 <= (one.retry_after or 0) <= (self.retry_after or 0)
+
+
+def is_right(fault: str, told: Told) -> bool:
+    """Tell whether what was served is the image that is to be served: the old one, unless the tag has moved."""
+    served = [one for one in (told.first, told.second) if one.status == 200]
+    return all(one.is_known is (fault != "tag moved" or GRACE in one.cache_status) for one in served)
+
+
+def _code(status: int) -> str:
+    return {200: "", 404: "MANIFEST_UNKNOWN"}.get(status, "UNAVAILABLE")
+
+
+REFUSED, NO_NAME, NO_TLS = "connection refused", "its name does not resolve", "TLS failed"
+ANSWERED_503, TOO_MANY, SILENT = "upstream answered 503", "limits the requests of", "did not answer in time"
+GONE, NONE_LEFT = "upstream does not have it", "and none is left"
+
+IN_GRACE = {
+    "none": Expected(200, GRACE, HIT, "1+0"),
+    "down": Expected(200, GRACE, STALE, "1+0", REFUSED),
+    "503": Expected(200, GRACE, STALE, "1+0", ANSWERED_503),
+    "429": Expected(200, GRACE, STALE, "1+0", TOO_MANY),
+    "hang": Expected(200, GRACE, GRACE, "1+0"),
+    "token service down": Expected(200, GRACE, STALE, "1+1", REFUSED),
+    "token service hangs": Expected(200, GRACE, GRACE, "1+1"),
+    "DNS failure": Expected(200, GRACE, STALE, "1+0", NO_NAME),
+    "TLS error": Expected(200, GRACE, STALE, "1+0", NO_TLS),
+    "tag moved": Expected(200, GRACE, HIT, "2+0"),
+    "tag deleted": Expected(200, GRACE, STILL_UNKNOWN, "1+0", GONE),
+    "limit reached": Expected(200, GRACE, HIT, "1+0"),
+}
+"""Cached, a little older than its TTL: served at once, and upstream asked meanwhile."""
+
+ASKED_FIRST = {
+    "none": Expected(200, CONFIRMED, HIT, "1+0"),
+    "down": Expected(200, STALE, STALE, "1+0", REFUSED),
+    "503": Expected(200, STALE, STALE, "1+0", ANSWERED_503),
+    "429": Expected(200, STALE, STALE, "1+0", TOO_MANY),
+    "hang": Expected(200, STALE, STALE, "1+0", SILENT),
+    "token service down": Expected(200, STALE, STALE, "1+1", REFUSED),
+    "token service hangs": Expected(200, STALE, STALE, "1+1", SILENT),
+    "DNS failure": Expected(200, STALE, STALE, "1+0", NO_NAME),
+    "TLS error": Expected(200, STALE, STALE, "1+0", NO_TLS),
+    "tag moved": Expected(200, MISS, HIT, "2+0"),
+    "tag deleted": Expected(404, UNKNOWN, STILL_UNKNOWN, "1+0", GONE),
+    "limit reached": Expected(200, CONFIRMED, HIT, "1+0"),
+}
+"""The same without stale-while-revalidate, or older: upstream is asked first."""
+
+NEW = {
+    "none": Expected(200, MISS, HIT, "3+1"),
+    "down": Expected(502, UNREACHABLE, UNREACHABLE, "1+0", REFUSED),
+    "503": Expected(502, FAILED, FAILED, "2+1", ANSWERED_503),
+    "429": Expected(503, THROTTLED, THROTTLED, "2+1", TOO_MANY, RETRY_AFTER),
+    "hang": Expected(504, TIMEOUT, TIMEOUT, "1+0", SILENT),
+    "token service down": Expected(502, UNREACHABLE, UNREACHABLE, "1+1", REFUSED),
+    "token service hangs": Expected(504, TIMEOUT, TIMEOUT, "1+1", SILENT),
+    "DNS failure": Expected(502, UNREACHABLE, UNREACHABLE, "1+0", NO_NAME),
+    "TLS error": Expected(502, UNREACHABLE, UNREACHABLE, "1+0", NO_TLS),
+    "tag moved": Expected(200, MISS, HIT, "3+1"),
+    "tag deleted": Expected(404, UNKNOWN, STILL_UNKNOWN, "2+1", GONE),
+    "limit reached": Expected(503, LIMITED, LIMITED, "2+1", NONE_LEFT, 60),
+}
+"""Not in the cache."""
+
+NO_GRACE = {"stale_while_revalidate": "0s"}
+SCENES = {
+    Scene("grace", STRIKES, is_cached=True): IN_GRACE,
+    Scene("asked", STRIKES, NO_GRACE, is_cached=True): ASKED_FIRST,
+    Scene("new", STRIKES): NEW,
+}
+
+
+async def test_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = await Theatre(tmp_path, monkeypatch).play(*SCENES)
+    print(side_by_side("Cached, and new", {"cached": told["grace"], "new": told["new"]}))
+    print(side_by_side("Cached", {"with stale-while-revalidate": told["grace"], "without": told["asked"]}))
+    for scene, expected in SCENES.items():
+        assert all(told[scene.name][fault].layer_is_there for fault in expected if scene.is_cached)
+        for fault, one in expected.items():
+            assert is_right(fault, told[scene.name][fault]), (scene.name, fault)
+            try:
+                one.check(told[scene.name][fault])
+            except AssertionError as error:
+                pytest.fail(f"{scene.name}, {fault}: {told[scene.name][fault]}\n{error}", pytrace=False)
