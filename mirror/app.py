@@ -41,6 +41,7 @@ from mirror.proxy.visibility import View, Visibility
 from mirror.proxy.warming.warm import Warm, Ways
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
+from mirror.server.circle import Circle
 from mirror.server.listener import Listener, Requests, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
@@ -81,7 +82,7 @@ class Mirror:
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
         self._visible = BoundedMemory()
-        self._egress = Egress(f"mirror/{__version__}")
+        self._egress = Egress(f"mirror/{__version__}", self._own_name)
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
         self._budgets = registries.budgets(config.upstreams, clock, self._observer)
         outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets)
@@ -169,6 +170,9 @@ class Mirror:
             return Readiness(ready=False, troubles=(Trouble.STOPPING,))
         return await self._cache.readiness()
 
+    def _own_name(self) -> str:
+        return self._cache.identity
+
     # Building. -------------------------------------------------------------------------------------------
 
     def _who_may_see(self, views: dict[str, View]) -> Visibility:
@@ -205,7 +209,8 @@ class Mirror:
             TagsHandler(self._listings),
             ReferrersHandler(self._listings),
         )
-        api = RegistryApi(registries.routing(self._config), self._visibility, handlers)
+        circle = Circle(self._own_name, self._observer)
+        api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)

@@ -11,6 +11,7 @@ from mirror import __version__, registries
 from mirror.config import Config, CredentialsConfig, EndpointConfig, UpstreamConfig
 from mirror.proxy.events import Event
 from mirror.proxy.tasks import Tasks
+from mirror.store.identity import new_identity
 from mirror.store.memory import BoundedMemory
 from mirror.upstream.diagnosis import Reason
 from mirror.upstream.egress import Egress
@@ -42,7 +43,8 @@ class _Nobody:
 
 async def check(config: Config, targets: Sequence[Target], seconds: float) -> list[Findings]:
     """Return what was found at each target with each account there is, in their order; each has so many seconds."""
-    egress, memory, nobody = Egress(f"mirror/{__version__}", WitnessedResponse), BoundedMemory(), _Nobody()
+    own_name, memory, nobody = new_identity(), BoundedMemory(), _Nobody()
+    egress = Egress(f"mirror/{__version__}", lambda: own_name, WitnessedResponse)
     tasks = Tasks(nobody)
     budgets = registries.budgets(config.upstreams, time.time, nobody)
     outside = registries.Outside(egress, TokenServices(egress, memory, tasks, nobody), tasks, nobody, budgets)

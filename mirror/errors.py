@@ -59,6 +59,10 @@ class UnknownRegistry(RequestError):
     """The request names a registry that is not configured."""
 
 
+class LoopDetected(RequestError):
+    """The request came through this mirror before, or through more caches than can be meant."""
+
+
 class InvalidPage(RequestError):
     """A page of a list that cannot be: its length is not a number."""
 
@@ -139,6 +143,10 @@ class UpstreamThrottled(UpstreamUnavailable):
 
 class LimitReached(UpstreamThrottled):
     """Nothing is left of the mirror's limit at this upstream, which was not asked: it would say no."""
+
+
+class UpstreamLoops(UpstreamUnavailable):
+    """Upstream refuses because it is asked in a circle, which says nothing about others that may ask it."""
 
 
 class UpstreamFailed(UpstreamUnavailable):

@@ -11,7 +11,7 @@ from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig
 from mirror.proxy.events import EndpointUnverified, Observer
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.limits.budgets import Budgets
-from mirror.proxy.routing import Routing, UpstreamNames
+from mirror.proxy.routing import DOCKER_HUB, Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import View
 from mirror.upstream.account import Account
@@ -30,6 +30,9 @@ from mirror.upstream.proxy import Proxy
 from mirror.upstream.tokens import TokenServices
 from mirror.upstream.trust import Trust
 from mirror.upstream.viewer import RegistryViewer
+
+_OWN_HOSTS = {DOCKER_HUB: ("registry-1.docker.io",)}
+# Where a registry is that is not found at its name.
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ def probe(
     """Return what tries this endpoint of an upstream, with the credentials that are given."""
     witness = Witness()
     policy = _policy(name, upstream, endpoint, given, replace(outside, observer=witness))
-    return Probe(policy, sample, outside.egress, outside.tokens, witness)
+    return Probe(_base(name, upstream, endpoint), policy, sample, outside.egress, outside.tokens, witness)
 
 
 def routing(config: Config) -> Routing:
@@ -98,7 +101,8 @@ def _client(
     for endpoint in upstream.endpoints:
         accounts = _accounts(name, upstream, endpoint, credentials, outside)
         timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
-        endpoints.append(Endpoint(BaseUrl(endpoint.url), accounts, outside.egress, outside.observer, timeout))
+        base = _base(name, upstream, endpoint)
+        endpoints.append(Endpoint(base, accounts, outside.egress, outside.observer, timeout))
     return RegistryClient(name, endpoints, outside.observer)
 
 
@@ -119,6 +123,16 @@ def _accounts(
         policy = _policy(name, upstream, endpoint, given, outside)
         accounts.append(Account(policy, outside.tokens, outside.observer, purse))
     return accounts
+
+
+def _base(name: str, upstream: UpstreamConfig, endpoint: EndpointConfig) -> BaseUrl:
+    """Return where to ask; an endpoint that is not the registry itself is told which one is meant, as by containerd.
+
+    A path has said that already: to a mirror, `ghcr.io` before the names is the registry as well.
+    """
+    own = {name, *upstream.aliases, *_OWN_HOSTS.get(name, ())}
+    is_other = origin_of(endpoint.url).authority not in {host.lower() for host in own}
+    return BaseUrl(endpoint.url, name if is_other and endpoint.url.path == "/" else None)
 
 
 def _policy(

@@ -36,6 +36,14 @@ class RequestFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopRefused:
+    """A request for something of `upstream` was refused: it had come through this mirror before."""
+
+    upstream: str
+    client: str
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectionsCounted:
     """A client's connection came or went: so many are `open` now, of at most `limit`."""
 
@@ -295,6 +303,7 @@ class TaskCrashed:
 
 Event = (
     RequestFinished
+    | LoopRefused
     | ConnectionsCounted
     | ConnectionRefused
     | AcceptFailed

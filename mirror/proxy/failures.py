@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from mirror.errors import MirrorError, Refused, UpstreamThrottled, UpstreamUnavailable
+from mirror.errors import MirrorError, Refused, UpstreamLoops, UpstreamThrottled, UpstreamUnavailable
 from mirror.oci.reference import Reference
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.interfaces import ShortLivedCache
@@ -58,7 +58,8 @@ class Failures:
         self, kind: Kind, route: Route, reference: Reference | None, error: Refused | UpstreamUnavailable
     ) -> None:
         """Note how the look-up failed."""
-        if error.remembered:
+        if error.remembered or isinstance(error, UpstreamLoops):
+            # Who asks in another way, or by himself, may have another answer.
             return
         seconds = self._negative_ttl.total_seconds() if isinstance(error, Refused) else UNAVAILABLE_SECONDS
         retry_after = error.retry_after if isinstance(error, UpstreamThrottled) else None

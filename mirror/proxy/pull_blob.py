@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 from mirror.errors import MirrorError, StoreFailed
 from mirror.oci.digest import Digest
+from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
+from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.interfaces import BlobStore, Body, Upstream
 from mirror.proxy.routing import Route
@@ -97,7 +99,9 @@ class PullBlob:
             pulled.body.close()
             return BlobHead(pulled.body.size, pulled.status)
         fill = self._filler.find(digest)
-        if fill is not None and fill.route == route and (size := await fill.size()) is not None:
+        if fill is not None and (fill.route != route or _may_wait_for_us(fill)):
+            fill = None
+        if fill is not None and (size := await fill.size()) is not None:
             return BlobHead(size, CacheStatus(Outcome.COLLAPSED))
         return BlobHead(await self._sizes.ask(route, digest), CacheStatus(Outcome.MISS))
 
@@ -111,7 +115,7 @@ class PullBlob:
 
     async def _filling(self, route: Route, digest: Digest) -> PulledBlob | None:
         fill, joined = self._filler.join_or_start(route, digest)
-        if fill.route != route:
+        if fill.route != route or (joined and _may_wait_for_us(fill)):
             await self._confirm(route, digest)
         try:
             body = await fill.open()
@@ -128,3 +132,8 @@ class PullBlob:
         upstream = self._upstreams[route.upstream]
         ask = functools.partial(upstream.head_blob, route.repository, digest)
         return await self._access.confirm(Kind.BLOB, route, digest, ask)
+
+
+def _may_wait_for_us(fill: Fill) -> bool:
+    """Tell whether a fill may wait for the answer to this very request, by way of a mirror that asks this one."""
+    return bool(chain.came_through()) and fill.progress is None

@@ -17,6 +17,7 @@ from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES
 from mirror.oci.reference import Reference, Tag, Variant
+from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.background import Background
 from mirror.proxy.cache_status import REVALIDATING, UPSTREAM_UNAVAILABLE, CacheStatus, Kind, Outcome
@@ -231,12 +232,17 @@ class PullManifest:
         return await self._fly(route, digest, lambda: self._fetch(route, digest))
 
     async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
+        return PulledManifest(manifest, confirmed_status(await self._permit(route, manifest.digest)))
+
+    async def _permit(self, route: Route, digest: Digest) -> bool:
         upstream = self._upstreams[route.upstream]
-        ask = functools.partial(upstream.head_manifest, route.repository, manifest.digest)
-        asked = await self._access.confirm(Kind.MANIFEST, route, manifest.digest, ask)
-        return PulledManifest(manifest, confirmed_status(asked))
+        ask = functools.partial(upstream.head_manifest, route.repository, digest)
+        return await self._access.confirm(Kind.MANIFEST, route, digest, ask)
 
     async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
+        if chain.came_through():
+            # Else it could wait here for one that waits for its answer, by way of a mirror that asks this one.
+            await self._permit(route, digest)
         async with answer_within(), self._manifests.turn(digest):
             if manifest := await self._manifests.get(digest):
                 return await self._permitted(route, manifest)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Generic, TypeVar
 
+from mirror.proxy import chain
 from mirror.proxy.tasks import Tasks, outcome_of
 
 T = TypeVar("T")
@@ -16,6 +17,8 @@ class SingleFlight(Generic[T]):
 
     The work is a task of its own: the one who caused it may be cancelled without harm to the others. It should
     look into the cache again before it asks upstream, since an earlier flight may just have landed.
+
+    Only who came through the same caches shares a flight: two mirrors that ask each other would wait for each other.
     """
 
     def __init__(self, tasks: Tasks) -> None:
@@ -24,15 +27,19 @@ class SingleFlight(Generic[T]):
 
     async def run(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, bool]:
         """Return the result of the flight under `key` and whether it was joined rather than started."""
-        flight = self._flights.get(key)
+        flight = self._under_way(key)
         return await outcome_of(flight or self._begun(key, work)), flight is not None
 
     def begin(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T] | None:
         """Start the flight under `key` without waiting for it, and return its task; None if one is under way."""
-        return None if key in self._flights else self._begun(key, work)
+        return self._begun(key, work) if self._under_way(key) is None else None
+
+    def _under_way(self, key: Hashable) -> asyncio.Task[T] | None:
+        return self._flights.get((chain.came_through(), key))
 
     def _begun(self, key: Hashable, work: Callable[[], Coroutine[Any, Any, T]]) -> asyncio.Task[T]:
         flight = self._tasks.spawn(work(), name=f"flight {key}")
-        self._flights[key] = flight
-        flight.add_done_callback(lambda _: self._flights.pop(key))
+        own_key = (chain.came_through(), key)
+        self._flights[own_key] = flight
+        flight.add_done_callback(lambda _: self._flights.pop(own_key))
         return flight

@@ -13,6 +13,7 @@ from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.routing import Route, Routing
 from mirror.proxy.visibility import Visibility
 from mirror.server.blobs import BlobHandler
+from mirror.server.circle import Circle
 from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
 from mirror.server.queries import namespace
@@ -33,8 +34,9 @@ class Handlers:
 class RegistryApi:
     """Answers every request of the public listener: the name first, then the registry, who may see it, the content."""
 
-    def __init__(self, routing: Routing, visibility: Visibility, handlers: Handlers) -> None:
+    def __init__(self, routing: Routing, circle: Circle, visibility: Visibility, handlers: Handlers) -> None:
         self._routing = routing
+        self._circle = circle
         self._visibility = visibility
         self._handlers = handlers
 
@@ -71,6 +73,7 @@ class RegistryApi:
         exchange.note.upstream = route.upstream
         if registry is not None:
             exchange.headers["OCI-Namespace"] = registry
+        self._circle.check(exchange)
         await self._visibility.check(route, kind, reference)
         return route
 

@@ -30,6 +30,8 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.InvalidPlatform: Problem(400, ErrorCode.UNSUPPORTED),
     errors.UnknownPath: Problem(404, ErrorCode.UNSUPPORTED),
     errors.UnknownRegistry: Problem(404, ErrorCode.NAME_UNKNOWN),
+    # Not 502: who passed it on can tell that the way is wrong, and not the registry.
+    errors.LoopDetected: Problem(508, ErrorCode.UNAVAILABLE),
     errors.PreconditionFailed: Problem(412, ErrorCode.UNSUPPORTED),
     errors.InvalidPage: Problem(400, ErrorCode.UNSUPPORTED),
     errors.RangeNotSatisfiable: Problem(416, ErrorCode.SIZE_INVALID),

@@ -27,6 +27,7 @@ from mirror.store.diary import StoredDiary
 from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
 from mirror.store.held import Held
+from mirror.store.identity import new_identity, shared_identity
 from mirror.store.index import Index, IndexEntry
 from mirror.store.inventory import StoredInventory
 from mirror.store.listings import StoredListings
@@ -86,6 +87,8 @@ class Cache:
             self._folders, self._committed, self._index, self.records, self._threads.scrubbing
         )
         self.diary = StoredDiary(self._folders, self._threads.scrubbing)
+        self.identity = new_identity()
+        """By what name other mirrors know this cache; that of the folder once it is open, if the disk keeps one."""
         self._probing = asyncio.Lock()
         self._saving = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
@@ -117,6 +120,7 @@ class Cache:
             self._room.enter()
             self._purges.enter()
             self.blobs.sweep()
+            self.identity = shared_identity(self._folders)
         except OSError as error:
             if error.errno not in _PASSING:
                 raise

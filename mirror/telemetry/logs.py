@@ -61,11 +61,14 @@ class Logs:
         """Write a line about the mirror itself: starting, listening, stopping."""
         self._log.info(event, **values)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912  # a flat table of events
+    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
         """Write a line about `event`, if it is worth one."""
         match event:
             case events.RequestFinished():
                 self._request(event)
+            case events.LoopRefused(upstream, client) if times := self._seldom.times(f"loop {upstream}"):
+                todo = f"upstreams.{upstream}.endpoints lead to a mirror that asks this one again: take one of them out"
+                self._log.error("asked in a circle", upstream=upstream, client=client, times=times, todo=todo)
             case events.ConnectionRefused(reason, client) if times := self._seldom.times(reason):
                 self._refusal(reason, client, times)
             case events.AcceptFailed(error) if self._seldom.times("accept"):

@@ -17,6 +17,7 @@ from mirror.errors import (
     Refused,
     UpstreamFailed,
     UpstreamInvalid,
+    UpstreamLoops,
     UpstreamThrottled,
 )
 from mirror.oci.digest import Digest
@@ -69,6 +70,8 @@ def _error(response: aiohttp.ClientResponse, registry: URL, request: RegistryReq
             return Denied("upstream refuses access to this repository")
         case 429:
             return UpstreamThrottled("upstream limits the rate of requests", retry_after(response))
+        case 508:
+            return UpstreamLoops("upstream refuses to be asked in a circle: it, or one behind it, asks this mirror")
     if status >= 500:
         return UpstreamFailed(f"upstream answered {status}")
     return UpstreamInvalid(f"upstream answered {status}")

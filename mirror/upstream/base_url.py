@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from yarl import URL
 
@@ -13,9 +14,13 @@ from mirror.upstream.origin import origin_of
 
 @dataclass(frozen=True, slots=True)
 class BaseUrl:
-    """`https://harbor.example/hub`, for one: there, library/alpine is called hub/library/alpine."""
+    """`https://harbor.example/hub`, for one: there, library/alpine is called hub/library/alpine.
+
+    `namespace` is the registry that is meant, where the endpoint may serve several: it is told with each request.
+    """
 
     url: URL
+    namespace: str | None = None
 
     @property
     def origin(self) -> URL:
@@ -33,6 +38,9 @@ class BaseUrl:
             raise UpstreamInvalid(f"the path of the endpoint makes the name too long: {error}") from None
 
     def target(self, path: str, query: str = "") -> URL:
-        """Return the address of a path below `/v2/`."""
+        """Return the address of a path below `/v2/`; of a namespace in the query, this one is what counts."""
+        if self.namespace is not None:
+            rest = [part for part in query.split("&") if part and part.partition("=")[0] != "ns"]
+            query = "&".join((*rest, f"ns={quote(self.namespace, safe='')}"))
         url = self.origin.with_path(f"/v2/{path}", encoded=True)
         return URL(f"{url}?{query}", encoded=True) if query else url

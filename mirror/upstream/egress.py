@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ import aiohttp
 from yarl import URL
 
 from mirror.errors import ProxyRefused, UpstreamInvalid, UpstreamTimeout, UpstreamUnreachable
+from mirror.proxy import chain
 from mirror.upstream.addresses import AddressForbidden, check_host, public_socket
 from mirror.upstream.origin import has_proper_host, origin_of
 from mirror.upstream.proxy import Proxy
@@ -52,10 +53,19 @@ class Outgoing:
 
 
 class Egress:
-    """The client sessions: one for public addresses, one that may connect to private ones."""
+    """The client sessions: one for public addresses, one that may connect to private ones.
 
-    def __init__(self, user_agent: str, response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse) -> None:
+    Every request says through whom it came, this mirror last, by its `own_name`: where that comes back, it is a circle.
+    """
+
+    def __init__(
+        self,
+        user_agent: str,
+        own_name: Callable[[], str],
+        response_class: type[aiohttp.ClientResponse] = aiohttp.ClientResponse,
+    ) -> None:
         self._user_agent = user_agent
+        self._own_name = own_name
         self._response_class = response_class
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
 
@@ -104,7 +114,7 @@ class Egress:
         raise UpstreamInvalid(f"upstream redirects more than {MAX_HOPS} times")
 
     async def _send(self, outgoing: Outgoing, url: URL, authorization: str | None) -> aiohttp.ClientResponse:
-        headers = dict(outgoing.headers)
+        headers = {**outgoing.headers, "CDN-Loop": ", ".join((*chain.came_through(), self._own_name()))}
         if authorization is not None:
             headers["Authorization"] = authorization
         session, proxied = self._sessions[outgoing.private_network], {}

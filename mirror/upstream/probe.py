@@ -51,16 +51,22 @@ class Probe:
     """One endpoint, and the manifest that it is asked for; None to ask only whether a registry is there."""
 
     def __init__(
-        self, policy: AuthPolicy, sample: Sample | None, egress: Egress, tokens: TokenServices, witness: Witness
+        self,
+        base: BaseUrl,
+        policy: AuthPolicy,
+        sample: Sample | None,
+        egress: Egress,
+        tokens: TokenServices,
+        witness: Witness,
     ) -> None:
         self._policy = policy
-        self._base = BaseUrl(policy.origin)
-        self._origin = self._base.origin
+        self._base = base
+        self._origin = base.origin
         self._egress = egress
         self._witness = witness
         self._authenticator = Authenticator(policy, tokens, witness)
         self._step = Step.DNS
-        self._findings = Findings(policy.upstream, policy.origin, sample)
+        self._findings = Findings(policy.upstream, base.url, sample)
 
     async def run(self, seconds: float) -> Findings:
         """Return what was found within so many seconds."""

@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 _OURS = re.compile(r"sha256-[0-9a-f]{64}(\.[0-9a-f]+)?|\..*\.new")
-_IN_RUN = re.compile(rf"{_OURS.pattern}|room|entered|purges|scrub|scrubbing|watch|process-[0-9a-f]+")
+_IN_RUN = re.compile(rf"{_OURS.pattern}|room|entered|purges|scrub|scrubbing|watch|identity|process-[0-9a-f]+")
 
-_LASTING = {"room", "entered", "purges", "scrub", "scrubbing", "watch"}
+_LASTING = {"room", "entered", "purges", "scrub", "scrubbing", "watch", "identity"}
 
 
 def stored(folder: Path) -> dict[str, bytes]:

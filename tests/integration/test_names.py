@@ -24,6 +24,7 @@ IMAGE = content.image(layers=1)
 DIGEST = IMAGE.digest
 LAYER = IMAGE.layers[0].digest
 HEX = "a" * 64
+NAMES = {"registry": "docker.io", "other": "ghcr.io", "third": "localhost%3A5000"}
 
 
 @pytest.fixture
@@ -118,7 +119,8 @@ async def test_a_request_goes_to_the_upstream_and_repository_it_means(
             f"{way.upstream} GET /v2/{way.repository}/manifests/{image.digest}",
             f"{way.upstream} GET /v2/{way.repository}/blobs/{layer.digest}",
         ], way
-        assert all(entry.query == "" for entry in journal.entries)
+        # However a client says which registry it means, upstream hears its name.
+        assert {entry.query for entry in journal.entries} == {f"ns={NAMES[way.upstream]}"}, way
         journal.clear()
 
 
@@ -638,7 +640,7 @@ async def test_nothing_of_a_client_travels_upstream(
     assert {entry.host for entry in journal.entries} == {"registry", "tokens", "cdn"}
     for entry in journal.entries:
         names = {name.lower() for name, _ in entry.headers}
-        assert names <= {"host", "user-agent", "accept", "accept-encoding", "authorization"}, entry
+        assert names <= {"host", "user-agent", "accept", "accept-encoding", "authorization", "cdn-loop"}, entry
         assert entry.header("User-Agent") == f"mirror/{__version__}"
         assert entry.header("Accept-Encoding") == "identity"
         assert "canary" not in str(entry.headers)

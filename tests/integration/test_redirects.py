@@ -458,7 +458,7 @@ PRIVATE = [
 
 @pytest.fixture
 async def egress() -> AsyncIterator[Egress]:
-    made = Egress("mirror/test")
+    made = Egress("mirror/test", lambda: "mirror-test")
     await made.start()
     yield made
     await made.close()

@@ -157,7 +157,8 @@ async def test_upstreams_pages_become_one_list(
             journal.clear()
             assert (await listed(mirror))[1:] == (ALL, None)
             asked = [entry.query for entry in journal.entries]
-            assert asked == ["n=1000", f"n=2&{cursor}=2.0", f"n=2&{cursor}=edge"]
+            pages = ["n=1000", f"n=2&{cursor}=2.0", f"n=2&{cursor}=edge"]
+            assert asked == [f"{page}&ns=docker.io" for page in pages]
 
 
 async def test_every_page_is_asked_for_with_the_one_token(

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mirror import errors
-from mirror.errors import MirrorError, Refused, UpstreamThrottled, UpstreamUnavailable
+from mirror.errors import MirrorError, Refused, UpstreamLoops, UpstreamThrottled, UpstreamUnavailable
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Tag
 from mirror.proxy.cache_status import Kind
@@ -18,7 +18,7 @@ LATEST = Tag("latest")
 LOOK_UP_FAILURES = [
     kind
     for _, kind in inspect.getmembers(errors, inspect.isclass)
-    if issubclass(kind, Refused | UpstreamUnavailable) and kind not in (Refused, UpstreamUnavailable)
+    if issubclass(kind, Refused | UpstreamUnavailable) and kind not in (Refused, UpstreamUnavailable, UpstreamLoops)
 ]
 
 
@@ -51,6 +51,12 @@ async def test_every_failed_look_up_is_remembered(kind: type[Refused | UpstreamU
     assert type(error) is kind
     assert str(error) == "as it was said"
     assert error.remembered
+
+
+async def test_that_it_was_asked_in_a_circle_is_not_held_against_an_upstream() -> None:
+    memory = Memory()
+    await memory.failures.remember(Kind.MANIFEST, HUB, LATEST, UpstreamLoops("in a circle"))
+    assert await memory.recalled() is None
 
 
 @pytest.mark.parametrize("seconds", [None, 0, 17])

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from mirror.errors import ManifestUnknown, ShuttingDown
+from mirror.proxy import chain
 from mirror.proxy.events import TaskCrashed
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
@@ -164,3 +165,23 @@ async def test_a_flight_that_shutdown_cancels_is_an_error_and_not_a_cancellation
     await drain(tasks, 30)
     for result in await asyncio.gather(*callers, return_exceptions=True):
         assert isinstance(result, ShuttingDown)
+
+
+@in_virtual_time
+async def test_a_flight_is_shared_by_those_who_came_the_same_way() -> None:
+    single, _, _ = flights()
+    works = [Work(), Work(), Work()]
+    ways = [("mirror-1",), (), ("mirror-1",)]
+
+    async def come(way: tuple[str, ...], work: Work) -> tuple[str, bool]:
+        chain.enter(way)
+        return await single.run("key", work)
+
+    callers = [asyncio.create_task(come(way, work)) for way, work in zip(ways, works, strict=True)]
+    await settle()
+    assert single.begin("key", Work()) is None
+    for work in works:
+        work.gate.set()
+    assert [joined for _, joined in await asyncio.gather(*callers)] == [False, False, True]
+    await settle()
+    assert not single._flights

@@ -11,12 +11,14 @@ from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.visibility import Visibility
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
+from mirror.server.circle import Circle
 from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
 from mirror.server.referrers import ReferrersHandler
 from mirror.server.tags import TagsHandler
 from tests.unit.proxy import test_pull_blob, test_pull_listing, test_pull_manifest, test_visibility
 from tests.unit.proxy.doubles import HUB
+from tests.unit.recorder import Recorder
 
 DIGEST = test_pull_manifest.OLD.digest
 
@@ -30,6 +32,7 @@ class Api:
         self.lists = test_pull_listing.Mirror(age)
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
+            Circle(lambda: "mirror-test", Recorder()),
             visibility or test_visibility.Gate().visibility,
             Handlers(
                 ManifestHandler(self.manifests.puller),

@@ -21,6 +21,7 @@ def one_of_each() -> list[events.Event]:
         events.RequestFinished(
             "GET", "/v2/", "10.0.0.1", Kind.BLOB, "docker.io", Outcome.MISS, 200, "upstream", 7, 0.5
         ),
+        events.LoopRefused("docker.io", "10.0.0.1"),
         events.ConnectionsCounted(3, 100),
         events.ConnectionRefused("slow_head", "10.0.0.1"),
         events.AcceptFailed(OSError(errno.EMFILE, "no more")),

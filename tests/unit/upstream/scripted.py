@@ -28,7 +28,7 @@ class ScriptedEndpoint(Endpoint):
 
     def __init__(self, *answers: aiohttp.ClientResponse | MirrorError, seconds: float = 0) -> None:
         observer = Recorder()
-        egress = Egress("test")
+        egress = Egress("test", lambda: "mirror-test")
         tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
         account = Account(AuthPolicy("x", ASKED), tokens, observer, purse("x"))
         super().__init__(BaseUrl(ASKED), [account], egress, observer)

@@ -23,7 +23,8 @@ APP, SECRET = Repository("library/app"), Repository("team/secret")
 def three() -> list[Account]:
     """Three accounts of one upstream, of which nothing is known."""
     observer = Recorder()
-    tokens = TokenServices(Egress("test"), MemoryCache(SettableClock()), Tasks(observer), observer)
+    egress = Egress("test", lambda: "mirror-test")
+    tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
     purses = Purses("x", Reserve(), SettableClock(), observer)
     return [
         Account(AuthPolicy("x", ASKED), tokens, observer, purses.purse(name, "an account", pays=True)) for name in "abc"

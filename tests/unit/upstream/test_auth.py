@@ -154,7 +154,7 @@ class GivingTokens(Egress):
     """An egress that leads to token services which give a token to everybody, while there is no trouble."""
 
     def __init__(self) -> None:
-        super().__init__("test")
+        super().__init__("test", lambda: "mirror-test")
         self.outgoing: list[Outgoing] = []
         self.trouble: Exception | int | None = None
         self.silent = False

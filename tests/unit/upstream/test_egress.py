@@ -145,7 +145,7 @@ class Journey(Egress):
     """An egress without a network: whatever is asked, the next stop is where the script says."""
 
     def __init__(self, *locations: str) -> None:
-        super().__init__("test")
+        super().__init__("test", lambda: "mirror-test")
         self._locations = list(locations)
         self._sessions[False] = cast(aiohttp.ClientSession, self)
         self.visited: list[tuple[str, str | None]] = []

@@ -197,7 +197,7 @@ class CountingTokenService(Egress):
     """An egress that leads to a token service: every answer is a new token, or what it was told to answer."""
 
     def __init__(self) -> None:
-        super().__init__("test")
+        super().__init__("test", lambda: "mirror-test")
         self.outgoing: list[Outgoing] = []
         self.gate: asyncio.Event | None = None
         self.answer: Callable[[int], aiohttp.ClientResponse] = lambda count: answer(

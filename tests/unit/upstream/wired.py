@@ -24,7 +24,7 @@ from tests.unit.upstream.purses import purse
 async def registry_client(*endpoints: URL) -> AsyncIterator[RegistryClient]:
     """Yield a client of an upstream with these endpoints, which asks for no credentials."""
     observer = Recorder()
-    egress = Egress("test")
+    egress = Egress("test", lambda: "mirror-test")
     await egress.start()
     tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
 
