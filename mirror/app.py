@@ -24,6 +24,7 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.interfaces import Clock
+from mirror.proxy.listing import ListingUpstream
 from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.operations.pins import Pinning
@@ -54,7 +55,6 @@ from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics import Metrics
 from mirror.telemetry.observers import Observers
-from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.tokens import TokenServices
 from mirror.warming import usual_platforms
@@ -86,8 +86,8 @@ class Mirror:
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
         self._budgets = registries.budgets(config.upstreams, clock, self._observer)
         outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets)
-        upstreams = registries.clients(config.upstreams, outside)
-        self._visibility = self._who_may_see(registries.views(config.upstreams, outside))
+        upstreams = registries.clients(config, outside)
+        self._visibility = self._who_may_see(registries.views(config, outside))
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
         naming = Naming(registries.routing(config))
         ways = Ways(naming, self._visibility, upstreams, self._manifests, self._blobs, self._budgets)
@@ -115,6 +115,8 @@ class Mirror:
             if patrol is not None:
                 stack.push_async_callback(cancelled, self._tasks.spawn(patrol.run(), name="scrub"))
             self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
+            if self._config.offline:
+                self.logs.lifecycle("offline", meaning="nobody is asked; what is cached is served, whatever its age")
             yield
             self.logs.lifecycle("stopping")
 
@@ -125,7 +127,8 @@ class Mirror:
             stack.push_async_callback(self._tokens.close)
             stack.push_async_callback(self._failures.close)
             stack.push_async_callback(self._visible.close)
-            await self._egress.start()
+            if not self._config.offline:
+                await self._egress.start()
             stack.push_async_callback(self._egress.close)
             await self._cache.start()
             stack.push_async_callback(self._cache.stop)
@@ -176,18 +179,18 @@ class Mirror:
     # Building. -------------------------------------------------------------------------------------------
 
     def _who_may_see(self, views: dict[str, View]) -> Visibility:
-        freshness = self._config.freshness
-        failures = Failures(self._visible, freshness.negative_ttl)
-        memory = VisibilityMemory(self._cache.records, self._visible, failures, freshness.stale_if_error, self._clock)
+        failures = Failures(self._visible, self._config.freshness.negative_ttl)
+        stale = self._config.policy.stale_if_error
+        memory = VisibilityMemory(self._cache.records, self._visible, failures, stale, self._clock)
         return Visibility(views, memory, self._tasks, self._observer)
 
-    def _pulls(self, upstreams: dict[str, RegistryClient]) -> tuple[PullManifest, PullBlob, PullListing]:
+    def _pulls(self, upstreams: dict[str, ListingUpstream]) -> tuple[PullManifest, PullBlob, PullListing]:
         config, cache = self._config, self._cache
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
-        policy = config.freshness.policy
+        policy = config.policy
         memory = Memory(cache.manifests, cache.records, failures, policy, self._clock)
         listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, self._clock)
         return (
@@ -218,7 +221,7 @@ class Mirror:
     def _operations(self) -> Operations:
         catalogue = self._cache.catalogue
         rules = Rules(
-            self._config.freshness.policy,
+            self._config.policy,
             frozenset(self._config.upstreams),
             self._visibility.belief,
             self._config.cache.blob_ttl,

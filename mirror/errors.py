@@ -145,6 +145,10 @@ class LimitReached(UpstreamThrottled):
     """Nothing is left of the mirror's limit at this upstream, which was not asked: it would say no."""
 
 
+class UpstreamOffline(UpstreamUnavailable):
+    """The mirror is offline, and asks nobody."""
+
+
 class UpstreamLoops(UpstreamUnavailable):
     """Upstream refuses because it is asked in a circle, which says nothing about others that may ask it."""
 

@@ -11,6 +11,8 @@ from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig
 from mirror.proxy.events import EndpointUnverified, Observer
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.limits.budgets import Budgets
+from mirror.proxy.listing import ListingUpstream
+from mirror.proxy.offline import OfflineUpstream
 from mirror.proxy.routing import DOCKER_HUB, Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import View
@@ -46,9 +48,11 @@ class Outside:
     budgets: Budgets
 
 
-def clients(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str, RegistryClient]:
-    """Return a client of each upstream, with its credentials if it has any."""
-    return {name: _client(name, upstream, upstream.accounts, outside) for name, upstream in upstreams.items()}
+def clients(config: Config, outside: Outside) -> dict[str, ListingUpstream]:
+    """Return a client of each upstream, with its credentials if it has any; if the mirror is offline, of none."""
+    if config.offline:
+        return dict.fromkeys(config.upstreams, OfflineUpstream())
+    return {name: _client(name, upstream, upstream.accounts, outside) for name, upstream in config.upstreams.items()}
 
 
 def budgets(upstreams: Mapping[str, UpstreamConfig], clock: Clock, observer: Observer) -> Budgets:
@@ -56,13 +60,12 @@ def budgets(upstreams: Mapping[str, UpstreamConfig], clock: Clock, observer: Obs
     return Budgets({name: upstream.pull_reserve for name, upstream in upstreams.items()}, clock, observer)
 
 
-def views(upstreams: Mapping[str, UpstreamConfig], outside: Outside) -> dict[str, View]:
+def views(config: Config, outside: Outside) -> dict[str, View]:
     """Return how anybody, without credentials, sees the upstreams that serve private content to nobody."""
-    return {
-        name: View(RegistryViewer(_client(name, upstream, (), outside)), upstream.auth_ttl)
-        for name, upstream in upstreams.items()
-        if upstream.serve_private == "nobody"
-    }
+    guarded = {name: one for name, one in config.upstreams.items() if one.serve_private == "nobody"}
+    if config.offline:
+        return {name: View(OfflineUpstream(), one.auth_ttl) for name, one in guarded.items()}
+    return {name: View(RegistryViewer(_client(name, one, (), outside)), one.auth_ttl) for name, one in guarded.items()}
 
 
 def unverified(upstreams: Mapping[str, UpstreamConfig]) -> Iterator[EndpointUnverified]:

@@ -17,6 +17,7 @@ from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
 from mirror.errors import ConfigError
 from mirror.oci.reference import is_registry
+from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.routing import DOCKER_HUB
 
 _SMALLEST = 1024 * 1024
@@ -96,6 +97,7 @@ class Config(BaseSettings):
 
     listen: ListenAddress = Address("0.0.0.0", 5000)  # noqa: S104  # a mirror is for others to reach
     drain_timeout: Duration = timedelta(seconds=30)
+    offline: bool = False
     admin: AdminConfig = AdminConfig()
     cache: CacheConfig = CacheConfig()
     scrub: ScrubConfig = ScrubConfig()
@@ -103,6 +105,11 @@ class Config(BaseSettings):
     default_upstream: str = DOCKER_HUB
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: dict.fromkeys(BUILT_IN, UpstreamConfig()))
     log: LogConfig = LogConfig()
+
+    @property
+    def policy(self) -> FreshnessPolicy:
+        """What tags and lists are judged by, online or offline."""
+        return self.freshness.policy.offline() if self.offline else self.freshness.policy
 
     @model_validator(mode="before")
     @classmethod

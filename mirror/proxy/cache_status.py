@@ -35,6 +35,9 @@ REVALIDATING = "revalidating"
 UPSTREAM_UNAVAILABLE = "upstream-unavailable"
 """The detail of what is served stale because upstream cannot be asked."""
 
+OFFLINE = "offline"
+"""The detail of what is served stale because nobody is asked."""
+
 _PARAMETERS = {
     Outcome.HIT: "; hit",
     Outcome.MISS: "; fwd=miss",

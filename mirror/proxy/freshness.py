@@ -10,10 +10,14 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import OFFLINE, UPSTREAM_UNAVAILABLE
 from mirror.proxy.tag_rules import TagRule
 
 IMMUTABLE = timedelta.max
 """The TTL of what never changes: however old the record is, nobody is asked again."""
+
+FOR_EVER = timedelta.max
+"""How long what is stale may be served where nobody can be asked ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,16 @@ class FreshnessPolicy:
     stale_if_error: timedelta
     stale_while_revalidate: timedelta = timedelta()
     rules: tuple[TagRule, ...] = ()
+    is_offline: bool = False
+
+    @property
+    def stale_detail(self) -> str:
+        """Why what is stale is served."""
+        return OFFLINE if self.is_offline else UPSTREAM_UNAVAILABLE
+
+    def offline(self) -> FreshnessPolicy:
+        """Return the policy of a mirror that asks nobody: what is cached is served, whatever its age."""
+        return replace(self, stale_if_error=FOR_EVER, stale_while_revalidate=timedelta(), is_offline=True)
 
     def rule(self, tag: str) -> TagRule | None:
         """Return the rule that holds for a tag, None where it is `tag_ttl`."""

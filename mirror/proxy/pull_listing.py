@@ -10,7 +10,7 @@ from mirror.errors import ManifestUnknown, ReferrersUnknown, Refused, StoreFaile
 from mirror.oci.digest import Digest
 from mirror.oci.referrers import parse_referrers, referrers_tag
 from mirror.proxy.background import Background
-from mirror.proxy.cache_status import REVALIDATING, UPSTREAM_UNAVAILABLE, CacheStatus, Kind, Outcome
+from mirror.proxy.cache_status import REVALIDATING, CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
@@ -119,7 +119,7 @@ class PullListing:
         """Return what is served if upstream cannot be asked, if anything is."""
         if listing is None or not outlasts(self._clock() - listing.validated_at, self._terms(listing)):
             return None
-        return self._pulled(listing, CacheStatus(Outcome.STALE, detail=UPSTREAM_UNAVAILABLE))
+        return self._pulled(listing, CacheStatus(Outcome.STALE, detail=self._policy.stale_detail))
 
     def _judge(self, listing: Listing) -> Freshness:
         return judge_age(self._clock() - listing.validated_at, self._terms(listing))

@@ -20,7 +20,7 @@ from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.background import Background
-from mirror.proxy.cache_status import REVALIDATING, UPSTREAM_UNAVAILABLE, CacheStatus, Kind, Outcome
+from mirror.proxy.cache_status import REVALIDATING, CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
@@ -174,7 +174,7 @@ class PullManifest:
         """Return what is served if upstream cannot be asked, if anything is."""
         if record is None or not outlasts(self._clock() - record.validated_at, self._terms(tag)):
             return None
-        return await self._held(record, CacheStatus(Outcome.STALE, detail=UPSTREAM_UNAVAILABLE))
+        return await self._held(record, CacheStatus(Outcome.STALE, detail=self._policy.stale_detail))
 
     async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:
         manifest = await self._manifests.get(record.digest)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from mirror.errors import UpstreamUnavailable
-from mirror.proxy.cache_status import UPSTREAM_UNAVAILABLE, CacheStatus
+from mirror.errors import UpstreamOffline, UpstreamUnavailable
+from mirror.proxy.cache_status import OFFLINE, UPSTREAM_UNAVAILABLE, CacheStatus
 from mirror.server.exchange import Exchange
 
 
 def record(exchange: Exchange, status: CacheStatus, trouble: UpstreamUnavailable | None) -> None:
     """Note what the cache did, and why it is stale if it is."""
     exchange.record(status)
-    if trouble is not None:
+    if trouble is not None and not isinstance(trouble, UpstreamOffline):
         exchange.note.cause = f"served stale: {trouble}"
 
 
 def dated(status: CacheStatus, age: int) -> dict[str, str]:
     """Return the headers of an answer that upstream vouched for `age` seconds ago."""
     headers = {"Age": str(age)}
-    if status.detail == UPSTREAM_UNAVAILABLE:
+    if status.detail in (UPSTREAM_UNAVAILABLE, OFFLINE):
         # The distribution spec's way of telling a person something through their client ("Warnings").
-        headers["Warning"] = f'299 - "stale: upstream cannot be asked, last confirmed {age} s ago"'
+        cannot = "is not asked, as the mirror is offline" if status.detail == OFFLINE else "cannot be asked"
+        headers["Warning"] = f'299 - "stale: upstream {cannot}, last confirmed {age} s ago"'
     return headers

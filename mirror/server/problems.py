@@ -43,6 +43,7 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     errors.UpstreamTimeout: Problem(504, ErrorCode.UNAVAILABLE),
     # Not 429: containerd would ask again five times at once, dockerd would give up.
     errors.UpstreamThrottled: Problem(503, ErrorCode.UNAVAILABLE),
+    errors.UpstreamOffline: Problem(503, ErrorCode.UNAVAILABLE),
     errors.UpstreamUnavailable: Problem(502, ErrorCode.UNAVAILABLE),
     errors.BodyCut: Problem(502, ErrorCode.UNAVAILABLE),
     errors.StoreFailed: Problem(503, ErrorCode.UNAVAILABLE),

@@ -24,7 +24,8 @@ _HEADINGS = ("UPSTREAM", "ENDPOINT", *(step.upper() for step in Step), "TIME", "
 def document(config: Config, findings: Sequence[Findings]) -> dict[str, Any]:
     """Return the report as JSON has it."""
     entries = [_entry(config, found) for found in findings]
-    return {"ok": all(found.fault is None for found in findings), "endpoints": entries}
+    is_ok = all(found.fault is None for found in findings)
+    return {"ok": is_ok, "offline": config.offline, "endpoints": entries}
 
 
 def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[str]:
@@ -33,6 +34,8 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     told = [line for found in findings for line in (*_faults(config, found), *_notes(config, found, now))]
+    if config.offline:
+        told.append("offline: true: this check has asked them all the same; serving asks nobody")
     failed = sum(found.fault is not None for found in findings)
     verdict = f"{failed} failed" if failed else "all good"
     return [*table, "", *told, *([""] if told else []), f"{counted(len(findings), 'endpoint')}: {verdict}"]

@@ -38,7 +38,10 @@ def _validity(document: Any) -> Iterator[tuple[str, str]]:
         until += "" if is_over(grace) else f", served at once for another {left(grace)}"
     else:
         until = f"fresh for another {left(fresh)} {rule}"
-    beyond = f"usable in an outage for another {left(stale)}" if not is_over(stale) else "not usable in an outage"
+    if stale is None:
+        beyond = "usable for ever"
+    else:
+        beyond = f"usable in an outage for another {left(stale)}" if not is_over(stale) else "not usable in an outage"
     yield "tag", f"validated {ago(document['validated_at'])}, {until}, {beyond}"
 
 

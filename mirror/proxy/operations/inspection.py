@@ -34,6 +34,8 @@ class Reason(StrEnum):
     EXPIRED = "upstream is asked, and what is cached is not served without it"
     GRANTED = "a digest is always fresh, and upstream has granted it to this repository"
     UNCONFIRMED = "the bytes are here, and upstream is asked whether this repository may serve them"
+    OFFLINE = "the mirror is offline: what is cached is served, whatever its age, and nobody is asked"
+    UNGRANTED = "the bytes are here, but upstream never let this repository have them, and the mirror is offline"
     DOUBTED = "upstream is asked first whether it is still public; it is served while that cannot be asked"
     UNSEEN = "not known to be public yet: without upstream's word for it clients get nothing (serve_private: nobody)"
     PRIVATE = "not public: clients get 403 (serve_private: nobody)"
@@ -45,14 +47,17 @@ _STATES = {
     Reason.IMMUTABLE: "hit",
     Reason.GRANTED: "hit",
     Reason.GRACE: "stale",
+    Reason.OFFLINE: "stale",
     Reason.STALE: "stale",
     Reason.UNCONFIRMED: "stale",
     Reason.DOUBTED: "stale",
     Reason.EXPIRED: "miss",
+    Reason.UNGRANTED: "miss",
     Reason.UNSEEN: "miss",
     Reason.PRIVATE: "denied",
     Reason.UNREACHABLE: "denied",
 }
+_OFFLINE = {Reason.STALE: Reason.OFFLINE, Reason.DOUBTED: Reason.OFFLINE, Reason.UNCONFIRMED: Reason.UNGRANTED}
 _OF_TAGS = {
     Freshness.FRESH: Reason.FRESH,
     Freshness.GRACE: Reason.GRACE,
@@ -193,7 +198,9 @@ class Inspection:
         else:
             is_granted = name.reference in snapshot.granted.get(name.route, frozenset())
             reason = Reason.GRANTED if is_granted else Reason.UNCONFIRMED
-        return Reason.DOUBTED if belief is Belief.DOUBTED and _STATES[reason] == "hit" else reason
+        if belief is Belief.DOUBTED and _STATES[reason] == "hit":
+            reason = Reason.DOUBTED
+        return _OFFLINE.get(reason, reason) if self._rules.freshness.is_offline else reason
 
     def _reason_of_tag(self, tag: str, record: TagRecord) -> Reason:
         terms = self._rules.freshness.of(tag)

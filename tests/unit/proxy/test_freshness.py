@@ -167,3 +167,12 @@ def test_a_rule_changes_the_ttl_of_what_it_matches_and_nothing_else(
     assert found is None or found.match.matches(tag)
     assert ruled.tag_ttl == (policy.tag_ttl if found is None else found.ttl)
     assert replace(ruled, tag_ttl=policy.tag_ttl, rules=()) == policy
+
+
+@given(st.floats(-1e9, 1e10), st.sampled_from([POLICY, replace(POLICY, stale_while_revalidate=timedelta(days=1))]))
+def test_offline_nothing_is_ever_too_old_and_nobody_is_asked_meanwhile(age: float, policy: FreshnessPolicy) -> None:
+    offline = policy.offline()
+    assert of_age(age, offline) in (Freshness.FRESH, Freshness.STALE)
+    assert outlasts(age, offline)
+    assert (of_age(age, offline) is Freshness.FRESH) == (of_age(age, policy) is Freshness.FRESH)
+    assert (offline.of("latest").stale_detail, policy.stale_detail) == ("offline", "upstream-unavailable")
