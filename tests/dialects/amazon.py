@@ -33,7 +33,7 @@ class Unchallenging(TokenAuth):
 
 
 class Public(Dialect):
-    """One token for everything, whose service gives no lifetime; there is nothing private (only fewer limits)."""
+    """One token for everything, whose service gives no lifetime; an account gets more of the same."""
 
     title = "public.ecr.aws"
     challenge = "Bearer, scope aws"
@@ -52,6 +52,10 @@ class Public(Dialect):
         house.tokens.accounts = {self.user: SECRET}
         house.auth = Unchallenging(house.tokens, scope="aws")
         house.redirect_blobs(site.host("d2glxqk2uabbnd.cloudfront.net", FakeCDN), Redirect(status=307))
+
+    def is_private(self, repository: str) -> bool:
+        """There is nothing that is."""
+        return False
 
     def throttled(self) -> Fault:
         """As its users report it."""

@@ -112,6 +112,10 @@ class Dialect(ABC):
 
     # What is told of them.
 
+    def is_private(self, repository: str) -> bool:
+        """Tell whether this repository shows nothing to who has no account."""
+        return repository == self.private
+
     def is_secret_for(self, entry: Entry) -> bool:
         """Tell whether this request went to where the secret may go."""
         return any(fnmatchcase(f"{entry.host}{entry.path}", pattern) for pattern in self.may_see)

@@ -13,11 +13,13 @@ from tests.fakes.token_service import FakeTokenService
 
 
 class House(FakeRegistry):
-    """`tokens` is its token service, which has no host of its own."""
+    """`tokens` is its token service, which has no host of its own; `kind` is what that is made of."""
+
+    kind = FakeTokenService
 
     def __init__(self, journal: Journal, name: str, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(journal, name=name, tls=tls)
-        self.tokens = FakeTokenService(journal, service=name, name=name, tls=tls)
+        self.tokens = self.kind(journal, service=name, name=name, tls=tls)
         self.tokens.known_as = name
         self.auth = TokenAuth(self.tokens)
 

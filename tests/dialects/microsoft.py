@@ -56,7 +56,7 @@ class ContainerRegistry(Dialect):
 
     def build(self, site: Site) -> None:
         """The registry and where its blobs are."""
-        self.registry = house = site.host("example.azurecr.io", House)
+        self.house = self.registry = house = site.host("example.azurecr.io", House)
         house.tokens.path = "/oauth2/token"
         house.tokens.fields = ("access_token",)
         house.tokens.expires_in = None

@@ -10,15 +10,13 @@ import pytest
 from mirror.checking import check
 from mirror.cli.check.targets import endpoints_of
 from mirror.config import Config
-from mirror.config.upstreams import BUILT_IN
 from mirror.upstream.findings import State, Step
 from tests.dialects import distribution
 from tests.dialects.conftest import StartMirror
 from tests.dialects.dialect import OTHER, PLAIN_SIGNATURE, PUBLIC, SECRET, SIGNATURE, WRONG, Dialect, Referrers, shows
-from tests.dialects.examples import blocks
 from tests.dialects.pulling import Client
 from tests.dialects.site import Site
-from tests.dialects.table import DIALECTS, table
+from tests.dialects.table import DIALECTS
 from tests.fakes.auth import TokenAuth
 from tests.fakes.cdn import FakeCDN
 from tests.fakes.journal import Journal
@@ -49,7 +47,13 @@ async def everything(client: Client, dialect: Dialect, repository: str) -> None:
 
 
 def check_secrecy(journal: Journal, dialect: Dialect, secret: str | None) -> None:
-    """Fail unless the secret went where it belongs and nowhere else, and tokens to the registry alone."""
+    """Fail unless the secret, if there is one, went where it belongs and nowhere else, and tokens to the registry."""
+    check_places(journal, dialect)
+    assert any(shows(entry, SECRET, WRONG) for entry in journal.entries) is (secret is not None)
+
+
+def check_places(journal: Journal, dialect: Dialect) -> None:
+    """Fail if a secret or a token went to where it does not belong."""
     for entry in journal.entries:
         if shows(entry, SECRET, WRONG):
             assert dialect.is_secret_for(entry), entry
@@ -57,7 +61,6 @@ def check_secrecy(journal: Journal, dialect: Dialect, secret: str | None) -> Non
             assert entry.host == dialect.registry.name, entry
         elif entry.authorization != "none" or entry.body:
             assert dialect.is_secret_for(entry), entry
-    assert any(shows(entry, SECRET, WRONG) for entry in journal.entries) is (secret is not None)
 
 
 @all_of(open_ones)
@@ -80,6 +83,22 @@ async def test_credentials_pull_what_is_private(dialect: Dialect, start_mirror: 
         journal.clear()
         await everything(client, dialect, dialect.private)
         assert journal.paths() == []
+
+
+@all_of(guarded_ones)
+async def test_credentials_open_nothing_to_clients_unless_it_is_said_so(
+    dialect: Dialect, start_mirror: StartMirror, journal: Journal
+) -> None:
+    fields = {**dialect.configured(SECRET), "serve_private": "nobody"}
+    everybody_may = [name for name in (dialect.repository, dialect.private) if not dialect.is_private(name)]
+    async with start_mirror(dialect.upstream, fields) as mirror:
+        client = Client(mirror, dialect.upstream)
+        for name in filter(None, everybody_may):
+            await client.as_podman(name, "2.0", OTHER)
+        if dialect.is_private(dialect.private):
+            status, code, message = await client.refusal(f"{dialect.private}/manifests/2.0")
+            assert (status, code, "not public" in message) == (403, "DENIED", True)
+    check_places(journal, dialect)
 
 
 @all_of(guarded_ones)
@@ -165,11 +184,3 @@ async def test_the_distribution_project_s_own_registry(
             assert await client.referrers(kind.private, PUBLIC) == [PLAIN_SIGNATURE.digest]
         assert (await client.refusal(f"{kind.private}/manifests/none"))[:2] == (404, "MANIFEST_UNKNOWN")
         assert (await client.refusal("no/such/manifests/1.0"))[:2] == (404, "MANIFEST_UNKNOWN")
-
-
-def test_the_table_is_whole() -> None:
-    """Comes last and prints what the others found: `pytest -rP`."""
-    rows: list[type[Dialect | distribution.Registry2]] = [*DIALECTS, distribution.Registry2]
-    print("\n".join(table(rows)))
-    assert len({row.title for row in rows}) == len(rows)
-    assert {row.upstream for row in rows} >= {*BUILT_IN, *blocks()}

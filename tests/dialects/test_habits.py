@@ -152,6 +152,17 @@ async def test_a_helper_has_an_identity_token_too(
     assert journal.count(authorization="basic") == 0
 
 
+@speaking(microsoft.ContainerRegistry)
+async def test_azure_takes_a_user_name_and_a_password_as_well(
+    dialect: microsoft.ContainerRegistry, start_mirror: StartMirror, journal: Journal
+) -> None:
+    dialect.house.tokens.accounts = {dialect.user: NEW}
+    fields = {**dialect.configured(SECRET), "credentials": Dialect.credentials(dialect, NEW)}
+    async with start_mirror(dialect.upstream, fields) as mirror:
+        await Client(mirror, dialect.upstream).as_podman(dialect.private, "2.0", OTHER)
+    assert [(entry.method, entry.authorization) for entry in journal.select(path="/oauth2/token")] == [("GET", "basic")]
+
+
 # Harbor and Artifactory. ---------------------------------------------------------------------------------
 
 
