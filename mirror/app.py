@@ -180,8 +180,9 @@ class Mirror:
 
     def _who_may_see(self, views: dict[str, View]) -> Visibility:
         failures = Failures(self._visible, self._config.freshness.negative_ttl)
-        stale = self._config.policy.stale_if_error
-        memory = VisibilityMemory(self._cache.records, self._visible, failures, stale, self._clock)
+        policy, sightings = self._config.policy, self._cache.records
+        keeps = bool(policy.keep_deleted)
+        memory = VisibilityMemory(sightings, self._visible, failures, policy.stale_if_error, self._clock, keeps)
         return Visibility(views, memory, self._tasks, self._observer)
 
     def _pulls(self, upstreams: dict[str, ListingUpstream]) -> tuple[PullManifest, PullBlob, PullListing]:

@@ -106,6 +106,10 @@ class Denied(Refused):
     """Upstream refuses access to this repository with the credentials the mirror has."""
 
 
+class Unauthorized(Denied):
+    """Upstream says 401 to who asks without credentials: of what is private, and of what is not there any more."""
+
+
 class NotPublic(Denied):
     """The repository is not one that anybody may read, and the mirror serves no other."""
 

@@ -53,6 +53,8 @@ def image(found: CachedImage) -> dict[str, Any]:
         "fresh_until": _time(None if of_tag is None else of_tag.fresh_until),
         "grace_until": _time(None if of_tag is None else of_tag.grace_until),
         "stale_until": _time(None if of_tag is None else of_tag.stale_until),
+        "deleted_at": _time(None if found.record is None else found.record.gone_since),
+        "deleted_until": _time(None if of_tag is None else of_tag.deleted_until),
         "used_at": _time(found.used_at),
         "kept_until": _time(found.kept_until),
         "pinned": found.is_pinned,

@@ -24,6 +24,17 @@ def _glob(value: object) -> TagGlob:
     return TagGlob(value)
 
 
+def _kept(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if value is False or value == "false":
+        return timedelta()
+    try:
+        return parse_duration(value)
+    except ValueError:
+        raise ValueError("expected is false, or for how long what upstream has deleted is kept, such as 30d") from None
+
+
 def _ttl(value: object) -> timedelta:
     if isinstance(value, timedelta):
         return value
@@ -49,13 +60,14 @@ class FreshnessConfig(Section):
     tag_rules: tuple[TagRuleConfig, ...] = ()
     stale_while_revalidate: Duration = timedelta(minutes=5)
     stale_if_error: Duration = timedelta(days=7)
+    keep_deleted: Annotated[timedelta, BeforeValidator(_kept)] = timedelta()
     negative_ttl: Duration = timedelta(seconds=30)
 
     @property
     def policy(self) -> FreshnessPolicy:
         """What tags and lists are judged by."""
         rules = tuple(TagRule(rule.match, rule.ttl) for rule in self.tag_rules)
-        return FreshnessPolicy(self.tag_ttl, self.stale_if_error, self.stale_while_revalidate, rules)
+        return FreshnessPolicy(self.tag_ttl, self.stale_if_error, self.stale_while_revalidate, self.keep_deleted, rules)
 
     @model_validator(mode="after")
     def _every_rule_has_a_say(self) -> Self:

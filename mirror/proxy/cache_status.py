@@ -38,6 +38,9 @@ UPSTREAM_UNAVAILABLE = "upstream-unavailable"
 OFFLINE = "offline"
 """The detail of what is served stale because nobody is asked."""
 
+DELETED_UPSTREAM = "deleted-upstream"
+"""The detail of what is served although upstream has deleted it."""
+
 _PARAMETERS = {
     Outcome.HIT: "; hit",
     Outcome.MISS: "; fwd=miss",

@@ -160,6 +160,14 @@ class VisibilityAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionSeen:
+    """An upstream was found to have deleted a tag that is served on; told once for a deletion."""
+
+    upstream: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True)
 class FillStarted:
     """A blob began to be fetched."""
 
@@ -317,6 +325,7 @@ Event = (
     | CredentialsUnreadable
     | EndpointUnverified
     | VisibilityAsked
+    | DeletionSeen
     | FillStarted
     | FillResumed
     | FillFinished

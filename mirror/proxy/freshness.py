@@ -22,10 +22,14 @@ FOR_EVER = timedelta.max
 
 @dataclass(frozen=True, slots=True)
 class TagRecord:
-    """What a tag pointed to, and when upstream last said so (`validated_at`, seconds since the epoch)."""
+    """What a tag pointed to, and when upstream last said so (`validated_at`, seconds since the epoch).
+
+    `gone_since` is when the mirror first heard that upstream has deleted it; None for what upstream has.
+    """
 
     digest: Digest
     validated_at: float
+    gone_since: float | None = None
 
     def age(self, now: float) -> int:
         """Return the whole seconds since validation, never negative, for the Age header."""
@@ -36,12 +40,14 @@ class TagRecord:
 class FreshnessPolicy:
     """For how long a tag is served unasked, for how much longer while upstream is asked, or cannot be asked.
 
-    The first of the `rules` that matches a tag replaces its `tag_ttl`; the others hold for all.
+    What upstream has deleted is served for `keep_deleted`, which is 0 for not at all. The first of the `rules` that
+    matches a tag replaces its `tag_ttl`; the others hold for all.
     """
 
     tag_ttl: timedelta
     stale_if_error: timedelta
     stale_while_revalidate: timedelta = timedelta()
+    keep_deleted: timedelta = timedelta()
     rules: tuple[TagRule, ...] = ()
     is_offline: bool = False
 
@@ -68,12 +74,14 @@ class FreshnessPolicy:
 class Lifetime:
     """Until when a tag record is good for what; all in seconds since the epoch.
 
-    `fresh_until` to be served unasked, `grace_until` while upstream is asked, `stale_until` while it cannot be asked.
+    `fresh_until` to be served unasked, `grace_until` while upstream is asked, `stale_until` while it cannot be asked;
+    `deleted_until` although upstream has deleted it, None for what it has.
     """
 
     fresh_until: float
     grace_until: float
     stale_until: float
+    deleted_until: float | None = None
 
 
 class Freshness(StrEnum):
@@ -85,6 +93,8 @@ class Freshness(StrEnum):
     """Serve it at once, and ask meanwhile."""
     STALE = "stale"
     """Ask first; serve it if upstream cannot be asked."""
+    KEPT = "kept"
+    """Upstream has deleted it: ask now and then whether it is back, and serve it all the same."""
     EXPIRED = "expired"
     """Ask; there is nothing to fall back on."""
 
@@ -93,7 +103,13 @@ def lifetime(record: TagRecord, policy: FreshnessPolicy) -> Lifetime:
     """Return until when `record` is good for what."""
     fresh = policy.tag_ttl.total_seconds()
     grace = fresh + policy.stale_while_revalidate.total_seconds()
-    return Lifetime(record.validated_at + fresh, record.validated_at + grace, record.validated_at + _usable(policy))
+    since, kept = record.gone_since, policy.keep_deleted.total_seconds()
+    return Lifetime(
+        record.validated_at + fresh,
+        record.validated_at + grace,
+        record.validated_at + _usable(policy),
+        None if since is None else since + kept,
+    )
 
 
 def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Freshness:
@@ -101,7 +117,12 @@ def judge(record: TagRecord | None, policy: FreshnessPolicy, now: float) -> Fres
 
     A record from the future is stale, not immortal: the clock was set back, so its age is unknown.
     """
-    return Freshness.EXPIRED if record is None else judge_age(now - record.validated_at, policy)
+    if record is None:
+        return Freshness.EXPIRED
+    if record.gone_since is None:
+        return judge_age(now - record.validated_at, policy)
+    kept = policy.keep_deleted.total_seconds()
+    return Freshness.KEPT if kept > 0 and now - record.gone_since < kept else Freshness.EXPIRED
 
 
 def judge_age(age: float, policy: FreshnessPolicy) -> Freshness:
@@ -117,6 +138,22 @@ def judge_age(age: float, policy: FreshnessPolicy) -> Freshness:
 def outlasts(age: float, policy: FreshnessPolicy) -> bool:
     """Tell whether upstream's word is good enough after `age` seconds while upstream cannot be asked."""
     return age < _usable(policy)
+
+
+def usable(record: TagRecord, policy: FreshnessPolicy, now: float) -> bool:
+    """Tell whether `record` is good enough at `now` while upstream cannot be asked."""
+    if record.gone_since is not None:
+        return judge(record, policy, now) is Freshness.KEPT
+    return outlasts(now - record.validated_at, policy)
+
+
+def deleted(record: TagRecord, now: float) -> TagRecord:
+    """Return the record of a tag that upstream says at `now` to have deleted, if it did not say so before.
+
+    A moment that is still to come was told by another clock; the deletion counts from now then.
+    """
+    is_known = record.gone_since is not None and record.gone_since <= now
+    return record if is_known else replace(record, gone_since=now)
 
 
 def _usable(policy: FreshnessPolicy) -> float:

@@ -256,6 +256,9 @@ class Records(Protocol):
     async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         """Forget the tag."""
 
+    async def credentialed(self, upstream: str) -> bool:
+        """Tell whether credentials may have opened what is known of this upstream; True where that cannot be told."""
+
     async def granted(self, route: Route, digest: Digest) -> bool:
         """Tell whether upstream has said yes to this digest in this repository."""
 

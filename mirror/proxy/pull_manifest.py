@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -20,11 +21,12 @@ from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.background import Background
-from mirror.proxy.cache_status import REVALIDATING, CacheStatus, Kind, Outcome
+from mirror.proxy.cache_status import DELETED_UPSTREAM, REVALIDATING, CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.deletions import Deletions
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
-from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, outlasts
+from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
 from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
@@ -92,6 +94,7 @@ class PullManifest:
         self._observer = observer
         self._flights = SingleFlight[PulledManifest](tasks)
         self._background = Background(self._flights)
+        self._deletions = Deletions(memory.records, memory.policy, memory.clock, observer)
 
     async def pull(
         self, route: Route, reference: Tag | Digest, accepted: Collection[str] = MANIFEST_TYPES
@@ -123,6 +126,8 @@ class PullManifest:
             return Refreshed.GONE
         except UpstreamUnavailable:
             return Refreshed.UNREACHABLE
+        if found.status.detail == DELETED_UPSTREAM:
+            return Refreshed.GONE
         is_same = before is not None and before.digest == found.manifest.digest
         return Refreshed.UNCHANGED if is_same else Refreshed.MOVED
 
@@ -144,8 +149,7 @@ class PullManifest:
         stale = await self._stale(tag, record)
         try:
             if stale is not None:
-                # Nobody waits again for what somebody has just waited for in vain.
-                await self._failures.recall(Kind.MANIFEST, route, tag)
+                await self._recall_outage(route, tag)
             seconds = ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN
             return await self._fly(route, tag, lambda: self._look_up(route, tag), seconds)
         except UpstreamUnavailable as error:
@@ -168,13 +172,22 @@ class PullManifest:
                 if held is not None:
                     self._background.begin((route, tag), lambda: self._look_up(route, tag))
                 return held
+            case Freshness.KEPT if await self._failures.known(Kind.MANIFEST, route, tag):
+                return await self._held(record, CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM))
         return None
+
+    async def _recall_outage(self, route: Route, tag: Tag | Variant) -> None:
+        """Raise UpstreamUnavailable if somebody has just waited in vain: nobody waits for the same again."""
+        # A refusal is looked at together with what is known of the tag.
+        with suppress(Refused):
+            await self._failures.recall(Kind.MANIFEST, route, tag)
 
     async def _stale(self, tag: Tag | Variant, record: TagRecord | None) -> PulledManifest | None:
         """Return what is served if upstream cannot be asked, if anything is."""
-        if record is None or not outlasts(self._clock() - record.validated_at, self._terms(tag)):
+        if record is None or not usable(record, self._terms(tag), self._clock()):
             return None
-        return await self._held(record, CacheStatus(Outcome.STALE, detail=self._policy.stale_detail))
+        detail = self._policy.stale_detail if record.gone_since is None else DELETED_UPSTREAM
+        return await self._held(record, CacheStatus(Outcome.STALE, detail=detail))
 
     async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:
         manifest = await self._manifests.get(record.digest)
@@ -197,11 +210,25 @@ class PullManifest:
             await self._failures.recall(Kind.MANIFEST, route, tag)
             async with answer_within():
                 return await self._answered(route, tag)
-        except (Refused, UpstreamUnavailable) as error:
+        except UpstreamUnavailable as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
-            if isinstance(error, Refused):
-                await self._records.forget_tag(route, tag)
             raise
+        except Refused as error:
+            await self._failures.remember(Kind.MANIFEST, route, tag, error)
+            kept = await self._kept(route, tag, error)
+            if kept is None:
+                raise
+            return kept
+
+    async def _kept(self, route: Route, tag: Tag | Variant, error: Refused) -> PulledManifest | None:
+        """Return what is served although upstream refuses the tag; None where that is nothing, and forgotten."""
+        record = await self._records.latest_tag(route, tag)
+        status = CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM)
+        held = None if record is None else await self._held(record, status)
+        if record is None or held is None:
+            await self._records.forget_tag(route, tag)
+            return None
+        return held if await self._deletions.keeps(route, tag, record, error) else None
 
     async def _answered(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         asked_at = self._clock()

@@ -102,6 +102,8 @@ class Memory:
     failures: Failures
     stale_if_error: timedelta
     clock: Clock
+    keeps_deleted: bool = False
+    """Whether what is gone is to be told from what is closed (see deletions)."""
 
 
 class Visibility:
@@ -117,6 +119,7 @@ class Visibility:
         self._failures = memory.failures
         self._stale_seconds = memory.stale_if_error.total_seconds()
         self._clock = memory.clock
+        self._keeps_deleted = memory.keeps_deleted
         self._observer = observer
         self._guarded: dict[str, View] = {}
         self._flights = SingleFlight[Refused | UpstreamUnavailable | None](tasks)
@@ -202,10 +205,20 @@ class Visibility:
             raise
         except Refused:
             self._tell(route, "missing")
-            return False
+            return self._keeps_deleted and await self._shows_anything(view, route)
         except UpstreamUnavailable:
             self._tell(route, "untold")
             await self._cache.set(_key(route), _PUBLIC, UNAVAILABLE_SECONDS)
+        return True
+
+    async def _shows_anything(self, view: View, route: Route) -> bool:
+        """Return whether anybody can read something of the repository: what is gone was deleted then, not closed."""
+        try:
+            await self._look(view, route, Kind.TAGS, None)
+        except Denied:
+            raise
+        except (Refused, UpstreamUnavailable):
+            return False
         return True
 
     async def _see(

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from mirror.errors import UpstreamOffline, UpstreamUnavailable
-from mirror.proxy.cache_status import OFFLINE, UPSTREAM_UNAVAILABLE, CacheStatus
+from mirror.proxy.cache_status import DELETED_UPSTREAM, OFFLINE, UPSTREAM_UNAVAILABLE, CacheStatus
 from mirror.server.exchange import Exchange
+
+_WARNINGS = {
+    UPSTREAM_UNAVAILABLE: "upstream cannot be asked",
+    OFFLINE: "upstream is not asked, as the mirror is offline",
+    DELETED_UPSTREAM: "upstream has deleted this tag",
+}
 
 
 def record(exchange: Exchange, status: CacheStatus, trouble: UpstreamUnavailable | None) -> None:
@@ -17,8 +23,7 @@ def record(exchange: Exchange, status: CacheStatus, trouble: UpstreamUnavailable
 def dated(status: CacheStatus, age: int) -> dict[str, str]:
     """Return the headers of an answer that upstream vouched for `age` seconds ago."""
     headers = {"Age": str(age)}
-    if status.detail in (UPSTREAM_UNAVAILABLE, OFFLINE):
+    if status.detail in _WARNINGS:
         # The distribution spec's way of telling a person something through their client ("Warnings").
-        cannot = "is not asked, as the mirror is offline" if status.detail == OFFLINE else "cannot be asked"
-        headers["Warning"] = f'299 - "stale: upstream {cannot}, last confirmed {age} s ago"'
+        headers["Warning"] = f'299 - "stale: {_WARNINGS[status.detail]}, last confirmed {age} s ago"'
     return headers

@@ -15,12 +15,14 @@ from typing import Any
 from mirror.errors import InvalidDigest, RequestError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, OCI_INDEX
+from mirror.proxy.freshness import TagRecord
 from mirror.store.index import Index, IndexEntry
 from mirror.store.pins import ROW, parse_pins, render_pins
-from mirror.store.record_rows import parse_tag_record
+from mirror.store.record_rows import parse_tag_record, render_tag_record
 
 REF_NAME = "org.opencontainers.image.ref.name"
 VALIDATED_AT = "mirror.validated-at"
+GONE_SINCE = "mirror.gone-since"
 GRANTS = "mirror.grants/"
 CREDENTIALED = "mirror.credentialed"
 PINS = "mirror.pins"
@@ -36,7 +38,8 @@ def render(rows: dict[str, str], index: Index) -> bytes:
     for key, value in sorted(rows.items()):
         kind, _, rest = key.partition(" ")
         if kind == "tag" and (record := parse_tag_record(value)):
-            descriptors.add(str(record.digest), {REF_NAME: rest, VALIDATED_AT: str(record.validated_at)})
+            gone = {} if record.gone_since is None else {GONE_SINCE: str(record.gone_since)}
+            descriptors.add(str(record.digest), {REF_NAME: rest, VALIDATED_AT: str(record.validated_at), **gone})
         elif kind == "grant":
             repository, _, digest = rest.partition("@")
             grants[GRANTS + repository].append(digest)
@@ -111,11 +114,17 @@ def _rows_of(descriptor: Any) -> dict[str, str]:
             return {}
         rows = {f"type {digest}": str(media_type)}
         if REF_NAME in annotations:
-            validated_at = float(annotations.get(VALIDATED_AT, 0))
-            validated_at = validated_at if math.isfinite(validated_at) else 0.0
+            gone = _time(annotations[GONE_SINCE]) if GONE_SINCE in annotations else None
             name = str(annotations[REF_NAME])
             name.encode()  # what cannot be written back is not taken
-            rows[f"tag {name}"] = json.dumps([str(digest), validated_at])
+            record = TagRecord(digest, _time(annotations.get(VALIDATED_AT, 0)), gone)
+            rows[f"tag {name}"] = render_tag_record(record)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RequestError):
         return {}
     return rows
+
+
+def _time(text: Any) -> float:
+    """Return a time (epoch seconds), very long ago for what is none; raises ValueError for what is no number."""
+    at = float(text)
+    return at if math.isfinite(at) else 0.0

@@ -57,14 +57,21 @@ def route_of(text: str) -> Route | None:
         return None
 
 
+def render_tag_record(record: TagRecord) -> str:
+    """Return the row of a tag record."""
+    gone = [] if record.gone_since is None else [record.gone_since]
+    return json.dumps([str(record.digest), record.validated_at, *gone])
+
+
 def parse_tag_record(value: str) -> TagRecord | None:
     """Return the tag record that a row holds, None for one that is absent or damaged."""
     try:
-        digest, validated_at = json.loads(value or "null")
-        record = TagRecord(Digest.parse(digest), float(validated_at))
+        # Caches of before know of no deletions.
+        digest, validated_at, *gone = json.loads(value or "null")
+        record = TagRecord(Digest.parse(digest), float(validated_at), *map(float, gone))
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError, RequestError):
         return None
-    return record if math.isfinite(record.validated_at) else None
+    return record if math.isfinite(record.validated_at) and math.isfinite(record.gone_since or 0) else None
 
 
 def parse_sighting(value: str) -> Sighting | None:

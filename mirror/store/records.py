@@ -20,6 +20,7 @@ from mirror.store.record_rows import (
     digest_of,
     parse_sighting,
     parse_tag_record,
+    render_tag_record,
     repository_of,
     route_of,
     tag_row,
@@ -73,7 +74,7 @@ class StoredRecords:
 
     async def put_tag(self, route: Route, tag: Tag | Variant, record: TagRecord) -> None:
         """Note what the tag points to."""
-        await self._put(tag_row(route, tag), json.dumps([str(record.digest), record.validated_at]))
+        await self._put(tag_row(route, tag), render_tag_record(record))
 
     async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         """Forget the tag."""

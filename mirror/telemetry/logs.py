@@ -100,6 +100,9 @@ class Logs:
                 self._log.warning("certificate not verified", upstream=upstream, endpoint=endpoint, todo=todo)
             case events.VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
+            case events.DeletionSeen(upstream, image):
+                todo = "use another before freshness.keep_deleted is over"
+                self._log.warning("deleted upstream", upstream=upstream, image=image, todo=todo)
             case events.FileScrubbed(digest, size, problem, action) if problem is not None:
                 self._log.error("bad file", digest=str(digest), bytes=size, problem=str(problem), action=str(action))
             case events.Evicted(digest, size, reason, unused):

@@ -154,6 +154,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._deleted = Counter(
+            "mirror_deleted_upstream_total",
+            "Tags that upstream was found to have deleted and that are served on (keep_deleted), each once a deletion",
+            ["upstream"],
+            registry=self.registry,
+        )
+
     def _make_cache_metrics(self) -> None:
         self._cache_bytes = Gauge("mirror_cache_bytes", "Bytes of committed files", registry=self.registry)
         self._cache_max_bytes = Gauge(
@@ -223,6 +230,7 @@ class Metrics:
             self._limit_told(events.LimitTold(upstream, Spending.FREE, None, math.inf))
             self._upstream_bytes.labels(upstream)
             self._digest_mismatches.labels(upstream)
+            self._deleted.labels(upstream)
             self._resumes.labels(upstream)
         for kind in (Kind.MANIFEST, Kind.BLOB):
             self._cache_objects.labels(kind)
@@ -268,6 +276,8 @@ class Metrics:
                 self._limit_told(event)
             case events.VisibilityAsked(upstream, outcome):
                 self._visibility.labels(upstream, outcome).inc()
+            case events.DeletionSeen(upstream):
+                self._deleted.labels(upstream).inc()
             case events.DigestMismatched(upstream):
                 self._digest_mismatches.labels(upstream).inc()
             case events.FillStarted():

@@ -15,6 +15,7 @@ from mirror.errors import (
     InvalidDigest,
     MirrorError,
     Refused,
+    Unauthorized,
     UpstreamFailed,
     UpstreamInvalid,
     UpstreamLoops,
@@ -67,7 +68,8 @@ def _error(response: aiohttp.ClientResponse, registry: URL, request: RegistryReq
     match status:
         # The host that a registry redirects to cannot speak for the registry.
         case 401 | 403 if origin_of(response.url) == registry:
-            return Denied("upstream refuses access to this repository")
+            refusal = Unauthorized if status == 401 else Denied
+            return refusal("upstream refuses access to this repository")
         case 429:
             return UpstreamThrottled("upstream limits the rate of requests", retry_after(response))
         case 508:

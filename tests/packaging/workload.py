@@ -38,7 +38,7 @@ class Day:
         return {
             "drain_timeout": "20s",
             "cache": {"max_size": "4MiB"},
-            "freshness": {"tag_ttl": "0s", "stale_while_revalidate": "0s"},
+            "freshness": {"tag_ttl": "0s", "stale_while_revalidate": "0s", "keep_deleted": "1d"},
             "scrub": {"every": "1s", "bandwidth": "1GiB"},
             "upstreams": {
                 "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials},
@@ -53,7 +53,8 @@ class Day:
         self.hub.absent("/v2/library/app/manifests/missing")
         self.tokens.accounts = {"ci": PASSWORD}
         self.tokens.restrict("team/*", "ci")
-        self.other.add_image("owner/app", "1", IMAGE)
+        for tag in ("1", "old"):
+            self.other.add_image("owner/app", tag, IMAGE)
 
     async def goes_by(self, mirror: RunningMirror, prometheus: Prometheus) -> None:
         """Let everything happen but the end."""
@@ -63,6 +64,7 @@ class Day:
         await self._trouble(mirror)
         await self._shared_fill(mirror, prometheus)
         await self._evictions(mirror)
+        await self._deletion(mirror)
         await self._limits(mirror, prometheus)
         await self._outage(mirror)
 
@@ -104,6 +106,13 @@ class Day:
         for _ in range(5):
             await self._get(mirror, self._blob(faults.healthy))
             await until_metric(mirror, "mirror_fills_in_flight", 0)
+
+    async def _deletion(self, mirror: RunningMirror) -> None:
+        """The other upstream deletes a tag, which is served on."""
+        for _ in ("there", "deleted"):
+            assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/old"))[0].status == 200
+            self.other.repositories["owner/app"].tags.pop("old", None)
+            self.other.absent("/v2/owner/app/manifests/old")
 
     async def _limits(self, mirror: RunningMirror, prometheus: Prometheus) -> None:
         """The other upstream begins to count, until nothing is left."""

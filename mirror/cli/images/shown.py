@@ -28,6 +28,9 @@ def shown(document: Any) -> list[str]:
 def _validity(document: Any) -> Iterator[tuple[str, str]]:
     if document["validated_at"] is None:
         return
+    if document["deleted_at"] is not None:
+        yield "tag", f"validated {ago(document['validated_at'])}, {_deletion(document)}"
+        return
     rule = f"by the rule {document['rule']}" if document["rule"] else "by tag_ttl"
     fresh, grace, stale = document["fresh_until"], document["grace_until"], document["stale_until"]
     if fresh is None:
@@ -43,6 +46,12 @@ def _validity(document: Any) -> Iterator[tuple[str, str]]:
     else:
         beyond = f"usable in an outage for another {left(stale)}" if not is_over(stale) else "not usable in an outage"
     yield "tag", f"validated {ago(document['validated_at'])}, {until}, {beyond}"
+
+
+def _deletion(document: Any) -> str:
+    until = document["deleted_until"]
+    served = f"served for another {left(until)}" if until and not is_over(until) else "not served any more"
+    return f"seen to be deleted upstream {ago(document['deleted_at'])}, {served}"
 
 
 def _keeping(document: Any) -> str:

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     FRESH = "upstream has vouched for the tag lately: it is not asked"
     IMMUTABLE = "a rule says that the tag never changes: upstream is not asked any more"
     GRACE = "what is cached is served at once, and upstream is asked meanwhile (stale_while_revalidate)"
+    KEPT = "upstream has deleted the tag; what is cached is served all the same (keep_deleted)"
     STALE = "upstream is asked first; what is cached is served while it cannot be asked"
     EXPIRED = "upstream is asked, and what is cached is not served without it"
     GRANTED = "a digest is always fresh, and upstream has granted it to this repository"
@@ -47,6 +48,7 @@ _STATES = {
     Reason.IMMUTABLE: "hit",
     Reason.GRANTED: "hit",
     Reason.GRACE: "stale",
+    Reason.KEPT: "kept",
     Reason.OFFLINE: "stale",
     Reason.STALE: "stale",
     Reason.UNCONFIRMED: "stale",
@@ -61,6 +63,7 @@ _OFFLINE = {Reason.STALE: Reason.OFFLINE, Reason.DOUBTED: Reason.OFFLINE, Reason
 _OF_TAGS = {
     Freshness.FRESH: Reason.FRESH,
     Freshness.GRACE: Reason.GRACE,
+    Freshness.KEPT: Reason.KEPT,
     Freshness.STALE: Reason.STALE,
     Freshness.EXPIRED: Reason.EXPIRED,
 }
@@ -90,7 +93,7 @@ class CachedImage:
 
     @property
     def state(self) -> str:
-        """What a pull would be now: `hit`, `stale`, `miss` or `denied`."""
+        """What a pull would be now: `hit`, `stale`, `kept` although it was deleted, `miss` or `denied`."""
         return _STATES[self.reason]
 
 
@@ -205,7 +208,7 @@ class Inspection:
     def _reason_of_tag(self, tag: str, record: TagRecord) -> Reason:
         terms = self._rules.freshness.of(tag)
         reason = _OF_TAGS[judge(record, terms, self._clock())]
-        return Reason.IMMUTABLE if terms.tag_ttl == IMMUTABLE else reason
+        return Reason.IMMUTABLE if reason is Reason.FRESH and terms.tag_ttl == IMMUTABLE else reason
 
     async def _parts(self, snapshot: Snapshot, children: Iterable[Child], depth: int) -> tuple[Part, ...]:
         if depth == 0:

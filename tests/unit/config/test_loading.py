@@ -288,6 +288,27 @@ def test_a_rule_for_tags_that_has_no_say_is_refused(load_text: Load, rules: str,
     assert str(refusal(load_text, f"freshness: {{tag_rules: {rules}}}")) == f"freshness.tag_rules{message}"
 
 
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("", 0),
+        ("keep_deleted: false", 0),
+        ("keep_deleted: 0s", 0),
+        ("keep_deleted: 30d", 30),
+        ('keep_deleted: "1w"', 7),
+    ],
+)
+def test_what_is_deleted_is_kept_for_as_long_as_is_said(load_text: Load, text: str, kept: int) -> None:
+    assert load_text(f"freshness: {{{text}}}").freshness.policy.keep_deleted == timedelta(days=kept)
+
+
+@pytest.mark.parametrize("value", ["true", "null", "30", "for ever", "-1d", "[30d]", "{}"])
+def test_to_keep_what_is_deleted_without_end_is_not_to_be_had(load_text: Load, value: str) -> None:
+    message = "expected is false, or for how long what upstream has deleted is kept, such as 30d"
+    text = f"freshness: {{keep_deleted: {value}}}"
+    assert str(refusal(load_text, text)) == f"freshness.keep_deleted: {message}"
+
+
 def test_there_are_not_more_rules_than_can_be_tried(load_text: Load) -> None:
     rules = [{"match": f"v{number}", "ttl": "1d"} for number in range(1001)]
     text = json.dumps({"freshness": {"tag_rules": rules}})
@@ -542,6 +563,8 @@ def test_the_environment_wins(load_text: Load, monkeypatch: pytest.MonkeyPatch) 
             lambda config: config.freshness.stale_while_revalidate,
             timedelta(0),
         ),
+        ("FRESHNESS__KEEP_DELETED", "30d", lambda config: config.freshness.keep_deleted, timedelta(days=30)),
+        ("FRESHNESS__KEEP_DELETED", "false", lambda config: config.freshness.keep_deleted, timedelta(0)),
         ("FRESHNESS__NEGATIVE_TTL", "1s", lambda config: config.freshness.negative_ttl, timedelta(seconds=1)),
         ("LOG__LEVEL", "error", lambda config: config.log.level, "error"),
         ("LOG__FORMAT", "json", lambda config: config.log.format, "json"),

@@ -229,6 +229,7 @@ class MemoryRecords:
     def __init__(self) -> None:
         self.tags: dict[tuple[Route, Tag | Variant], TagRecord] = {}
         self.grants: set[tuple[Route, Digest]] = set()
+        self.with_credentials: set[str] = set()
 
     async def tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
         await asyncio.sleep(0)
@@ -244,6 +245,10 @@ class MemoryRecords:
     async def forget_tag(self, route: Route, tag: Tag | Variant) -> None:
         await asyncio.sleep(0)
         self.tags.pop((route, tag), None)
+
+    async def credentialed(self, upstream: str) -> bool:
+        await asyncio.sleep(0)
+        return upstream in self.with_credentials
 
     async def granted(self, route: Route, digest: Digest) -> bool:
         await asyncio.sleep(0)

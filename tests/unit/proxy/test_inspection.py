@@ -7,7 +7,7 @@ import pytest
 
 from mirror.errors import NotCached
 from mirror.proxy.belief import Belief
-from mirror.proxy.freshness import IMMUTABLE, FreshnessPolicy
+from mirror.proxy.freshness import IMMUTABLE, FreshnessPolicy, TagRecord
 from mirror.proxy.operations.inspection import Inspection, Reason, Rules
 from mirror.proxy.routing import Route
 from mirror.proxy.tag_rules import TagGlob, TagRule
@@ -57,6 +57,26 @@ async def test_who_may_see_comes_before_how_fresh_it_is(now: float, belief: Beli
     shown = (await look.show(named("alpine:1"))).image
     assert (shown.reason, shown.state) == (reason, state)
     assert await look.images() == [shown]
+
+
+@pytest.mark.parametrize(
+    ("now", "policy", "reason", "state"),
+    [
+        (TTL + 99, replace(POLICY, keep_deleted=timedelta(seconds=100)), Reason.KEPT, "kept"),
+        (-TTL, replace(POLICY, keep_deleted=timedelta(seconds=100)), Reason.KEPT, "kept"),
+        (TTL + 100, replace(POLICY, keep_deleted=timedelta(seconds=100)), Reason.EXPIRED, "miss"),
+        (TTL + 99, POLICY, Reason.EXPIRED, "miss"),
+    ],
+)
+async def test_what_upstream_has_deleted_is_told_so(
+    now: float, policy: FreshnessPolicy, reason: Reason, state: str
+) -> None:
+    cache = tagged()
+    cache.tags[named("alpine:1")] = TagRecord(digest_of("image"), 0.0, TTL)
+    shown = (await inspection(cache, now, policy=policy).show(named("alpine:1"))).image
+    assert (shown.reason, shown.state) == (reason, state)
+    assert shown.lifetime is not None
+    assert shown.lifetime.deleted_until == TTL + policy.keep_deleted.total_seconds()
 
 
 LONG = TagRule(TagGlob("1*"), timedelta(seconds=2 * TTL))

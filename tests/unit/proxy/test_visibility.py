@@ -80,7 +80,8 @@ class MemorySightings:
 class Gate:
     """The visibility of one upstream, as anybody sees it."""
 
-    def __init__(self, *anybody: Answer) -> None:
+    def __init__(self, *anybody: Answer, keeps_deleted: bool = False) -> None:
+        self.keeps_deleted = keeps_deleted
         self.clock = SettableClock()
         self.anybody = ScriptedViewer(anybody or (None,))
         self.sightings = MemorySightings()
@@ -91,7 +92,7 @@ class Gate:
         """Forget all that is only in memory."""
         cache = MemoryCache(self.clock)
         failures = Failures(cache, timedelta(seconds=30))
-        memory = Memory(self.sightings, cache, failures, timedelta(seconds=STALE), self.clock)
+        memory = Memory(self.sightings, cache, failures, timedelta(seconds=STALE), self.clock, self.keeps_deleted)
         views = {"docker.io": View(self.anybody, timedelta(seconds=TTL))}
         self.visibility = Visibility(views, memory, Tasks(self.observer), self.observer)
 
@@ -361,3 +362,50 @@ async def test_a_no_is_believed_for_its_time_and_leaves_nothing_known() -> None:
     assert await gate.visibility.belief(HUB) is Belief.PRIVATE
     gate.clock.now += TTL
     assert await gate.visibility.belief(HUB) is Belief.UNKNOWN
+
+
+# What was deleted, and what was closed. ----------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_what_is_gone_from_a_repository_that_shows_anything_else_was_deleted() -> None:
+    gate = Gate(None, ManifestUnknown("404"), None, keeps_deleted=True)
+    await gate.check()
+    gate.clock.now += TTL
+    await gate.check()
+    assert gate.anybody.asked == [f"{HUB.repository}:3.20"] * 2 + [f"{HUB.repository}:None"]
+    # From now on it is asked by what it lists.
+    assert gate.sightings.seen[HUB] == Sighting(gate.clock.now, Kind.TAGS, None)
+    assert gate.outcomes == ["public", "missing", "public"]
+
+
+@pytest.mark.parametrize(
+    "answer", [ManifestUnknown("404"), UpstreamInvalid("lists no tags"), UpstreamFailed("502"), UpstreamTimeout("")]
+)
+@in_virtual_time
+async def test_what_is_gone_from_a_repository_that_shows_nothing_may_be_closed(answer: MirrorError) -> None:
+    gate = Gate(None, ManifestUnknown("404"), answer, ManifestUnknown("404"), keeps_deleted=True)
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(ManifestUnknown):
+        await gate.check()
+    assert gate.sightings.seen == {}
+
+
+@in_virtual_time
+async def test_a_repository_that_is_closed_while_its_tag_is_gone_is_private() -> None:
+    gate = Gate(None, ManifestUnknown("404"), Denied("401"), keeps_deleted=True)
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(NotPublic):
+        await gate.check()
+
+
+@in_virtual_time
+async def test_where_nothing_deleted_is_kept_nobody_asks_which_of_both_it_is() -> None:
+    gate = Gate(None, ManifestUnknown("404"))
+    await gate.check()
+    gate.clock.now += TTL
+    with pytest.raises(ManifestUnknown):
+        await gate.check()
+    assert gate.asked == 3

@@ -36,8 +36,8 @@ def tables(draw: st.DrawFn) -> dict[str, str]:
     for digest in known:
         rows[f"type {digest}"] = draw(st.sampled_from(MANIFEST_TYPES))
     for repository, tag in draw(st.lists(st.tuples(repositories, tags), max_size=4)):
-        validated_at = draw(st.floats(0, 4e9))
-        rows[f"tag docker.io/{repository}:{tag}"] = json.dumps([str(draw(st.sampled_from(known))), validated_at])
+        times = draw(st.lists(st.floats(0, 4e9), min_size=1, max_size=2))
+        rows[f"tag docker.io/{repository}:{tag}"] = json.dumps([str(draw(st.sampled_from(known))), *times])
     for repository, digest in draw(st.lists(st.tuples(repositories, st.sampled_from(known) | digests), max_size=4)):
         rows[f"grant ghcr.io/{repository}@{digest}"] = "yes"
     for upstream in draw(st.sets(st.sampled_from(["docker.io", "ghcr.io", "registry.example:5000"]))):

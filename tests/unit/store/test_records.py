@@ -16,7 +16,7 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Sighting
-from mirror.store.record_rows import parse_tag_record
+from mirror.store.record_rows import parse_tag_record, render_tag_record
 from mirror.store.records import StoredRecords
 from mirror.store.rows import Rows
 from tests.unit.oci.strategies import digests
@@ -440,7 +440,10 @@ def test_a_row_is_a_record(digest: Digest, validated_at: float) -> None:
         f'["{DIGEST}"]',
         f'["{DIGEST}", null]',
         f'["{DIGEST}", "yesterday"]',
-        f'["{DIGEST}", 1, 2]',
+        f'["{DIGEST}", 1, 2, 3]',
+        f'["{DIGEST}", 1, null]',
+        f'["{DIGEST}", 1, "lately"]',
+        f'["{DIGEST}", 1, Infinity]',
         '["sha256:short", 1]',
         "[5, 1]",
         "[null, 1]",
@@ -454,3 +457,12 @@ def test_a_row_is_a_record(digest: Digest, validated_at: float) -> None:
 )
 def test_a_damaged_row_is_no_record(value: str) -> None:
     assert parse_tag_record(value) is None
+
+
+def test_a_row_of_before_deletions_were_noted_is_of_a_tag_that_is_there() -> None:
+    assert parse_tag_record(f'["{DIGEST}", 5.0]') == TagRecord(DIGEST, 5.0, None)
+
+
+@pytest.mark.parametrize("record", [TagRecord(DIGEST, 5.5), TagRecord(DIGEST, 5.5, 7.25), TagRecord(DIGEST, 5.5, 0.0)])
+def test_a_tag_record_is_read_as_it_was_written(record: TagRecord) -> None:
+    assert parse_tag_record(render_tag_record(record)) == record

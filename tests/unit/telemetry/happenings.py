@@ -35,6 +35,7 @@ def one_of_each() -> list[events.Event]:
         events.CredentialsUnreadable("docker.io", "docker-credential-x cannot be run"),
         events.EndpointUnverified("docker.io", "https://registry.example"),
         events.VisibilityAsked("docker.io", "untold"),
+        events.DeletionSeen("docker.io", "docker.io/library/alpine:3.20"),
         events.FillStarted("docker.io", DIGEST),
         events.FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),
         events.FillFinished("docker.io", DIGEST, 1000, True),

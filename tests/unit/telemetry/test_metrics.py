@@ -98,6 +98,7 @@ class Page:
             'mirror_visibility_checks_total{outcome="private",upstream="ghcr.io"}',
             1,
         ),
+        (events.DeletionSeen("ghcr.io", "ghcr.io/a/b:1"), 'mirror_deleted_upstream_total{upstream="ghcr.io"}', 1),
         (events.DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
         (events.FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
         (events.Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),

@@ -99,7 +99,7 @@ def test_no_header_does_worse_than_be_unreadable(value: str, date: str) -> None:
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, errors.Denied),
+        (401, errors.Unauthorized),
         (403, errors.Denied),
         (404, errors.BlobUnknown),
         (429, errors.UpstreamThrottled),

@@ -130,7 +130,7 @@ async def test_a_part_of_what_was_asked_for_as_a_whole_is_not_believed(
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (401, errors.Denied),
+        (401, errors.Unauthorized),
         (403, errors.Denied),
         (404, errors.BlobUnknown),
         (400, errors.UpstreamInvalid),
