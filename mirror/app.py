@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 
 from aiohttp import web
 
@@ -56,6 +57,7 @@ from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics import Metrics
 from mirror.telemetry.observers import Observers
 from mirror.upstream.egress import Egress
+from mirror.upstream.health import Health
 from mirror.upstream.tokens import TokenServices
 from mirror.warming import usual_platforms
 
@@ -71,7 +73,9 @@ class Mirror:
         self._patience: asyncio.Timeout | None = None
         self._requests = Requests()
         self.logs = Logs()
-        self.metrics = Metrics(config.upstreams, __version__, config.cache.max_size)
+        self.metrics = Metrics(
+            config.upstreams, __version__, config.cache.max_size, registries.endpoints(config.upstreams)
+        )
         self._observer = Observers(self.metrics, self.logs)
         self._tasks = Tasks(self._observer)
         unused = config.cache.blob_ttl
@@ -85,7 +89,8 @@ class Mirror:
         self._egress = Egress(f"mirror/{__version__}", self._own_name)
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
         self._budgets = registries.budgets(config.upstreams, clock, self._observer)
-        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets)
+        self._health = Health(self._observer)
+        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets, self._health)
         upstreams = registries.clients(config, outside)
         self._visibility = self._who_may_see(registries.views(config, outside))
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
@@ -130,6 +135,7 @@ class Mirror:
             if not self._config.offline:
                 await self._egress.start()
             stack.push_async_callback(self._egress.close)
+            stack.push_async_callback(self._health.close)
             await self._cache.start()
             stack.push_async_callback(self._cache.stop)
             await self._visibility.guard(name for name, one in self._config.upstreams.items() if one.credentials)
@@ -171,7 +177,7 @@ class Mirror:
     async def _readiness(self) -> Readiness:
         if self._draining:
             return Readiness(ready=False, troubles=(Trouble.STOPPING,))
-        return await self._cache.readiness()
+        return replace(await self._cache.readiness(), upstreams=tuple(self._health.degraded()))
 
     def _own_name(self) -> str:
         return self._cache.identity

@@ -16,6 +16,7 @@ from mirror.store.memory import BoundedMemory
 from mirror.upstream.diagnosis import Reason
 from mirror.upstream.egress import Egress
 from mirror.upstream.findings import Findings, Sample, Step, WitnessedResponse
+from mirror.upstream.health import Health
 from mirror.upstream.tokens import TokenServices
 
 AT_A_TIME = 8
@@ -46,8 +47,9 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
     own_name, memory, nobody = new_identity(), BoundedMemory(), _Nobody()
     egress = Egress(f"mirror/{__version__}", lambda: own_name, WitnessedResponse)
     tasks = Tasks(nobody)
-    budgets = registries.budgets(config.upstreams, time.time, nobody)
-    outside = registries.Outside(egress, TokenServices(egress, memory, tasks, nobody), tasks, nobody, budgets)
+    budgets, health = registries.budgets(config.upstreams, time.time, nobody), Health(nobody)
+    tokens = TokenServices(egress, memory, tasks, nobody)
+    outside = registries.Outside(egress, tokens, tasks, nobody, budgets, health)
     turns = asyncio.Semaphore(AT_A_TIME)
 
     async def asked(target: Target, given: CredentialsConfig | None, within: float) -> Findings:

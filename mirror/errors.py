@@ -118,7 +118,12 @@ class NotPublic(Denied):
 
 
 class UpstreamUnavailable(MirrorError):
-    """Nothing was learned: what is cached stays as good as it was."""
+    """Nothing was learned: what is cached stays as good as it was.
+
+    `retry_after` is in how many seconds it may be otherwise; None where that is not known.
+    """
+
+    retry_after: int | None = None
 
 
 class UpstreamUnreachable(UpstreamUnavailable):
@@ -135,6 +140,14 @@ class UpstreamTimeout(UpstreamUnavailable):
 
 class CredentialsUnavailable(UpstreamUnavailable):
     """The mirror has credentials for this upstream and cannot get at them; without them it is not asked."""
+
+
+class UpstreamDown(UpstreamUnavailable):
+    """No endpoint of the upstream answers; it is not asked, and looked at again after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UpstreamThrottled(UpstreamUnavailable):

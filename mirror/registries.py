@@ -25,7 +25,9 @@ from mirror.upstream.credentials import Credentials, CredentialSource, PasswordF
 from mirror.upstream.docker_config import DockerConfig, server_name
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.endpoints import Candidate, Endpoints
 from mirror.upstream.findings import Sample, Witness
+from mirror.upstream.health import Health
 from mirror.upstream.origin import origin_of
 from mirror.upstream.probe import Probe
 from mirror.upstream.proxy import Proxy
@@ -46,6 +48,7 @@ class Outside:
     tasks: Tasks
     observer: Observer
     budgets: Budgets
+    health: Health
 
 
 def clients(config: Config, outside: Outside) -> dict[str, ListingUpstream]:
@@ -66,6 +69,11 @@ def views(config: Config, outside: Outside) -> dict[str, View]:
     if config.offline:
         return {name: View(OfflineUpstream(), one.auth_ttl) for name, one in guarded.items()}
     return {name: View(RegistryViewer(_client(name, one, (), outside)), one.auth_ttl) for name, one in guarded.items()}
+
+
+def endpoints(upstreams: Mapping[str, UpstreamConfig]) -> list[tuple[str, str]]:
+    """Return the endpoints there are, each behind the name of its upstream."""
+    return [(name, str(endpoint.url)) for name, upstream in upstreams.items() for endpoint in upstream.endpoints]
 
 
 def unverified(upstreams: Mapping[str, UpstreamConfig]) -> Iterator[EndpointUnverified]:
@@ -100,13 +108,25 @@ def _client(
     name: str, upstream: UpstreamConfig, credentials: Sequence[CredentialsConfig], outside: Outside
 ) -> RegistryClient:
     """Return a client that asks with one of these credentials, or without any if there are none."""
-    endpoints = []
-    for endpoint in upstream.endpoints:
-        accounts = _accounts(name, upstream, endpoint, credentials, outside)
-        timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
-        base = _base(name, upstream, endpoint)
-        endpoints.append(Endpoint(base, accounts, outside.egress, outside.observer, timeout))
-    return RegistryClient(name, endpoints, outside.observer)
+    registry = upstream.endpoints[-1]
+    candidates = []
+    for config in upstream.endpoints:
+        endpoint = _endpoint(name, upstream, config, credentials, outside)
+        pulse = outside.health.pulse(name, config.url, endpoint.ping, is_registry=config.url == registry.url)
+        candidates.append(Candidate(endpoint, pulse))
+    return RegistryClient(name, Endpoints(candidates, outside.health.budget(name)), outside.observer)
+
+
+def _endpoint(
+    name: str,
+    upstream: UpstreamConfig,
+    endpoint: EndpointConfig,
+    credentials: Sequence[CredentialsConfig],
+    outside: Outside,
+) -> Endpoint:
+    accounts = _accounts(name, upstream, endpoint, credentials, outside)
+    timeout = None if endpoint.timeout is None else endpoint.timeout.total_seconds()
+    return Endpoint(_base(name, upstream, endpoint), accounts, outside.egress, outside.observer, timeout)
 
 
 def _accounts(

@@ -31,7 +31,9 @@ def ready(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(_: web.Request) -> web.Response:
         readiness = await probe()
         status = "ready" if readiness.ready else "not ready"
-        body = {"status": status, "degraded": [_SENTENCES[trouble] for trouble in readiness.troubles]}
+        degraded = [_SENTENCES[trouble] for trouble in readiness.troubles]
+        degraded += [f"an endpoint of {upstream} does not answer" for upstream in readiness.upstreams]
+        body = {"status": status, "degraded": degraded}
         return web.json_response(body, status=200 if readiness.ready else 503)
 
     return handle

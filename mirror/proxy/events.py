@@ -80,6 +80,16 @@ class UpstreamAnswered:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointJudged:
+    """An endpoint of an upstream does not answer any more, for this reason, or does again."""
+
+    upstream: str
+    endpoint: str
+    is_well: bool
+    cause: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamReceived:
     """Body bytes arrived from an upstream."""
 
@@ -316,6 +326,7 @@ Event = (
     | ConnectionRefused
     | AcceptFailed
     | UpstreamAnswered
+    | EndpointJudged
     | UpstreamReceived
     | TokenRequested
     | PullSpent

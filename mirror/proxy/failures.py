@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from mirror.errors import MirrorError, Refused, UpstreamLoops, UpstreamThrottled, UpstreamUnavailable
+from mirror.errors import MirrorError, Refused, UpstreamLoops, UpstreamUnavailable
 from mirror.oci.reference import Reference
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.interfaces import ShortLivedCache
@@ -45,7 +45,7 @@ class Failures:
             return
         name, message, retry_after = json.loads(value)
         error = _KINDS[name](message)
-        if isinstance(error, UpstreamThrottled):
+        if isinstance(error, UpstreamUnavailable):
             error.retry_after = retry_after
         error.remembered = True
         raise error
@@ -62,7 +62,7 @@ class Failures:
             # Who asks in another way, or by himself, may have another answer.
             return
         seconds = self._negative_ttl.total_seconds() if isinstance(error, Refused) else UNAVAILABLE_SECONDS
-        retry_after = error.retry_after if isinstance(error, UpstreamThrottled) else None
+        retry_after = error.retry_after if isinstance(error, UpstreamUnavailable) else None
         value = json.dumps([type(error).__name__, str(error), retry_after])
         await self._cache.set(_key(kind, route, reference), value, seconds)
 

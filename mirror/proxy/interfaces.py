@@ -19,16 +19,25 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
+class Validator:
+    """The strong entity tag of an object, and the endpoint that gave it: to another one it means nothing."""
+
+    tag: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rest:
     """What is still to be fetched of a blob: everything from byte `start` on.
 
-    `validator` is the strong entity tag that upstream gave the object before, None where it is not known; `attempt`
-    counts the tries, so that each begins with another endpoint.
+    `validator` is that of the object before, None where it is not known; `attempt` counts the tries, so that each
+    begins with another endpoint. It `is_retry` if the try before brought nothing.
     """
 
     start: int = 0
-    validator: str | None = None
+    validator: Validator | None = None
     attempt: int = 0
+    is_retry: bool = False
 
 
 WHOLE = Rest()
@@ -47,8 +56,8 @@ class Transfer(Protocol):
         """The length of the whole blob in bytes, None where upstream did not say."""
 
     @property
-    def validator(self) -> str | None:
-        """The strong entity tag of the object, None without one."""
+    def validator(self) -> Validator | None:
+        """What tells this object from another, None if upstream did not say."""
 
     async def read(self) -> bytes:
         """Return the next bytes, empty at the end; raises UpstreamUnavailable when the transfer is cut."""

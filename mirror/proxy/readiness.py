@@ -19,7 +19,8 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether hits can be served, and the troubles there are."""
+    """Whether hits can be served, and the troubles there are; `upstreams` are those of which not all is well."""
 
     ready: bool
     troubles: tuple[Trouble, ...] = ()
+    upstreams: tuple[str, ...] = ()

@@ -19,7 +19,6 @@ from mirror.errors import (
     Refused,
     UpstreamFailed,
     UpstreamInvalid,
-    UpstreamThrottled,
     UpstreamUnavailable,
 )
 from mirror.oci.reference import Reference, Repository
@@ -266,8 +265,7 @@ def _problem(error: Refused | UpstreamUnavailable) -> Refused | UpstreamUnavaila
     if isinstance(error, Refused):
         return type(error)(f"{error}, as far as anybody may see (serve_private: nobody)")
     untold = type(error)(f"whether this repository is public cannot be told: {error}")
-    if isinstance(untold, UpstreamThrottled) and isinstance(error, UpstreamThrottled):
-        untold.retry_after = error.retry_after
+    untold.retry_after = error.retry_after
     return untold
 
 

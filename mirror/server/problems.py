@@ -44,6 +44,8 @@ _PROBLEMS: dict[type[MirrorError], Problem] = {
     # Not 429: containerd would ask again five times at once, dockerd would give up.
     errors.UpstreamThrottled: Problem(503, ErrorCode.UNAVAILABLE),
     errors.UpstreamOffline: Problem(503, ErrorCode.UNAVAILABLE),
+    # Not asked: clients with another place to go to are to go there, and others to come back.
+    errors.UpstreamDown: Problem(503, ErrorCode.UNAVAILABLE),
     errors.UpstreamUnavailable: Problem(502, ErrorCode.UNAVAILABLE),
     errors.BodyCut: Problem(502, ErrorCode.UNAVAILABLE),
     errors.StoreFailed: Problem(503, ErrorCode.UNAVAILABLE),
@@ -66,6 +68,6 @@ def answer(error: MirrorError, exchange: Exchange) -> web.Response:
     exchange.note.cause = str(error)
     if isinstance(error, errors.RangeNotSatisfiable):
         exchange.headers["Content-Range"] = f"bytes */{error.size}"
-    if isinstance(error, errors.UpstreamThrottled) and error.retry_after is not None:
+    if isinstance(error, errors.UpstreamUnavailable) and error.retry_after is not None:
         exchange.headers["Retry-After"] = str(error.retry_after)
     return exchange.refuse(problem.status, problem.code, str(error))

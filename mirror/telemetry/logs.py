@@ -73,6 +73,8 @@ class Logs:
                 self._refusal(reason, client, times)
             case events.AcceptFailed(error) if self._seldom.times("accept"):
                 self._log.error("connections have to wait", cause=os.strerror(error.errno or 0).lower())
+            case events.EndpointJudged(upstream, endpoint, is_well, cause):
+                self._judged(upstream, endpoint, is_well=is_well, cause=cause)
             case events.FillResumed(upstream, digest, size, error):
                 self._log.warning("fill resumed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
             case events.FillFinished(upstream, digest, size, _, error) if error is not None:
@@ -131,6 +133,12 @@ class Logs:
                 self._log.warning("few pulls are left, for what is not cached", upstream=event.upstream, **left)
             case Spending.EXHAUSTED:
                 self._log.warning("limit reached, nothing is pulled", upstream=event.upstream, **left)
+
+    def _judged(self, upstream: str, endpoint: str, *, is_well: bool, cause: str | None) -> None:
+        if is_well:
+            self._log.info("endpoint is back", upstream=upstream, endpoint=endpoint)
+        else:
+            self._log.warning("endpoint is out", upstream=upstream, endpoint=endpoint, cause=cause)
 
     def _refusal(self, reason: str, client: str, times: int) -> None:
         if reason == "tls":

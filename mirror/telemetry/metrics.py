@@ -30,10 +30,13 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 class Metrics:
     """Counts events (see events.Observer); `registry` is what `/metrics` shows.
 
-    `upstreams` are the names of all upstreams there are, so that every series exists from the start.
+    `upstreams` are the names of all upstreams there are, `endpoints` those names with an endpoint each, so that every
+    series exists from the start.
     """
 
-    def __init__(self, upstreams: Iterable[str], version: str, max_bytes: int) -> None:
+    def __init__(
+        self, upstreams: Iterable[str], version: str, max_bytes: int, endpoints: Iterable[tuple[str, str]] = ()
+    ) -> None:
         self.registry = CollectorRegistry()
         self._make_connection_metrics()
         self._make_request_metrics()
@@ -44,6 +47,8 @@ class Metrics:
         self._make_warming_metrics()
         self._make_readiness_metrics()
         self._begin_at_zero(list(upstreams))
+        for upstream, endpoint in endpoints:
+            self._upstream_healthy.labels(upstream, endpoint).set(1)
         self._cache_max_bytes.set(max_bytes)
         Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=self.registry).labels(
             version
@@ -94,6 +99,12 @@ class Metrics:
             "From a request to an upstream to the head of its answer",
             ["upstream", "kind"],
             buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._upstream_healthy = Gauge(
+            "mirror_upstream_healthy",
+            "1 while this endpoint of an upstream answers, 0 while it does not and is not asked",
+            ["upstream", "endpoint"],
             registry=self.registry,
         )
         self._upstream_bytes = Counter(
@@ -223,6 +234,8 @@ class Metrics:
         for upstream in upstreams:
             for kind in (Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS):
                 self._begin_requests_at_zero(upstream, kind)
+            for kind in Kind:
+                self._begin_answers_at_zero(upstream, kind)
             for source in ("cache", "upstream"):
                 self._response_bytes.labels(upstream, source)
             self._begin_access_at_zero(upstream)
@@ -243,6 +256,8 @@ class Metrics:
         for outcome in Outcome:
             self._requests.labels(upstream, kind, outcome)
             self._request_seconds.labels(kind, outcome)
+
+    def _begin_answers_at_zero(self, upstream: str, kind: Kind) -> None:
         for status in _STATUSES_FROM_ZERO:
             self._upstream_requests.labels(upstream, kind, status)
         self._upstream_seconds.labels(upstream, kind)
@@ -266,6 +281,8 @@ class Metrics:
             case events.UpstreamAnswered(upstream, kind, status, seconds):
                 self._upstream_requests.labels(upstream, kind, _status_label(status)).inc()
                 self._upstream_seconds.labels(upstream, kind).observe(seconds)
+            case events.EndpointJudged(upstream, endpoint, is_well):
+                self._upstream_healthy.labels(upstream, endpoint).set(is_well)
             case events.UpstreamReceived(upstream, size):
                 self._upstream_bytes.labels(upstream).inc(size)
             case events.TokenRequested(upstream, outcome):

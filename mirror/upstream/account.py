@@ -50,13 +50,20 @@ class Accounts:
         self._accounts = accounts
         self._readers: dict[Repository, Account] = {}
 
-    def in_turn(self, repository: Repository) -> list[Account]:
+    def in_turn(self, repository: Repository | None) -> list[Account]:
         """Return the accounts in the order in which they are tried: the one that has the most left first.
 
         One that was let in where another was not goes before them: each try of the others would be in vain.
+        `repository` is None for what is not about one.
         """
-        reader = self._readers.get(repository)
+        reader = None if repository is None else self._readers.get(repository)
         return sorted(self._accounts, key=lambda account: (account is not reader, account.purse.rank))
+
+    def refusal(self) -> Unable | None:
+        """Return why nothing is to be asked in the name of any of them now; None if something may be."""
+        if all(account.purse.is_held() for account in self._accounts):
+            return what_they_say([account.purse.refusal() for account in self._accounts])
+        return None
 
     def let_in(self, repository: Repository, account: Account) -> None:
         """Note that this account may read what another may not."""

@@ -36,12 +36,13 @@ _PAGES = frozenset({"text/html", "application/xhtml+xml"})
 class RegistryRequest:
     """A request for `/v2/<repository>/<path>?<query>`: which statuses it accepts, and what those of `absent` mean.
 
-    `headers` are those that it has beside Accept; they go along when it is redirected.
+    Without a repository it is for `/v2/` itself. `headers` are those that it has beside Accept; they go along when it
+    is redirected.
     """
 
     method: str
     kind: Kind
-    repository: Repository
+    repository: Repository | None
     path: str
     unknown: type[Refused]
     accept: str = ""

@@ -70,8 +70,11 @@ class Authenticator:
         realm = parse_realm(self._challenge.realm)
         return self._challenge.scheme == "basic" or (realm is not None and self._policy.binds(realm))
 
-    async def authorization(self, repository: Repository) -> str | None:
-        """Return the header to send unasked, from what the endpoint demanded before; None before it did."""
+    async def authorization(self, repository: Repository | None) -> str | None:
+        """Return the header to send unasked, from what the endpoint demanded before; None before it did.
+
+        `repository` is None for what is not about one.
+        """
         if self._challenge is None:
             return None
         try:
@@ -101,7 +104,7 @@ class Authenticator:
         self._challenge = _for_any_repository(challenge)
         return None if answer == refused else answer
 
-    async def renewed(self, repository: Repository, refused: str, status: int) -> str | None:
+    async def renewed(self, repository: Repository | None, refused: str, status: int) -> str | None:
         """Return the header that takes the place of one that was sent unasked and refused without a challenge.
 
         None if there is none, or if the status does not say that the header has had its time: Amazon's registries say

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import aiohttp
 
@@ -14,7 +15,6 @@ from mirror.errors import (
     NameUnknown,
     ReferrersUnknown,
     UpstreamInvalid,
-    UpstreamUnavailable,
 )
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
@@ -23,20 +23,16 @@ from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.oci.referrers import parse_referrers
 from mirror.oci.tags import in_order, parse_tags
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
 from mirror.proxy.interfaces import WHOLE, Rest
 from mirror.upstream.answers import RegistryRequest, declared_digest, is_page, read_capped
-from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.endpoints import Candidate, Endpoints
 from mirror.upstream.pages import Walk
 from mirror.upstream.resume import range_headers, resumed_size
 from mirror.upstream.transfer import ResponseTransfer
 
-FAILOVER_WITHIN = 2.0
-"""Seconds an endpoint has to answer while there is another one to ask, unless it has a time-out of its own.
-
-A tag that moved takes two questions.
-"""
+T = TypeVar("T")
 
 MAX_TAGS = 8 * 1024 * 1024
 """Largest list of tags, in bytes of all its pages: 100,000 tags of usual length take a quarter of it."""
@@ -57,54 +53,57 @@ _RANGE_ANSWERS = frozenset({200, 206, 416})
 class RegistryClient:
     """One upstream: its endpoints are tried in order until one answers; a further attempt begins with the next."""
 
-    def __init__(self, name: str, endpoints: Sequence[Endpoint], observer: Observer) -> None:
+    def __init__(self, name: str, endpoints: Endpoints, observer: Observer) -> None:
         self._name = name
         self._endpoints = endpoints
         self._observer = observer
 
     async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
         """Ask what the reference points to, which costs no pull on Docker Hub."""
-        response = await self._request(_manifest("HEAD", repository, reference, _HEAD_ANSWERS))
-        response.release()
-        digest = declared_digest(response)
-        if response.status == 405 or digest is None:
-            if not isinstance(reference, Digest):
-                return None
+
+        async def told(response: aiohttp.ClientResponse) -> Descriptor | None:
+            return _described(response, reference)
+
+        found = await self._ask(_manifest("HEAD", repository, reference, _HEAD_ANSWERS), told)
+        if found is None and isinstance(reference, Digest):
             # That it knows no HEAD is not a yes, nor is a page to log in on; whether it has the manifest here, and
             # gives it, a GET must tell.
             return (await self.get_manifest(repository, reference)).descriptor
-        if isinstance(reference, Digest) and digest.algorithm == reference.algorithm and digest != reference:
-            raise UpstreamInvalid("upstream answers with another manifest than was asked for")
-        media_type = without_parameters(response.headers.get("Content-Type", ""))
-        return Descriptor(media_type, digest, response.content_length or 0)
+        return found
 
     async def get_manifest(self, repository: Repository, reference: Reference) -> Manifest:
         """Fetch a manifest; by digest, its bytes have it, and by tag, they have what upstream declared."""
-        response = await self._request(_manifest("GET", repository, reference))
-        data = await read_capped(response, MAX_MANIFEST)
-        self._received(len(data))
-        declared = declared_digest(response)
-        expected = reference if isinstance(reference, Digest) else declared or Digest.of(data)
-        if not expected.verifies(data):
-            self._observer.notify(DigestMismatched(self._name, expected))
-            raise DigestMismatch("upstream sent a manifest that does not have its digest")
-        return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
+
+        async def verified(response: aiohttp.ClientResponse) -> Manifest:
+            data = await read_capped(response, MAX_MANIFEST)
+            self._received(len(data))
+            declared = declared_digest(response)
+            expected = reference if isinstance(reference, Digest) else declared or Digest.of(data)
+            if not expected.verifies(data):
+                self._observer.notify(DigestMismatched(self._name, expected))
+                raise DigestMismatch("upstream sent a manifest that does not have its digest")
+            return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
+
+        return await self._ask(_manifest("GET", repository, reference), verified)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
         """Ask for the size of a blob; a page for people, or another digest, is no answer.
 
         A 404 is not believed at once: Harbor has it for HEAD where a blob is still to be fetched, and the blob for GET.
         """
+
+        async def told(response: aiohttp.ClientResponse) -> int | None:
+            response.release()
+            declared = declared_digest(response)
+            differs = declared is not None and declared.algorithm == digest.algorithm and declared != digest
+            if differs or is_page(response):
+                raise UpstreamInvalid("upstream answers with something else than the blob")
+            return response.content_length
+
         try:
-            response = await self._request(_blob("HEAD", repository, digest))
+            return await self._ask(_blob("HEAD", repository, digest), told)
         except BlobUnknown:
-            response = await self._request(_blob("GET", repository, digest))
-        response.release()
-        declared = declared_digest(response)
-        differs = declared is not None and declared.algorithm == digest.algorithm and declared != digest
-        if differs or is_page(response):
-            raise UpstreamInvalid("upstream answers with something else than the blob")
-        return response.content_length
+            return await self._ask(_blob("GET", repository, digest), told)
 
     async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> ResponseTransfer:
         """Begin to fetch a blob, or the rest of it; where upstream has no sensible rest to give, the whole again.
@@ -112,28 +111,39 @@ class RegistryClient:
         Always asked through the registry: the signed address it led to before may have expired.
         """
         request = _blob("GET", repository, digest)
-        resumed = await self._resume(request, rest) if rest.start else None
-        if resumed is not None:
-            return resumed
-        response = await self._request(request, rest.attempt)
-        return self._transfer(response, 0, response.content_length)
 
-    async def _resume(self, request: RegistryRequest, rest: Rest) -> ResponseTransfer | None:
-        conditional = replace(request, headers=range_headers(rest), accepted=_RANGE_ANSWERS)
-        response = await self._request(conditional, rest.attempt)
+        async def begun(candidate: Candidate, seconds: float) -> ResponseTransfer:
+            async with answer_within(seconds):
+                resumed = await self._resume(candidate, request, rest) if rest.start else None
+                if resumed is not None:
+                    return resumed
+                response = await candidate.endpoint.request(request)
+                return self._transfer(candidate, response, 0, response.content_length)
+
+        return await self._endpoints.ask(begun, rest.attempt, is_retry=rest.is_retry)
+
+    async def _resume(self, candidate: Candidate, request: RegistryRequest, rest: Rest) -> ResponseTransfer | None:
+        before = rest.validator
+        # The same bytes have another tag elsewhere; that they are the same, the digest will tell.
+        tag = before.tag if before is not None and before.endpoint == candidate.pulse.endpoint else None
+        conditional = replace(request, headers=range_headers(rest.start, tag), accepted=_RANGE_ANSWERS)
+        response = await candidate.endpoint.request(conditional)
         if response.status == 200:
-            return self._transfer(response, 0, response.content_length)
-        size = resumed_size(response, rest) if response.status == 206 else None
+            return self._transfer(candidate, response, 0, response.content_length)
+        size = resumed_size(response, rest.start, tag) if response.status == 206 else None
         if size is None:
             response.release()
             return None
-        return self._transfer(response, rest.start, size)
+        return self._transfer(candidate, response, rest.start, size)
 
     async def find_tag(self, repository: Repository) -> Tag | None:
         """Return one of the tags, None if there is none; a GET, because distribution knows no HEAD for lists."""
-        response = await self._request(_tags(repository, "n=1"))
-        tags = parse_tags(await read_capped(response, MAX_TAGS))
-        return Tag(tags[0]) if tags else None
+
+        async def first(response: aiohttp.ClientResponse) -> Tag | None:
+            tags = parse_tags(await read_capped(response, MAX_TAGS))
+            return Tag(tags[0]) if tags else None
+
+        return await self._ask(_tags(repository, "n=1"), first)
 
     async def list_tags(self, repository: Repository) -> tuple[str, ...]:
         """Fetch all pages of the list of tags."""
@@ -149,39 +159,42 @@ class RegistryClient:
 
     async def _walk(self, request: RegistryRequest, limit: int, parse: Callable[[str, bytes], list[str]]) -> list[str]:
         """Fetch all pages of a list from one endpoint: the next one knows nothing of where this one was."""
-        *first, last = self._endpoints
-        for endpoint in first:
-            try:
-                return await Walk(_patience(endpoint), limit, parse, self._received).through(endpoint, request)
-            except UpstreamUnavailable:
-                continue
-        return await Walk(ANSWER_WITHIN, limit, parse, self._received).through(last, request)
+
+        async def listed(candidate: Candidate, seconds: float) -> list[str]:
+            return await Walk(seconds, limit, parse, self._received).through(candidate.endpoint, request)
+
+        return await self._endpoints.ask(listed)
+
+    async def _ask(self, request: RegistryRequest, read: Callable[[aiohttp.ClientResponse], Awaitable[T]]) -> T:
+        """Return what `read` makes of the first answer that it can make something of."""
+
+        async def asked(candidate: Candidate, seconds: float) -> T:
+            async with answer_within(seconds):
+                return await read(await candidate.endpoint.request(request))
+
+        return await self._endpoints.ask(asked)
 
     def _received(self, size: int) -> None:
         self._observer.notify(UpstreamReceived(self._name, size))
 
-    def _transfer(self, response: aiohttp.ClientResponse, start: int, size: int | None) -> ResponseTransfer:
-        return ResponseTransfer(response, self._name, self._observer, start, size)
-
-    async def _request(self, request: RegistryRequest, attempt: int = 0) -> aiohttp.ClientResponse:
-        *first, last = self._in_turn(attempt)
-        for endpoint in first:
-            try:
-                async with answer_within(_patience(endpoint)):
-                    return await endpoint.request(request)
-            except UpstreamUnavailable:
-                continue
-        return await last.request(request)
-
-    def _in_turn(self, attempt: int) -> Iterator[Endpoint]:
-        """All endpoints, each attempt beginning with the next one."""
-        turn = attempt % len(self._endpoints)
-        yield from self._endpoints[turn:]
-        yield from self._endpoints[:turn]
+    def _transfer(
+        self, candidate: Candidate, response: aiohttp.ClientResponse, start: int, size: int | None
+    ) -> ResponseTransfer:
+        return ResponseTransfer(response, candidate.pulse, self._observer, start, size)
 
 
-def _patience(endpoint: Endpoint) -> float:
-    return FAILOVER_WITHIN if endpoint.timeout is None else endpoint.timeout
+def _described(response: aiohttp.ClientResponse, reference: Reference) -> Descriptor | None:
+    """Return what a HEAD says of a manifest, None if it does not say."""
+    response.release()
+    digest = declared_digest(response)
+    if digest is None and is_page(response):
+        raise UpstreamInvalid("upstream answers with a page for people")
+    if response.status == 405 or digest is None:
+        return None
+    if isinstance(reference, Digest) and digest.algorithm == reference.algorithm and digest != reference:
+        raise UpstreamInvalid("upstream answers with another manifest than was asked for")
+    media_type = without_parameters(response.headers.get("Content-Type", ""))
+    return Descriptor(media_type, digest, response.content_length or 0)
 
 
 def _manifest(

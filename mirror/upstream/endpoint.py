@@ -8,11 +8,12 @@ from dataclasses import replace
 
 import aiohttp
 
-from mirror.errors import Denied, UpstreamFailed, UpstreamThrottled
+from mirror.errors import Denied, NameUnknown, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
 from mirror.oci.reference import Repository
+from mirror.proxy.cache_status import Kind
 from mirror.proxy.events import Observer, PullSpent, UpstreamAnswered
 from mirror.upstream.account import UNABLE, Account, Accounts, Unable, counts, what_they_say
-from mirror.upstream.answers import RegistryRequest, check
+from mirror.upstream.answers import RegistryRequest, check, is_page
 from mirror.upstream.auth import Authenticator
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.challenge import parse_challenges
@@ -20,6 +21,8 @@ from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import may_be_proxy
 from mirror.upstream.rate_limit import rate_limit
+
+_PING = RegistryRequest("GET", Kind.OTHER, None, "", NameUnknown)
 
 
 class Endpoint:
@@ -50,18 +53,33 @@ class Endpoint:
         the answer, if no other account may read it. Raises what it means if it is not an accepted one,
         UpstreamUnavailable if there is none, and LimitReached without asking if it would be in vain.
         """
-        named = replace(request, repository=self.base.named(request.repository))
+        if request.repository is not None:
+            request = replace(request, repository=self.base.named(request.repository))
         refusals: list[Unable] = []
-        for account in self._accounts.in_turn(named.repository):
+        for account in self._accounts.in_turn(request.repository):
             try:
-                response = await self._asked_by(account, named)
+                response = await self._asked_by(account, request)
             except UNABLE as error:
                 refusals.append(error)
                 continue
-            if any(isinstance(error, Denied) for error in refusals):
-                self._accounts.let_in(named.repository, account)
+            if request.repository is not None and any(isinstance(error, Denied) for error in refusals):
+                self._accounts.let_in(request.repository, account)
             return response
         raise what_they_say(refusals)
+
+    def refusal(self) -> Unable | None:
+        """Return why nothing is to be asked here now, since all accounts are to wait; None if something may be."""
+        return self._accounts.refusal()
+
+    async def ping(self) -> None:
+        """Return if a registry answers, its token service included.
+
+        Raises Refused for its own no, UpstreamUnavailable if there is none.
+        """
+        response = await self.request(_PING)
+        response.release()
+        if is_page(response):
+            raise UpstreamInvalid("upstream answers with a page for people")
 
     async def _asked_by(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
         if account.purse.is_held():
@@ -120,7 +138,8 @@ class Endpoint:
     async def _send(
         self, account: Account, request: RegistryRequest, authorization: str | None
     ) -> aiohttp.ClientResponse:
-        url = self.base.target(f"{request.repository}/{request.path}", request.query)
+        path = f"{request.repository}/{request.path}" if request.repository else ""
+        url = self.base.target(path, request.query)
         headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
         policy = account.policy
         outgoing = Outgoing(
@@ -138,7 +157,7 @@ class Endpoint:
 
 
 async def _another(
-    authenticator: Authenticator, response: aiohttp.ClientResponse, repository: Repository, refused: str | None
+    authenticator: Authenticator, response: aiohttp.ClientResponse, repository: Repository | None, refused: str | None
 ) -> str | None:
     """Return the header to ask again with, None where there is none; `refused` is the one that got the response."""
     if response.status == 401:

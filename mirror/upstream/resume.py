@@ -7,28 +7,30 @@ import re
 import aiohttp
 
 from mirror.oci.media_types import without_parameters
-from mirror.proxy.interfaces import Rest
 from mirror.upstream.content_range import parse_content_range
 
 # Weak tags (W/) promise no equal bytes. The length is bounded because the tag is kept beside a partial file.
 _STRONG = re.compile(r'"[!#-~]{1,256}"')
 
 
-def range_headers(rest: Rest) -> dict[str, str]:
-    """Return the headers that ask for the rest of the same object, or else for all of the new one."""
-    validator = _strong(rest.validator)
-    return {"Range": f"bytes={rest.start}-"} | ({"If-Range": validator} if validator else {})
+def range_headers(start: int, tag: str | None) -> dict[str, str]:
+    """Return the headers that ask for everything from byte `start` on of the same object, or else for all of the new.
+
+    `tag` is the entity tag that the very endpoint which is asked gave it before, None where it gave none.
+    """
+    strong = _strong(tag)
+    return {"Range": f"bytes={start}-"} | ({"If-Range": strong} if strong else {})
 
 
-def strong_validator(response: aiohttp.ClientResponse) -> str | None:
+def strong_tag(response: aiohttp.ClientResponse) -> str | None:
     """Return the entity tag by which the same bytes can be asked for again, None without a strong one."""
     return _strong(_only(response, "ETag"))
 
 
-def resumed_size(response: aiohttp.ClientResponse, rest: Rest) -> int | None:
+def resumed_size(response: aiohttp.ClientResponse, start: int, tag: str | None) -> int | None:
     """Return the length in bytes of the whole blob whose rest, all of it, this 206 brings; None if it does not."""
     part = parse_content_range(_only(response, "Content-Range") or "")
-    if part is None or part.first != rest.start or _is_multipart(response) or _is_another_object(response, rest):
+    if part is None or part.first != start or _is_multipart(response) or _is_another_object(response, tag):
         return None
     length = response.content_length
     if length not in (None, part.last + 1 - part.first):
@@ -51,7 +53,7 @@ def _is_multipart(response: aiohttp.ClientResponse) -> bool:
     return without_parameters(response.headers.get("Content-Type", "")).startswith("multipart/")
 
 
-def _is_another_object(response: aiohttp.ClientResponse, rest: Rest) -> bool:
+def _is_another_object(response: aiohttp.ClientResponse, tag: str | None) -> bool:
     # Not every server that knows Range knows If-Range.
-    before, now = _strong(rest.validator), strong_validator(response)
+    before, now = _strong(tag), strong_tag(response)
     return before is not None and now is not None and before != now

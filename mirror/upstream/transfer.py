@@ -5,32 +5,36 @@ from __future__ import annotations
 import aiohttp
 
 from mirror.proxy.events import Observer, UpstreamReceived
+from mirror.proxy.interfaces import Validator
 from mirror.upstream.egress import translated
-from mirror.upstream.resume import strong_validator
+from mirror.upstream.pulse import Pulse
+from mirror.upstream.resume import strong_tag
 
 
 class ResponseTransfer:
     """Reads the body of a response; how much it should be is upstream's word, checked by whoever reads.
 
-    `start` is where in the blob the body begins, `size` the length of the whole blob, both in bytes.
+    `start` is where in the blob the body begins, `size` the length of the whole blob, both in bytes; `pulse` is that
+    of the endpoint it comes from, which has to go on sending.
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, upstream: str, observer: Observer, start: int, size: int | None
+        self, response: aiohttp.ClientResponse, pulse: Pulse, observer: Observer, start: int, size: int | None
     ) -> None:
         self.start = start
         self.size = size
-        self.validator = strong_validator(response)
+        tag = strong_tag(response)
+        self.validator = None if tag is None else Validator(tag, pulse.endpoint)
         self._response = response
-        self._upstream = upstream
+        self._pulse = pulse
         self._observer = observer
 
     async def read(self) -> bytes:
         """Return what has arrived, waiting for at least one byte; empty at the end."""
-        with translated(self._response.url):
+        with self._pulse.felt(is_body=True), translated(self._response.url):
             data = await self._response.content.readany()
         if data:
-            self._observer.notify(UpstreamReceived(self._upstream, len(data)))
+            self._observer.notify(UpstreamReceived(self._pulse.upstream, len(data)))
         return data
 
     def close(self) -> None:

@@ -27,7 +27,8 @@ class FakeRegistry(Origin):
     """Holds what tests add, answers as a registry does, and objects to all it was not prepared for.
 
     Attributes to set: `auth`; `headers` (sent with every manifest and blob answer, for example rate
-    limits); `supports_ranges`; `supports_referrers`; `pages`, how lists are cut; `pull_limit`, who may have how much.
+    limits); `etags`, what its entity tags have before the digest; `supports_ranges`; `supports_referrers`;
+    `pages`, how lists are cut; `pull_limit`, who may have how much.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class FakeRegistry(Origin):
         super().__init__(name, journal, tls)
         self.auth: Auth = auth if auth is not None else Anonymous()
         self.headers: dict[str, str] = {}
+        self.etags = ""
         self.supports_ranges = True
         self.supports_referrers = True
         self.pages = Pages()
@@ -175,7 +177,7 @@ class FakeRegistry(Origin):
         headers = (
             ("Content-Type", document.media_type),
             ("Docker-Content-Digest", digest),
-            ("ETag", f'"{digest}"'),
+            ("ETag", f'"{self.etags}{digest}"'),
             *self.headers.items(),
         )
         return Answer(200, headers, document.data)

@@ -123,11 +123,17 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """That upstream could not be asked, or wants to be left alone, is forgotten at once."""
-    monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
+def undaunted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An endpoint is asked however often it has failed, and also when it wants to be left alone."""
+    monkeypatch.setattr("mirror.upstream.breaker.THRESHOLD", 10**9)
     monkeypatch.setattr("mirror.proxy.limits.budget.HOLD_SECONDS", 0.0)
     monkeypatch.setattr("mirror.proxy.limits.budget.LONGEST_HOLD", 0.0)
+
+
+@pytest.fixture
+def forgetful(undaunted: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That upstream could not be asked is forgotten at once."""
+    monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
 
 
 __all__ = ["Journal", "RunningMirror", "StartMirror"]

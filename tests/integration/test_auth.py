@@ -273,6 +273,7 @@ NONSENSE = {
 }
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_a_nonsense_challenge_is_an_error_and_nobody_else_is_asked(
     mirror: RunningMirror, registry: FakeRegistry, journal: Journal
 ) -> None:

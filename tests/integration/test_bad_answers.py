@@ -33,12 +33,11 @@ LARGE_BLOB = f"/v2/owner/app/blobs/{LARGE.digest}"
 
 
 @pytest.fixture(autouse=True)
-def upstream(registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+def upstream(forgetful: None, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry with an image and two blobs, which is asked again with every request."""
     registry.add_image("owner/app", "1.0", IMAGE)
     registry.put_blob("owner/app", SMALL)
     registry.put_blob("owner/app", LARGE)
-    monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
     monkeypatch.setattr("mirror.proxy.fills.retry.FIRST_PAUSE", 0.002)
 
 

@@ -126,6 +126,7 @@ def told(head: Head, *but: str) -> dict[str, str]:
     return {name: value for name, value in (head.headers | ticking).items() if name not in but}
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_the_same_status_and_headers(mirror: RunningMirror, registry: FakeRegistry) -> None:
     everything = [*HERE, *CONTENT, *IN_TROUBLE]
     cases = [case.prepare(registry, f"warm{number}/app") for number, case in enumerate(everything)]
@@ -138,6 +139,7 @@ async def test_the_same_status_and_headers(mirror: RunningMirror, registry: Fake
         assert told(got) == told(head), case
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_the_same_to_whoever_asks_first(mirror: RunningMirror, registry: FakeRegistry) -> None:
     for number, prepared in enumerate([*CONTENT, *IN_TROUBLE]):
         answers: dict[str, Head] = {}

@@ -415,6 +415,7 @@ class Portal(TokenAuth):
         return super().refusal(request, repository)
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_a_page_to_log_in_on_makes_nothing_public(site: Site) -> None:
     await site.fill()
     site.registry.auth = Portal(site.tokens)

@@ -290,6 +290,7 @@ async def test_another_3xx_is_no_redirect(
 # A second host in trouble. -------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undaunted")
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
@@ -383,6 +384,7 @@ async def test_a_second_host_that_sends_something_else(
 # Private addresses. --------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_an_upstream_at_a_private_address_must_be_configured_as_such(
     start_mirror: StartMirror, registry: FakeRegistry, token_service: FakeTokenService, journal: Journal
 ) -> None:

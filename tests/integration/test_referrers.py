@@ -169,6 +169,7 @@ TROUBLE: dict[str, tuple[Fault, tuple[int, str]]] = {
 }
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_a_failure_is_never_turned_into_none(
     mirror: RunningMirror, registry: FakeRegistry, journal: Journal
 ) -> None:

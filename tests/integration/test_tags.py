@@ -231,6 +231,7 @@ def repository(registry: FakeRegistry, trouble: str) -> str:
     return f"/v2/{name}/tags/list"
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_trouble_in_the_middle_of_pages_is_an_error_and_never_a_part(
     mirror: RunningMirror, registry: FakeRegistry
 ) -> None:
@@ -243,6 +244,7 @@ async def test_trouble_in_the_middle_of_pages_is_an_error_and_never_a_part(
     assert answers == {trouble: (status, "UNAVAILABLE") for trouble, (_, status) in TROUBLE.items()}
 
 
+@pytest.mark.usefixtures("undaunted")
 async def test_trouble_in_the_middle_of_pages_serves_what_is_kept(
     start_mirror: StartMirror, registry: FakeRegistry
 ) -> None:

@@ -34,7 +34,7 @@ BLOB = content.blob(SIZE)
 PATH = f"/v2/library/alpine/blobs/{BLOB.digest}"
 REST = f"bytes={CUT}-"
 
-pytestmark = pytest.mark.usefixtures("quick_retries")
+pytestmark = pytest.mark.usefixtures("quick_retries", "forgetful")
 
 
 @pytest.fixture(autouse=True)

@@ -158,6 +158,10 @@ GOOD: dict[str, tuple[Record, ...]] = {
     ),
     "an error of a mirror that died": (trouble(Trouble.KILL, T, T + 1, process="a"), request(DATA[:5], **CUT)),
     "an error of a mirror that restarts": (trouble(Trouble.RESTART, T, T + 1, process="a"), request(DATA[:5], **CUT)),
+    "an error after another request was throttled": (
+        spoiled("status", reference=TODAY, t0=T - 3, t1=T - 2, status=429, sent=0),
+        refusal(),
+    ),
     "an error in an outage": (trouble(Trouble.OUTAGE, T - 8, T - 6), refusal()),
     "an error after a spoiled answer": (spoiled("status", t0=T - 3, t1=T - 2, sent=0), refusal()),
     "an error of a tag, its HEAD spoiled": (
@@ -258,7 +262,7 @@ BAD: dict[str, tuple[str, tuple[Record, ...]]] = {
         (trouble(Trouble.RESTART, T, T + 1, process="b"), request(DATA[:9], **CUT)),
     ),
     "an error because a file is gone": ("an error for no reason", (trouble(Trouble.REMOVE, digest=BLOB), refusal(503))),
-    "an error long after an outage": ("an error for no reason", (trouble(Trouble.OUTAGE, T - 20, T - 10), refusal())),
+    "an error long after an outage": ("an error for no reason", (trouble(Trouble.OUTAGE, T - 30, T - 20), refusal())),
     "an error after another blob was spoiled": ("an error for no reason", (spoiled("cut", reference=TODAY), refusal())),
     "a healthy disk to blame": (
         "an error for no reason",

@@ -49,7 +49,7 @@ class SpoiledRegistry(FakeRegistry):
     def _spoiled(self, request: Request, answer: Answer) -> tuple[str | None, Answer]:
         if "/blobs/" in request.path:
             answer = faults.rate(_PACE)(answer)
-        if answer.status not in {200, 206} or self._chance.random() >= self.spoils:
+        if answer.status not in {200, 206} or request.path == "/v2/" or self._chance.random() >= self.spoils:
             return None, answer
         name, fault = self._fault(answer, is_head=request.method == "HEAD")
         return name, fault(answer)
@@ -58,8 +58,9 @@ class SpoiledRegistry(FakeRegistry):
         """A fault that this answer can have."""
         chance, size = self._chance, len(answer.body)
         somewhere = chance.randrange(size) if size else 0
+        status, retry_after = chance.choice(((500, None), (502, None), (503, None), (429, 1)))
         possible: dict[str, Fault] = {
-            "status": faults.status(chance.choice((500, 502, 503, 429))),
+            "status": faults.status(status, retry_after),
             "delay": faults.delay(chance.uniform(0.1, 1.0)),
             "dropped": faults.dropped,
         }

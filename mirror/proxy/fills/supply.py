@@ -12,7 +12,6 @@ from mirror.errors import (
     DigestMismatch,
     Refused,
     UpstreamInvalid,
-    UpstreamThrottled,
     UpstreamTimeout,
     UpstreamUnavailable,
 )
@@ -20,7 +19,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillResumed, Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
-from mirror.proxy.interfaces import Rest, Transfer, Upstream
+from mirror.proxy.interfaces import Rest, Transfer, Upstream, Validator
 from mirror.proxy.routing import Route
 
 STALL_SECONDS = 15.0
@@ -41,8 +40,9 @@ class Supply:
         self._transfer: Transfer | None = None
         self._offset = 0
         self._taken = 0
-        self._validator: str | None = None
+        self._validator: Validator | None = None
         self._attempts = 0
+        self._asked_behind: int | None = None
         self._budget = RetryBudget(_now())
         self._pace = Pace()
         self.total: int | None = None
@@ -119,8 +119,9 @@ class Supply:
         raise error
 
     async def _ask(self, have: int) -> None:
-        rest = Rest(have, self._validator, self._attempts)
+        rest = Rest(have, self._validator, self._attempts, is_retry=have == self._asked_behind)
         self._attempts += 1
+        self._asked_behind = have
         async with answer_within():
             transfer = await self._upstream.get_blob(self._route.repository, self._digest, rest)
         if None not in (self.total, transfer.size) and self.total != transfer.size:
@@ -142,7 +143,7 @@ class Supply:
 
 def _wanted_pause(error: UpstreamUnavailable | Refused) -> float:
     """Return how many seconds upstream wants to be left alone."""
-    return float(error.retry_after or 0) if isinstance(error, UpstreamThrottled) else 0.0
+    return float(error.retry_after or 0) if isinstance(error, UpstreamUnavailable) else 0.0
 
 
 def _now() -> float:

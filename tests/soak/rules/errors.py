@@ -19,6 +19,9 @@ _REMEMBERED = 7.0
 _RECONNECTED = 1.0
 # Seconds after which clients have given up their connections to a mirror that died.
 
+_PINGED = 12.0
+# Seconds within which a mirror notices that upstream answers again: about as long as it did not.
+
 _HONEST = {502, 503, 504}
 
 
@@ -47,6 +50,7 @@ class _Excuses:
                 for key in _keys_of(transfer):
                     spoiled[key].append(transfer)
         self._spoiled = {key: Timeline(of_it) for key, of_it in spoiled.items()}
+        self._throttled = Timeline(one for one in history.transfers if one.status == 429)
         self._deliveries: dict[str, list[float]] = defaultdict(list)
         for request in history.requests:
             if request.is_whole and request.status == 200:
@@ -57,8 +61,9 @@ class _Excuses:
             return False
         spoiled = self._spoiled.get(_key(request), Timeline[Transfer](()))
         return (
-            any(_concerns(one, request) for one in self._chaos.during(request.t0 - _REMEMBERED, request.t1))
+            any(_concerns(one, request) for one in self._chaos.during(request.t0 - _PINGED, request.t1))
             or any(spoiled.during(request.t0 - _REMEMBERED, request.t1))
+            or any(self._throttled.during(request.t0 - _REMEMBERED, request.t1))
             or any(self._is_poisoned(one, request) for one in spoiled.during(-math.inf, request.t1))
         )
 
@@ -87,7 +92,7 @@ _AFTER = {
     Trouble.KILL: _RECONNECTED,
     Trouble.RESTART: _RECONNECTED,
     Trouble.STOP: _RECONNECTED,
-    Trouble.OUTAGE: _REMEMBERED,
-    Trouble.SILENCE: _REMEMBERED,
+    Trouble.OUTAGE: _PINGED,
+    Trouble.SILENCE: _PINGED,
 }
 # The troubles that excuse errors, and for how many seconds after their end.

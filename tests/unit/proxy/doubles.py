@@ -15,7 +15,7 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.interfaces import WHOLE, Body, Rest
+from mirror.proxy.interfaces import WHOLE, Body, Rest, Validator
 from mirror.proxy.listing import Listed, Listing
 from mirror.proxy.routing import Route
 
@@ -102,7 +102,9 @@ Piece = bytes | Exception | asyncio.Event | Never
 class ScriptedTransfer:
     """A body that arrives in the given pieces; `size` is the declared length of the whole blob."""
 
-    def __init__(self, pieces: Sequence[Piece], size: int | None, start: int = 0, validator: str | None = None) -> None:
+    def __init__(
+        self, pieces: Sequence[Piece], size: int | None, start: int = 0, validator: Validator | None = None
+    ) -> None:
         self._pieces = list(pieces)
         self._size = size
         self._start = start
@@ -128,7 +130,7 @@ class ScriptedTransfer:
         return self._size
 
     @property
-    def validator(self) -> str | None:
+    def validator(self) -> Validator | None:
         return self._validator
 
     async def read(self) -> bytes:

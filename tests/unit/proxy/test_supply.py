@@ -21,7 +21,7 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import FillResumed
 from mirror.proxy.fills.retry import FIRST_PAUSE, GIVE_UP_AFTER, LEAST_PACE, RESUMES
 from mirror.proxy.fills.supply import SIZE_WITHIN, STALL_SECONDS, Supply
-from mirror.proxy.interfaces import Rest
+from mirror.proxy.interfaces import Rest, Validator
 from tests.unit.proxy.doubles import HUB, Never, Piece, ScriptedTransfer, ScriptedUpstream, Step
 from tests.unit.proxy.works import cut
 from tests.unit.recorder import Recorder
@@ -115,10 +115,11 @@ async def test_a_trickle_is_a_cut() -> None:
 
 @in_virtual_time
 async def test_each_try_begins_with_another_endpoint_and_names_the_object() -> None:
-    first = ScriptedTransfer([DATA[:HALF], UpstreamFailed("")], len(DATA), validator='"a"')
+    tag = Validator('"a"', "https://registry.example")
+    first = ScriptedTransfer([DATA[:HALF], UpstreamFailed("")], len(DATA), validator=tag)
     asking = Asking(first, UpstreamFailed("500"), ScriptedTransfer.rest_of(DATA, HALF))
     assert await asking.read() == DATA
-    assert asking.upstream.rests == [Rest(), Rest(HALF, '"a"', 1), Rest(HALF, '"a"', 2)]
+    assert asking.upstream.rests == [Rest(), Rest(HALF, tag, 1), Rest(HALF, tag, 2, is_retry=True)]
 
 
 @in_virtual_time

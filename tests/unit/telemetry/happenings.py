@@ -26,6 +26,7 @@ def one_of_each() -> list[events.Event]:
         events.ConnectionRefused("slow_head", "10.0.0.1"),
         events.AcceptFailed(OSError(errno.EMFILE, "no more")),
         events.UpstreamAnswered("docker.io", Kind.MANIFEST, 200, 0.25),
+        events.EndpointJudged("docker.io", "https://registry.example", False, "it closed the connection"),
         events.UpstreamReceived("docker.io", 1000),
         events.TokenRequested("docker.io", "refused"),
         events.PullSpent("docker.io"),

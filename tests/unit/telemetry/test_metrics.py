@@ -23,7 +23,7 @@ class Page:
     """Metrics, and the page they make."""
 
     def __init__(self) -> None:
-        self.metrics = Metrics(["docker.io", "ghcr.io"], "1.2.3", 10_000)
+        self.metrics = Metrics(["docker.io", "ghcr.io"], "1.2.3", 10_000, [("docker.io", "https://registry.example")])
 
     def value(self, series: str) -> float:
         for line in self.lines:
@@ -86,6 +86,16 @@ class Page:
             events.UpstreamAnswered("ghcr.io", Kind.BLOB, 200, 2.5),
             'mirror_upstream_request_duration_seconds_sum{kind="blob",upstream="ghcr.io"}',
             2.5,
+        ),
+        (
+            events.EndpointJudged("ghcr.io", "https://ghcr.io", False, "silence"),
+            'mirror_upstream_healthy{endpoint="https://ghcr.io",upstream="ghcr.io"}',
+            0,
+        ),
+        (
+            events.EndpointJudged("ghcr.io", "https://ghcr.io", True, None),
+            'mirror_upstream_healthy{endpoint="https://ghcr.io",upstream="ghcr.io"}',
+            1,
         ),
         (events.UpstreamReceived("ghcr.io", 500), 'mirror_upstream_bytes_total{upstream="ghcr.io"}', 500),
         (
@@ -186,12 +196,16 @@ anything = st.one_of(
         cause=st.none() | st.text(max_size=8),
     ),
     st.builds(events.UpstreamAnswered, upstreams, kinds, statuses, st.floats(0, 100)),
+    st.builds(
+        events.EndpointJudged, upstreams, st.just("https://registry.example"), st.booleans(), st.none() | st.text()
+    ),
     st.builds(events.DigestMismatched, upstreams, digests),
     st.builds(events.Evicted, digests, st.integers(0, 10)),
     st.builds(events.CredentialsWithheld, upstreams, st.text(max_size=8)),
     st.builds(events.StoreTroubled, st.text(max_size=8), st.just(StoreFailed("disk full"))),
 )
 CLOSED = {
+    "endpoint": {"https://registry.example"},
     "upstream": {"docker.io", "ghcr.io", "none"},
     "kind": {str(kind) for kind in Kind},
     "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES, *map(str, Warmth)},

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import aiohttp
 
 from mirror.errors import MirrorError
+from mirror.proxy.events import Observer
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.account import Account
 from mirror.upstream.answers import RegistryRequest, check
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.base_url import BaseUrl
+from mirror.upstream.breaker import Breaker
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
+from mirror.upstream.endpoints import Candidate, Endpoints
+from mirror.upstream.pulse import Pulse
+from mirror.upstream.retry_budget import RetryBudget
 from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
@@ -36,11 +41,21 @@ class ScriptedEndpoint(Endpoint):
         self._seconds = seconds
         self.requests: list[RegistryRequest] = []
         self.when_asked: Callable[[], None] = lambda: None
+        self.pings: list[MirrorError | None] = []
+        """How pings go, in order; when there are no more of them, well."""
+        self.pinged = 0
 
     @property
     def asked(self) -> list[str]:
         """The methods of the requests so far."""
         return [request.method for request in self.requests]
+
+    async def ping(self) -> None:
+        """Answer the next ping."""
+        self.pinged += 1
+        outcome = self.pings.pop(0) if self.pings else None
+        if outcome is not None:
+            raise outcome
 
     async def request(self, request: RegistryRequest) -> aiohttp.ClientResponse:
         """Answer the next request."""
@@ -54,6 +69,17 @@ class ScriptedEndpoint(Endpoint):
         return response
 
 
-def client(*endpoints: ScriptedEndpoint) -> RegistryClient:
-    """Return a client of these endpoints."""
-    return RegistryClient("x", endpoints, Recorder())
+def endpoints_of(endpoints: Mapping[str, Endpoint], observer: Observer, budget: RetryBudget | None = None) -> Endpoints:
+    """Return what walks through endpoints, which are called as said; the last is the registry."""
+    tasks, last = Tasks(observer), list(endpoints.values())[-1]
+    candidates = []
+    for name, endpoint in endpoints.items():
+        breaker = Breaker(needs_proof=endpoint is last, chance=lambda: 0.0)
+        candidates.append(Candidate(endpoint, Pulse("x", name, breaker, endpoint.ping, tasks, observer)))
+    return Endpoints(candidates, budget or RetryBudget())
+
+
+def client(*endpoints: ScriptedEndpoint, observer: Recorder | None = None) -> RegistryClient:
+    """Return a client of these endpoints, which are called by their numbers from 0."""
+    told = observer or Recorder()
+    return RegistryClient("x", endpoints_of({str(at): one for at, one in enumerate(endpoints)}, told), told)

@@ -14,7 +14,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository, Tag
 from mirror.proxy.interfaces import Rest
-from mirror.upstream.client import FAILOVER_WITHIN
+from mirror.upstream.endpoints import FAILOVER_WITHIN
 from tests.unit.upstream.answers import answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client
 from tests.unit.virtual_time import in_virtual_time
@@ -95,6 +95,15 @@ async def test_a_head_that_names_no_digest_is_no_yes() -> None:
 
 
 @in_virtual_time
+async def test_a_page_for_people_is_no_answer_to_a_head() -> None:
+    page = answer(200, b"", {"Content-Type": "text/html"})
+    endpoint = ScriptedEndpoint(page)
+    with pytest.raises(errors.UpstreamInvalid):
+        await client(endpoint).head_manifest(ALPINE, LATEST)
+    assert endpoint.asked == ["HEAD"]
+
+
+@in_virtual_time
 async def test_a_head_about_another_manifest_is_no_yes() -> None:
     with pytest.raises(errors.UpstreamInvalid):
         await client(ScriptedEndpoint(manifest(digest=Digest.of(b"other")))).head_manifest(ALPINE, DIGEST)
@@ -127,11 +136,11 @@ async def test_the_last_endpoint_has_all_the_time_there_is() -> None:
 
 @pytest.mark.parametrize("status", [404, 401, 403])
 @in_virtual_time
-async def test_a_no_is_final(status: int) -> None:
+async def test_an_accelerators_no_is_not_the_registrys(status: int) -> None:
     first, second = ScriptedEndpoint(manifest(status)), ScriptedEndpoint(manifest())
+    assert await client(first, second).head_manifest(ALPINE, LATEST) is not None
     with pytest.raises(errors.Refused):
-        await client(first, second).head_manifest(ALPINE, LATEST)
-    assert second.asked == []
+        await client(ScriptedEndpoint(manifest(500)), ScriptedEndpoint(manifest(status))).head_manifest(ALPINE, LATEST)
 
 
 @pytest.mark.parametrize(("attempt", "order"), [(0, "abc"), (1, "bca"), (2, "cab"), (3, "abc"), (10**6, "bca")])

@@ -12,7 +12,7 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
-from mirror.proxy.interfaces import WHOLE, Rest, Transfer
+from mirror.proxy.interfaces import WHOLE, Rest, Transfer, Validator
 from tests.unit.upstream.answers import ReadyAnswer, answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client
 
@@ -20,7 +20,8 @@ ALPINE = Repository("library/alpine")
 DATA = bytes(range(100))
 DIGEST = Digest.of(DATA)
 TAG = '"abc"'
-REST = Rest(40, TAG)
+OURS = Validator(TAG, "0")
+REST = Rest(40, OURS)
 CONDITIONAL = {"Range": "bytes=40-", "If-Range": TAG}
 
 
@@ -37,7 +38,8 @@ def unsatisfiable() -> aiohttp.ClientResponse:
 
 
 def said(transfer: Transfer) -> tuple[int, int | None, str | None]:
-    return transfer.start, transfer.size, transfer.validator
+    validator = transfer.validator
+    return transfer.start, transfer.size, None if validator is None else validator.tag
 
 
 async def read(transfer: Transfer) -> bytes:
@@ -47,7 +49,7 @@ async def read(transfer: Transfer) -> bytes:
     return received
 
 
-@pytest.mark.parametrize("rest", [WHOLE, Rest(0, TAG), Rest(0, TAG, 3)])
+@pytest.mark.parametrize("rest", [WHOLE, Rest(0, OURS), Rest(0, OURS, 3)])
 async def test_a_blob_from_its_beginning_is_asked_for_without_a_range(rest: Rest) -> None:
     endpoint = ScriptedEndpoint(whole())
     transfer = await client(endpoint).get_blob(ALPINE, DIGEST, rest)
@@ -150,14 +152,16 @@ async def test_an_error_means_what_it_always_means(status: int, kind: type[Mirro
 
 async def test_the_whole_is_asked_of_the_endpoint_that_had_no_rest() -> None:
     first, second = ScriptedEndpoint(), ScriptedEndpoint(unsatisfiable(), whole())
-    transfer = await client(first, second).get_blob(ALPINE, DIGEST, Rest(40, TAG, attempt=1))
+    transfer = await client(first, second).get_blob(ALPINE, DIGEST, Rest(40, Validator(TAG, "1"), attempt=1))
     assert said(transfer) == (0, 100, TAG)
     assert [dict(request.headers) for request in second.requests] == [CONDITIONAL, {}]
     assert not first.requests
 
 
 async def test_an_endpoint_that_fails_is_followed_by_the_next_for_the_same_rest() -> None:
-    first, second = ScriptedEndpoint(answer(503)), ScriptedEndpoint(part())
+    first, second = ScriptedEndpoint(answer(503)), ScriptedEndpoint(part(tag='"other"'))
     transfer = await client(first, second).get_blob(ALPINE, DIGEST, REST)
-    assert said(transfer) == (40, 100, TAG)
-    assert [dict(request.headers) for request in (*first.requests, *second.requests)] == [CONDITIONAL] * 2
+    assert said(transfer) == (40, 100, '"other"')
+    # What the one calls the object means nothing to the other.
+    conditions = [dict(request.headers) for request in (*first.requests, *second.requests)]
+    assert conditions == [CONDITIONAL, {"Range": "bytes=40-"}]

@@ -14,7 +14,8 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import MAX_MANIFEST, OCI_INDEX
 from mirror.oci.reference import Repository, Tag
 from mirror.upstream import pages
-from mirror.upstream.client import FAILOVER_WITHIN, MAX_TAGS
+from mirror.upstream.client import MAX_TAGS
+from mirror.upstream.endpoints import FAILOVER_WITHIN
 from tests.unit.upstream.answers import ASKED, answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client
 from tests.unit.virtual_time import in_virtual_time
@@ -215,11 +216,11 @@ async def test_a_silent_endpoint_gives_way_to_the_next() -> None:
 
 
 @in_virtual_time
-async def test_a_no_is_final() -> None:
-    second = ScriptedEndpoint(page("a"))
+async def test_an_accelerators_no_is_not_the_registrys() -> None:
+    first, second = ScriptedEndpoint(page(status=404)), ScriptedEndpoint(page("a"))
+    assert await client(first, second).list_tags(ALPINE) == ("a",)
     with pytest.raises(errors.NameUnknown):
-        await client(ScriptedEndpoint(page(status=404)), second).list_tags(ALPINE)
-    assert second.requests == []
+        await client(ScriptedEndpoint(page(status=502)), ScriptedEndpoint(page(status=404))).list_tags(ALPINE)
 
 
 # Referrers. ------------------------------------------------------------------------------------------------

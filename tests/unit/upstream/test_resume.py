@@ -6,31 +6,30 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.proxy.interfaces import Rest
-from mirror.upstream.resume import range_headers, resumed_size, strong_validator
+from mirror.upstream.resume import range_headers, resumed_size, strong_tag
 from tests.unit.upstream.answers import answer
 
 TAG = '"sha256:abc"'
 RANGE = "bytes 40-99/100"
 
 
-def size(*headers: tuple[str, str], start: int = 40, validator: str | None = TAG) -> int | None:
+def size(*headers: tuple[str, str], start: int = 40, tag: str | None = TAG) -> int | None:
     """The length of the blob that a 206 with these headers goes on with."""
-    return resumed_size(answer(206, headers=headers), Rest(start, validator))
+    return resumed_size(answer(206, headers=headers), start, tag)
 
 
 # The question. -------------------------------------------------------------------------------------------
 
 
 def test_the_rest_of_the_same_object_is_asked_for() -> None:
-    assert range_headers(Rest(40, TAG)) == {"Range": "bytes=40-", "If-Range": TAG}
+    assert range_headers(40, TAG) == {"Range": "bytes=40-", "If-Range": TAG}
 
 
 @pytest.mark.parametrize(
-    "validator", [None, "", f"W/{TAG}", "abc", '""', '"a"b"', '"a', '"a\r\nX: y"', '"\u00e4"', f'"{"x" * 257}"', "*"]
+    "tag", [None, "", f"W/{TAG}", "abc", '""', '"a"b"', '"a', '"a\r\nX: y"', '"\u00e4"', f'"{"x" * 257}"', "*"]
 )
-def test_without_a_strong_tag_there_is_no_condition(validator: str | None) -> None:
-    assert range_headers(Rest(40, validator)) == {"Range": "bytes=40-"}
+def test_without_a_strong_tag_there_is_no_condition(tag: str | None) -> None:
+    assert range_headers(40, tag) == {"Range": "bytes=40-"}
 
 
 @pytest.mark.parametrize(
@@ -48,8 +47,8 @@ def test_without_a_strong_tag_there_is_no_condition(validator: str | None) -> No
         ([("ETag", f"{TAG}, {TAG}")], None),
     ],
 )
-def test_what_is_kept_as_a_validator(headers: list[tuple[str, str]], tag: str | None) -> None:
-    assert strong_validator(answer(headers=headers)) == tag
+def test_what_is_kept_as_a_tag(headers: list[tuple[str, str]], tag: str | None) -> None:
+    assert strong_tag(answer(headers=headers)) == tag
 
 
 # The answer. ---------------------------------------------------------------------------------------------
@@ -101,7 +100,7 @@ def test_what_is_not_the_rest(headers: list[tuple[str, str]]) -> None:
 
 @pytest.mark.parametrize("before", [None, 'W/"sha256:abc"'])
 def test_without_a_strong_tag_before_any_object_may_be_the_same(before: str | None) -> None:
-    assert size(("Content-Range", RANGE), ("ETag", '"other"'), validator=before) == 100
+    assert size(("Content-Range", RANGE), ("ETag", '"other"'), tag=before) == 100
 
 
 @given(

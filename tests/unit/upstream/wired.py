@@ -18,6 +18,7 @@ from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.purses import purse
+from tests.unit.upstream.scripted import endpoints_of
 
 
 @asynccontextmanager
@@ -33,6 +34,6 @@ async def registry_client(*endpoints: URL) -> AsyncIterator[RegistryClient]:
         return Endpoint(BaseUrl(url), [account], egress, observer)
 
     try:
-        yield RegistryClient("x", [endpoint(url) for url in endpoints], observer)
+        yield RegistryClient("x", endpoints_of({str(url): endpoint(url) for url in endpoints}, observer), observer)
     finally:
         await egress.close()

@@ -1,0 +1,141 @@
+"""Whether an endpoint is alive: told by everybody who asks it, and found out by pings while it is not asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+from mirror.errors import (
+    CredentialsUnavailable,
+    LimitReached,
+    MirrorError,
+    Refused,
+    UpstreamLoops,
+    UpstreamThrottled,
+    UpstreamUnavailable,
+)
+from mirror.proxy.deadline import answer_within
+from mirror.proxy.events import EndpointJudged, Observer
+from mirror.proxy.tasks import Tasks
+from mirror.upstream.breaker import Breaker
+
+PING_WITHIN = 5.0
+"""Seconds that a ping has, token included."""
+
+PATIENCE = 2.0
+"""Seconds after which whoever gives up waiting is taken to say that there was no answer in time."""
+
+Ping = Callable[[], Awaitable[None]]
+"""Asks whether a registry answers; raises UpstreamUnavailable if not, Refused for a registry's own no."""
+
+
+class Pulse:
+    """One endpoint of an upstream, as all who ask it there know it; `endpoint` is what operators call it."""
+
+    def __init__(self, upstream: str, endpoint: str, breaker: Breaker, ping: Ping, tasks: Tasks, observer: Observer):
+        self.upstream = upstream
+        self.endpoint = endpoint
+        self._breaker = breaker
+        self._ping = ping
+        self._tasks = tasks
+        self._observer = observer
+        self._pinging: asyncio.Task[None] | None = None
+        self._cause: MirrorError | None = None
+
+    @property
+    def is_out(self) -> bool:
+        """Tell whether it does not answer."""
+        return self._breaker.is_out
+
+    @property
+    def cause(self) -> str:
+        """What went wrong last, in a line."""
+        return str(self._cause)
+
+    def admits(self) -> bool:
+        """Tell whether it may be asked now."""
+        self._see_to_pings()
+        return self._breaker.admits
+
+    def pause(self) -> float:
+        """Return in how many seconds it is looked at again; 0 if that is being done."""
+        return max(0.0, (self._breaker.ping_at or 0.0) - _now())
+
+    @contextmanager
+    def felt(self, *, is_body: bool = False) -> Iterator[None]:
+        """Learn from how a request to it goes, or the reading of a body.
+
+        That a body comes is no sign of life: it may come from elsewhere.
+        """
+        if not is_body:
+            self._breaker.begin()
+        started = _now()
+        try:
+            yield
+        except (CredentialsUnavailable, LimitReached):
+            # Nobody was asked.
+            self._breaker.undecided()
+            raise
+        except (Refused, UpstreamThrottled, UpstreamLoops):
+            self._learn(None)
+            raise
+        except UpstreamUnavailable as error:
+            self._learn(error)
+            raise
+        except asyncio.CancelledError:
+            if _now() - started >= PATIENCE:
+                self._learn(UpstreamUnavailable("it did not answer in time"))
+            self._breaker.undecided()
+            raise
+        except BaseException:
+            self._breaker.undecided()
+            raise
+        if not is_body:
+            self._learn(None)
+
+    def _learn(self, failure: MirrorError | None) -> None:
+        was_out = self.is_out
+        if failure is None:
+            self._breaker.succeeded()
+        else:
+            self._cause = failure
+            self._breaker.failed(_now())
+        self._tell(was_out=was_out)
+        self._see_to_pings()
+
+    def _tell(self, *, was_out: bool) -> None:
+        if self.is_out != was_out:
+            cause = str(self._cause) if self.is_out else None
+            self._observer.notify(EndpointJudged(self.upstream, self.endpoint, not self.is_out, cause))
+
+    def _see_to_pings(self) -> None:
+        is_pinging = self._pinging is not None and not self._pinging.done()
+        if self._breaker.ping_at is not None and not is_pinging:
+            self._pinging = self._tasks.spawn(self._keep_pinging(), name=f"ping {self.endpoint}")
+
+    async def _keep_pinging(self) -> None:
+        while (due := self._breaker.ping_at) is not None:
+            if due > _now():
+                await asyncio.sleep(due - _now())
+                continue
+            failure = await self._pinged()
+            was_out = self.is_out
+            self._cause = failure or self._cause
+            self._breaker.pinged(_now(), is_alive=failure is None)
+            self._tell(was_out=was_out)
+
+    async def _pinged(self) -> MirrorError | None:
+        try:
+            async with answer_within(PING_WITHIN):
+                await self._ping()
+        except (Refused, UpstreamThrottled, UpstreamLoops, CredentialsUnavailable):
+            # It lives, or it is not its fault.
+            return None
+        except UpstreamUnavailable as error:
+            return error
+        return None
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
