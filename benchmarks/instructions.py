@@ -20,21 +20,22 @@ FEW, MANY = 200, 700
 
 
 def instructions(kind: str) -> int:
-    """Return how many instructions a request of this kind costs; raises CalledProcessError if it cannot be counted."""
+    """Return how many instructions a request of this kind costs; ends the program if they cannot be counted."""
     return (_counted(kind, MANY) - _counted(kind, FEW)) // (MANY - FEW)
 
 
 def _counted(kind: str, times: int) -> int:
     with tempfile.TemporaryDirectory(prefix="mirror-instructions-") as folder:
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out"]
+        # Counts the same as callgrind, which also notes who called whom, in half the time.
+        valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", f"--cachegrind-out-file={folder}/out"]
         command = [*valgrind, sys.executable, "-m", "benchmarks.hot_path", kind, str(times)]
         # Hashes that differ from run to run put things into other places of tables.
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
-        done = subprocess.run(command, check=True, cwd=ROOT, env=environment, capture_output=True, text=True)
-    found = re.search(r"Collected : (\d+)", done.stderr)
-    if found is None:
-        raise ValueError(f"valgrind does not tell what it counted:\n{done.stderr}")
-    return int(found[1])
+        done = subprocess.run(command, check=False, cwd=ROOT, env=environment, capture_output=True, text=True)
+    found = re.search(r"I +refs: +([\d,]+)", done.stderr)
+    if done.returncode or found is None:
+        raise SystemExit(f"nothing was counted:\n{done.stderr}")
+    return int(found[1].replace(",", ""))
 
 
 def main() -> None:

@@ -52,10 +52,8 @@ def fetch(url: str, paths: Sequence[str], token: str | None = None) -> list[Tran
     return [Transfer(one.first_byte - began, one.finished - began, one.size) for one in connections]
 
 
-def flow(
-    url: str, paths: Sequence[str], clients: int, seconds: float, at_end: Callable[[], None] = lambda: None
-) -> Flow:
-    """Have `clients` connections ask for the paths in turn, again and again; `at_end` is called while all are open."""
+def flow(url: str, paths: Sequence[str], clients: int, seconds: float) -> Flow:
+    """Have this many connections ask for the paths in turn, again and again, for so long; bytes of a part count."""
     with _connected(url, clients, None) as (connections, ready):
         began = time.monotonic()
         for number, connection in enumerate(connections):
@@ -68,7 +66,6 @@ def flow(
                     connection.ask(paths[turn % len(paths)])
                     turn += 1
         spent = time.monotonic() - began
-        at_end()
     took.sort()
     return Flow(spent, sum(one.total for one in connections), len(took), took[len(took) * 99 // 100] if took else spent)
 
