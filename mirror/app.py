@@ -197,9 +197,9 @@ class Mirror:
         access = Access(cache.records, failures, self._tasks)
         filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
-        policy = config.policy
-        memory = Memory(cache.manifests, cache.records, failures, policy, self._clock)
-        listed = ListingMemory(cache.listings, failures, policy, config.freshness.negative_ttl, self._clock)
+        policy, negative_ttl = config.policy, config.freshness.negative_ttl
+        memory = Memory(cache.manifests, cache.records, failures, policy, self._clock, self._budgets)
+        listed = ListingMemory(cache.listings, failures, policy, negative_ttl, self._clock, self._budgets)
         return (
             PullManifest(upstreams, memory, access, self._tasks, self._observer),
             PullBlob(upstreams, cache.blobs, access, filler, sizes),

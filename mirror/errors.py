@@ -170,6 +170,10 @@ class UpstreamLoops(UpstreamUnavailable):
     """Upstream refuses because it is asked in a circle, which says nothing about others that may ask it."""
 
 
+class PullSaved(UpstreamUnavailable):
+    """Upstream has something newer, which was not fetched: few pulls are left, and what is cached will do."""
+
+
 class UpstreamFailed(UpstreamUnavailable):
     """Upstream answered with a server error."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from mirror.errors import LimitReached, PullSaved, UpstreamOffline, UpstreamUnavailable
+
 
 class Kind(StrEnum):
     """What a request is about; a closed set, because it labels metrics."""
@@ -41,6 +43,18 @@ OFFLINE = "offline"
 DELETED_UPSTREAM = "deleted-upstream"
 """The detail of what is served although upstream has deleted it."""
 
+SAVING_PULLS = "saving-pulls"
+"""The detail of what is older than it would be if more pulls were left."""
+
+LIMIT_REACHED = "limit-reached"
+"""The detail of what is served stale because upstream wants to be left alone."""
+
+_STALE_BECAUSE: dict[type[object], str] = {
+    UpstreamOffline: OFFLINE,
+    PullSaved: SAVING_PULLS,
+    LimitReached: LIMIT_REACHED,
+}
+
 _PARAMETERS = {
     Outcome.HIT: "; hit",
     Outcome.MISS: "; fwd=miss",
@@ -70,3 +84,8 @@ class CacheStatus:
         is_memory = self.remembered and self.outcome in (Outcome.NEGATIVE, Outcome.DENIED)
         parameters = _PARAMETERS[Outcome.HIT if is_memory else self.outcome]
         return f"mirror{parameters}{stored}{detail}"
+
+
+def stale_because(error: UpstreamUnavailable | None) -> CacheStatus:
+    """Return the status of what is served although it is too old, since asking ended like this."""
+    return CacheStatus(Outcome.STALE, detail=_STALE_BECAUSE.get(type(error), UPSTREAM_UNAVAILABLE))

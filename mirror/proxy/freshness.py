@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from mirror.oci.digest import Digest
-from mirror.proxy.cache_status import OFFLINE, UPSTREAM_UNAVAILABLE
+from mirror.proxy.rate_limit import Spending, stretched
 from mirror.proxy.tag_rules import TagRule
 
 IMMUTABLE = timedelta.max
@@ -51,11 +51,6 @@ class FreshnessPolicy:
     rules: tuple[TagRule, ...] = ()
     is_offline: bool = False
 
-    @property
-    def stale_detail(self) -> str:
-        """Why what is stale is served."""
-        return OFFLINE if self.is_offline else UPSTREAM_UNAVAILABLE
-
     def offline(self) -> FreshnessPolicy:
         """Return the policy of a mirror that asks nobody: what is cached is served, whatever its age."""
         return replace(self, stale_if_error=FOR_EVER, stale_while_revalidate=timedelta(), is_offline=True)
@@ -68,6 +63,13 @@ class FreshnessPolicy:
         """Return the policy for this tag."""
         rule = self.rule(tag)
         return self if rule is None else replace(self, tag_ttl=rule.ttl, rules=())
+
+    def for_spending(self, spending: Spending) -> FreshnessPolicy:
+        """Return the policy while this may be spent on an upstream: what saves pulls asks less often.
+
+        Where nothing is left there is nothing to save, and asking tells when there is something again.
+        """
+        return replace(self, tag_ttl=stretched(self.tag_ttl)) if spending is Spending.SAVING else self
 
 
 @dataclass(frozen=True, slots=True)

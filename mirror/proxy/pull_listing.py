@@ -6,17 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from mirror.errors import ManifestUnknown, ReferrersUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
+from mirror.errors import (
+    ManifestUnknown,
+    PullSaved,
+    ReferrersUnknown,
+    Refused,
+    StoreFailed,
+    UpstreamInvalid,
+    UpstreamUnavailable,
+)
 from mirror.oci.digest import Digest
 from mirror.oci.referrers import parse_referrers, referrers_tag
 from mirror.proxy.background import Background
-from mirror.proxy.cache_status import REVALIDATING, CacheStatus, Kind, Outcome
+from mirror.proxy.cache_status import REVALIDATING, SAVING_PULLS, CacheStatus, Kind, Outcome, stale_because
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age, outlasts
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.listing import Listed, Listing, ListingStore, ListingUpstream
+from mirror.proxy.rate_limit import Governor, Spending, Unlimited
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
@@ -47,6 +56,7 @@ class ListingMemory:
     policy: FreshnessPolicy
     negative_ttl: timedelta
     clock: Clock
+    governor: Governor = Unlimited()  # noqa: RUF009  # it has no state
 
 
 class PullListing:
@@ -66,6 +76,7 @@ class PullListing:
             stale_while_revalidate=timedelta(),
         )
         self._clock = memory.clock
+        self._governor = memory.governor
         self._observer = observer
         self._flights = SingleFlight[PulledListing](tasks)
         self._background = Background(self._flights)
@@ -87,7 +98,7 @@ class PullListing:
         latest = await self._listings.latest(listed)
         if at_once := await self._at_once(listed, latest):
             return at_once
-        stale = self._stale(latest)
+        stale = self._stale(listed, latest)
         try:
             await self._failures.recall(listed.kind, listed.route, listed.digest)
             return await self._fly(listed, ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN)
@@ -95,37 +106,43 @@ class PullListing:
             await self._failures.remember(listed.kind, listed.route, listed.digest, error)
             if stale is None:
                 raise
-            return replace(stale, trouble=error)
+            return replace(stale, status=stale_because(error), trouble=error)
 
     # What is kept. ---------------------------------------------------------------------------------------
 
     async def _at_once(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
         """Return what is served without waiting for upstream, if anything is."""
-        if fresh := self._fresh(listing):
+        if fresh := self._fresh(listed, listing):
             return fresh
-        if listing is None or self._judge(listing) is not Freshness.GRACE:
+        if listing is None or self._judge(listed, listing) is not Freshness.GRACE:
             return None
         if await self._failures.known(listed.kind, listed.route, listed.digest):
             return None
         self._background.begin(listed, lambda: self._look_up(listed))
         return self._pulled(listing, CacheStatus(Outcome.STALE, detail=REVALIDATING))
 
-    def _fresh(self, listing: Listing | None) -> PulledListing | None:
-        if listing is None or self._judge(listing) is not Freshness.FRESH:
+    def _fresh(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
+        if listing is None or self._judge(listed, listing) is not Freshness.FRESH:
             return None
-        return self._pulled(listing, CacheStatus(Outcome.HIT))
+        is_stretched = judge_age(self._clock() - listing.validated_at, self._rules(listing)) is not Freshness.FRESH
+        return self._pulled(listing, CacheStatus(Outcome.HIT, detail=SAVING_PULLS if is_stretched else None))
 
-    def _stale(self, listing: Listing | None) -> PulledListing | None:
+    def _stale(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
         """Return what is served if upstream cannot be asked, if anything is."""
-        if listing is None or not outlasts(self._clock() - listing.validated_at, self._terms(listing)):
+        if listing is None or not outlasts(self._clock() - listing.validated_at, self._terms(listed, listing)):
             return None
-        return self._pulled(listing, CacheStatus(Outcome.STALE, detail=self._policy.stale_detail))
+        return self._pulled(listing, CacheStatus(Outcome.STALE))
 
-    def _judge(self, listing: Listing) -> Freshness:
-        return judge_age(self._clock() - listing.validated_at, self._terms(listing))
+    def _judge(self, listed: Listed, listing: Listing) -> Freshness:
+        return judge_age(self._clock() - listing.validated_at, self._terms(listed, listing))
 
-    def _terms(self, listing: Listing) -> FreshnessPolicy:
+    def _rules(self, listing: Listing) -> FreshnessPolicy:
+        """Return what is configured."""
         return self._policy if listing.entries else self._empty
+
+    def _terms(self, listed: Listed, listing: Listing) -> FreshnessPolicy:
+        """Return what holds now."""
+        return self._rules(listing).for_spending(self._governor.spending(listed.route.upstream))
 
     def _pulled(self, listing: Listing, status: CacheStatus) -> PulledListing:
         return PulledListing(listing.entries, status, max(0, int(self._clock() - listing.validated_at)))
@@ -141,7 +158,7 @@ class PullListing:
 
     async def _look_up(self, listed: Listed) -> PulledListing:
         known = await self._listings.latest(listed)
-        if fresh := self._fresh(known):
+        if fresh := self._fresh(listed, known):
             return fresh
         try:
             listing = await self._asked(listed)
@@ -160,18 +177,18 @@ class PullListing:
             if listed.digest is None:
                 entries = await self._upstreams[listed.route.upstream].list_tags(listed.route.repository)
             else:
-                entries = await self._list_referrers(listed.route, listed.digest)
+                entries = await self._list_referrers(listed, listed.digest)
         return Listing(entries, asked_at)
 
-    async def _list_referrers(self, route: Route, digest: Digest) -> tuple[str, ...]:
+    async def _list_referrers(self, listed: Listed, digest: Digest) -> tuple[str, ...]:
         try:
-            return await self._upstreams[route.upstream].list_referrers(route.repository, digest)
+            return await self._upstreams[listed.route.upstream].list_referrers(listed.route.repository, digest)
         except ReferrersUnknown:
-            return await self._referrers_by_tag(route, digest)
+            return await self._referrers_by_tag(listed, digest)
 
-    async def _referrers_by_tag(self, route: Route, digest: Digest) -> tuple[str, ...]:
+    async def _referrers_by_tag(self, listed: Listed, digest: Digest) -> tuple[str, ...]:
         """Return what the referrers' tag lists. Where there is none either, there are no referrers, says the spec."""
-        upstream, tag = self._upstreams[route.upstream], referrers_tag(digest)
+        route, upstream, tag = listed.route, self._upstreams[listed.route.upstream], referrers_tag(digest)
         try:
             # Clients ask for the tag by themselves as well: what one of both has learned, the other need not ask.
             await self._failures.recall(Kind.MANIFEST, route, tag)
@@ -180,6 +197,7 @@ class PullListing:
         except ManifestUnknown as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             return ()
+        await self._spare(listed)
         try:
             manifest = await upstream.get_manifest(route.repository, remote.digest if remote else tag)
         except ManifestUnknown as error:
@@ -190,6 +208,13 @@ class PullListing:
             # GitLab takes the tag for the digest (oras-go#1396): what it answers with is the one referred to.
             return ()
         return tuple(parse_referrers(manifest.media_type, manifest.data))
+
+    async def _spare(self, listed: Listed) -> None:
+        """Raise PullSaved if the next pull is to be saved: few are left, and there is a list that can be served."""
+        if self._governor.spending(listed.route.upstream) is Spending.FREE:
+            return
+        if self._stale(listed, await self._listings.latest(listed)) is not None:
+            raise PullSaved("upstream may have a newer list, which would cost one of the last pulls")
 
     async def _kept(self, listed: Listed, listing: Listing) -> bool:
         try:

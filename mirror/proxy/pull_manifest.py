@@ -1,7 +1,7 @@
 """Pulling a manifest, as a story: the record, its freshness, one flight, upstream's HEAD, the digest, the store.
 
 What is fresh is served; what is past that for not too long is served as well, and upstream asked meanwhile; else
-upstream is asked first.
+upstream is asked first. While few pulls are left, tags are fresh for longer, and none is spent on one that has moved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from mirror.errors import ManifestUnknown, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
+from mirror.errors import ManifestUnknown, PullSaved, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES
@@ -21,13 +21,22 @@ from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
 from mirror.proxy.background import Background
-from mirror.proxy.cache_status import DELETED_UPSTREAM, REVALIDATING, CacheStatus, Kind, Outcome
+from mirror.proxy.cache_status import (
+    DELETED_UPSTREAM,
+    REVALIDATING,
+    SAVING_PULLS,
+    CacheStatus,
+    Kind,
+    Outcome,
+    stale_because,
+)
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
 from mirror.proxy.events import Observer, StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
 from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
+from mirror.proxy.rate_limit import Governor, Spending, Unlimited
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
@@ -71,6 +80,7 @@ class Memory:
     failures: Failures
     policy: FreshnessPolicy
     clock: Clock
+    governor: Governor = Unlimited()  # noqa: RUF009  # it has no state
 
 
 class PullManifest:
@@ -90,6 +100,7 @@ class PullManifest:
         self._failures = memory.failures
         self._policy = memory.policy
         self._clock = memory.clock
+        self._governor = memory.governor
         self._access = access
         self._observer = observer
         self._flights = SingleFlight[PulledManifest](tasks)
@@ -118,7 +129,7 @@ class PullManifest:
         For work in the background, since nothing is served. Of a tag that is immutable, and here, nobody is asked.
         """
         before = await self._records.latest_tag(route, tag)
-        if before is not None and self._terms(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
+        if before is not None and self._rules(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
             return Refreshed.UNCHANGED
         try:
             found = await self._fly(route, tag, lambda: self._ask(route, tag))
@@ -146,7 +157,7 @@ class PullManifest:
         record = await self._records.tag(route, tag)
         if at_once := await self._at_once(route, tag, record):
             return at_once
-        stale = await self._stale(tag, record)
+        stale = await self._stale(route, tag, record)
         try:
             if stale is not None:
                 await self._recall_outage(route, tag)
@@ -155,18 +166,20 @@ class PullManifest:
         except UpstreamUnavailable as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             # Another process may know more than was known before.
-            latest = await self._stale(tag, await self._records.tag(route, tag))
+            latest = await self._stale(route, tag, await self._records.tag(route, tag), error)
             if latest is None:
                 raise
-            return replace(latest, trouble=error)
+            return latest
 
     async def _at_once(self, route: Route, tag: Tag | Variant, record: TagRecord | None) -> PulledManifest | None:
         """Return what is served without waiting for upstream, if anything is."""
         if record is None:
             return None
-        match judge(record, self._terms(tag), self._clock()):
+        now = self._clock()
+        match judge(record, self._terms(route, tag), now):
             case Freshness.FRESH:
-                return await self._held(record, CacheStatus(Outcome.HIT))
+                is_stretched = judge(record, self._rules(tag), now) is not Freshness.FRESH
+                return await self._held(record, CacheStatus(Outcome.HIT, detail=SAVING_PULLS if is_stretched else None))
             case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
                 held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
                 if held is not None:
@@ -182,24 +195,31 @@ class PullManifest:
         with suppress(Refused):
             await self._failures.recall(Kind.MANIFEST, route, tag)
 
-    async def _stale(self, tag: Tag | Variant, record: TagRecord | None) -> PulledManifest | None:
-        """Return what is served if upstream cannot be asked, if anything is."""
-        if record is None or not usable(record, self._terms(tag), self._clock()):
+    async def _stale(
+        self, route: Route, tag: Tag | Variant, record: TagRecord | None, error: UpstreamUnavailable | None = None
+    ) -> PulledManifest | None:
+        """Return what is served if upstream cannot be asked, because of this error, if anything is."""
+        if record is None or not usable(record, self._terms(route, tag), self._clock()):
             return None
-        detail = self._policy.stale_detail if record.gone_since is None else DELETED_UPSTREAM
-        return await self._held(record, CacheStatus(Outcome.STALE, detail=detail))
+        deleted = CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM)
+        held = await self._held(record, stale_because(error) if record.gone_since is None else deleted)
+        return None if held is None else replace(held, trouble=error)
 
     async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:
         manifest = await self._manifests.get(record.digest)
         return None if manifest is None else PulledManifest(manifest, status, record.age(self._clock()))
 
-    def _terms(self, tag: Tag | Variant) -> FreshnessPolicy:
-        """Return what holds for this tag; what it is to some clients ages by the same rule."""
+    def _rules(self, tag: Tag | Variant) -> FreshnessPolicy:
+        """Return what is configured for this tag; what it is to some clients ages by the same rule."""
         return self._policy.of(tag.tag.name if isinstance(tag, Variant) else tag.name)
+
+    def _terms(self, route: Route, tag: Tag | Variant) -> FreshnessPolicy:
+        """Return what holds for this tag now."""
+        return self._rules(tag).for_spending(self._governor.spending(route.upstream))
 
     async def _look_up(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.latest_tag(route, tag)
-        if record is not None and judge(record, self._terms(tag), self._clock()) is Freshness.FRESH:
+        if record is not None and judge(record, self._terms(route, tag), self._clock()) is Freshness.FRESH:
             fresh = await self._held(record, CacheStatus(Outcome.HIT))
             if fresh is not None:
                 return fresh
@@ -241,15 +261,24 @@ class PullManifest:
         upstream = self._upstreams[route.upstream]
         remote = await upstream.head_manifest(route.repository, tag)
         if remote is None:
+            await self._spare(route, tag)
             return await self._taken(route, await upstream.get_manifest(route.repository, tag))
         await self._records.grant(route, remote.digest)
         await self._failures.forget(Kind.MANIFEST, route, remote.digest)
         if manifest := await self._manifests.get(remote.digest):
             return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED))
+        await self._spare(route, tag)
         try:
             return await self._fly(route, remote.digest, lambda: self._fetch(route, remote.digest))
         except Refused as error:
             raise UpstreamInvalid("upstream names a manifest and then refuses it") from error
+
+    async def _spare(self, route: Route, tag: Tag | Variant) -> None:
+        """Raise PullSaved if the next pull is to be saved: few are left, and something is here that can be served."""
+        if self._governor.spending(route.upstream) is Spending.FREE:
+            return
+        if await self._stale(route, tag, await self._records.latest_tag(route, tag)) is not None:
+            raise PullSaved("upstream has a newer one, which would cost one of the last pulls")
 
     # By digest. ------------------------------------------------------------------------------------------
 

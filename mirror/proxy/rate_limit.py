@@ -33,6 +33,14 @@ class Governor(Protocol):
         """Return what may be spent on this upstream now; FREE for one that tells of no limit, or is not known."""
 
 
+class Unlimited:
+    """A governor of upstreams that set no limit."""
+
+    def spending(self, upstream: str) -> Spending:
+        """Return that there is enough."""
+        return Spending.FREE
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """What a registry says of its limit: so many pulls of `limit` are left within `window` seconds, None for untold."""

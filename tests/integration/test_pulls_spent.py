@@ -13,7 +13,8 @@ from tests.fakes import content
 from tests.fakes.journal import Journal
 from tests.fakes.pull_limit import ADDRESS, PullLimit
 from tests.fakes.registry import FakeRegistry
-from tests.integration.conftest import RunningMirror, StartMirror
+from tests.fakes.token_service import FakeTokenService
+from tests.integration.conftest import RunningMirror, StartMirror, docker_io
 from tests.integration.ways_of_pulling import WAYS, Client, Way
 from tests.unit.proxy.doubles import SettableClock
 
@@ -165,7 +166,7 @@ async def spending(mirror: RunningMirror) -> str:
 
 
 async def test_a_limit_of_a_hundred_saving_exhaustion_and_recovery(
-    registry: FakeRegistry, journal: Journal, start_mirror: StartMirror
+    registry: FakeRegistry, token_service: FakeTokenService, journal: Journal, start_mirror: StartMirror
 ) -> None:
     clock = SettableClock()
     limit = registry.pull_limit = PullLimit(100, clock=clock)
@@ -173,14 +174,15 @@ async def test_a_limit_of_a_hundred_saving_exhaustion_and_recovery(
     for number in range(JOBS):
         day.publish(f"library/job-{number}")
     waiting = [f"library/job-{number}" for number in range(JOBS)]
-    async with start_mirror(clock=clock) as mirror:
+    upstream = {**docker_io(registry, token_service), "pull_reserve": "25%"}
+    async with start_mirror(clock=clock, upstreams={"docker.io": upstream}) as mirror:
         client, job = Client(mirror.session, mirror.url), Client(mirror.session, mirror.url)
         watch = Watch(mirror, client, limit)
         for number, (repository, architecture) in enumerate(day.pulls(HOURS + 2)):
             await client.podman(repository, "latest", architecture)
             if day.hours >= len(watch.rows) / 2 + 0.5:
                 await watch.note(len(watch.rows) / 2 + 0.5)
-            if waiting and number % 5 == 0 and (1.5 <= day.hours < 3.5 or day.hours > HOURS + 0.5):
+            if waiting and number % 12 == 0 and (1.5 <= day.hours < 5 or day.hours > HOURS + 0.5):
                 before = job.answered[200]
                 await job.podman(waiting[0], "latest", "amd64")
                 waiting = waiting[1:] if job.answered[200] == before + 2 else [*waiting[1:], waiting[0]]
@@ -193,7 +195,7 @@ async def test_a_limit_of_a_hundred_saving_exhaustion_and_recovery(
     assert journal.count(status=429) == 0
     # It saved before nothing was left, and served stale what had moved; and caught up in the end.
     states = [row.spending for row in watch.rows]
-    assert states.index("free") < states.index("exhausted")
+    assert states.index("free") < states.index("saving") < states.index("exhausted")
     assert states[-1] == "free"
     assert sum(row.stale for row in watch.during("exhausted")) > 100
     assert watch.rows[-1].stale == 0

@@ -17,6 +17,7 @@ from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces import WHOLE, Body, Rest, Validator
 from mirror.proxy.listing import Listed, Listing
+from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route
 
 T = TypeVar("T")
@@ -309,6 +310,16 @@ class MemoryCache:
 
     async def delete(self, key: str) -> None:
         self._values.pop(key, None)
+
+
+class SettableGovernor:
+    """Lets be spent on every upstream what a test says."""
+
+    def __init__(self, now: Spending = Spending.FREE) -> None:
+        self.now = now
+
+    def spending(self, upstream: str) -> Spending:
+        return self.now
 
 
 class SettableClock:

@@ -27,6 +27,7 @@ from tests.unit.proxy.doubles import (
     Never,
     ScriptedUpstream,
     SettableClock,
+    SettableGovernor,
 )
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle, steps
@@ -62,12 +63,14 @@ class Mirror:
         policy: FreshnessPolicy = POLICY,
     ) -> None:
         self.clock = SettableClock()
+        self.governor = SettableGovernor()
         self.upstream = ScriptedUpstream()
         self.listings = listings or MemoryListings()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
         failures = Failures(MemoryCache(self.clock), timedelta(seconds=NEGATIVE_TTL))
-        memory = ListingMemory(self.listings, failures, policy, timedelta(seconds=NEGATIVE_TTL), self.clock)
+        negative_ttl = timedelta(seconds=NEGATIVE_TTL)
+        memory = ListingMemory(self.listings, failures, policy, negative_ttl, self.clock, self.governor)
         self.puller = PullListing({"docker.io": self.upstream}, memory, self.tasks, self.observer)
         if age is not None:
             self.listings.kept = {listed: Listing(entries, self.clock.now - age) for listed in BOTH}

@@ -30,6 +30,7 @@ from tests.unit.proxy.doubles import (
     Never,
     ScriptedUpstream,
     SettableClock,
+    SettableGovernor,
     Step,
 )
 from tests.unit.recorder import Recorder
@@ -61,6 +62,7 @@ class Mirror:
         policy: FreshnessPolicy = POLICY,
     ) -> None:
         self.clock = SettableClock()
+        self.governor = SettableGovernor()
         self.upstream = ScriptedUpstream()
         self.manifests = manifests or MemoryManifests()
         self.records = records or MemoryRecords()
@@ -69,7 +71,7 @@ class Mirror:
         failures = Failures(MemoryCache(self.clock), timedelta(seconds=negative_ttl))
         self.puller = PullManifest(
             {"docker.io": self.upstream},
-            Memory(self.manifests, self.records, failures, policy, self.clock),
+            Memory(self.manifests, self.records, failures, policy, self.clock, self.governor),
             Access(self.records, failures, self.tasks),
             self.tasks,
             self.observer,
