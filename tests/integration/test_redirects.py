@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -540,3 +541,19 @@ async def test_a_redirect_from_https_to_http_is_refused(
             response, body = await mirror.get(BLOB)
             assert (response.status, body) == (200, LAYER.data)
             assert journal.count(host="secure-cdn") == 1
+
+
+# To the mirror itself. -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [MANIFEST, DIGEST, BLOB])
+async def test_a_redirect_to_the_mirror_itself_is_noticed_at_once(
+    mirror: RunningMirror, registry: FakeRegistry, cdn: FakeCDN, journal: Journal, path: str
+) -> None:
+    # R3. Its address is a private one, which this upstream may lead to.
+    location = Redirect(location=f"{mirror.url}{{path}}")
+    registry.redirect_blobs(cdn, location)
+    registry.redirect_manifests(cdn, location)
+    async with asyncio.timeout(15):
+        assert await refused(mirror, path) == (502, "UNAVAILABLE")
+    assert journal.count(host="registry", status=307) == 1
