@@ -33,17 +33,13 @@ class Spent:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One answer; `seconds` until it was there, `cause` what the log tells of it.
-
-    `is_known` if it is the image that was there before the fault.
-    """
+    """One answer; `seconds` until it was there, `is_known` if it is the image that was there before the fault."""
 
     status: int
     code: str
     cache_status: str
     retry_after: int | None
     seconds: float
-    cause: str
     is_known: bool
 
 
@@ -66,7 +62,6 @@ class Story:
 
     async def pull(self) -> Outcome:
         """Ask for the tag."""
-        told = len(self._log)
         loop = asyncio.get_running_loop()
         started = loop.time()
         response, body = await self._ask(f"manifests/{TAG}")
@@ -79,7 +74,6 @@ class Story:
             response.headers["Cache-Status"],
             None if retry_after is None else int(retry_after),
             seconds,
-            self._cause(told),
             response.headers.get("Docker-Content-Digest") == self.place.image.digest,
         )
 
@@ -119,7 +113,9 @@ class Story:
         )
         return Spent(registry, tokens)
 
-    def _cause(self, told: int) -> str:
-        """The causes that the log has told since, of this place."""
-        ours = [line for line in self._log[told:] if line.get("upstream") == self.place.name]
-        return " | ".join(str(line["cause"]) for line in ours if "cause" in line)
+    @property
+    def causes(self) -> str:
+        """What the log has told of this place: the causes of answers, and what else was worth a line."""
+        ours = [line for line in self._log if line.get("upstream") == self.place.name and line["event"] != "filled"]
+        lines = (line["cause"] if "cause" in line else line["event"] for line in ours)
+        return " | ".join(str(line) for line in lines if line != "request")

@@ -10,7 +10,8 @@ from tests.integration.outages.theatre import Told
 def cell(told: Told) -> str:
     """Status, time and Cache-Status of the first pull, what both cost, and the Cache-Status of the second."""
     first, again = told.first, _short(told.second.cache_status)
-    return f"{first.status}, {first.seconds:.1f} s, {_short(first.cache_status)}, {told.spent}, then {again}"
+    by = f", by {told.served_by}" if told.has_spare else ""
+    return f"{first.status}, {first.seconds:.1f} s, {_short(first.cache_status)}, {told.spent}{by}, then {again}"
 
 
 def side_by_side(title: str, columns: Mapping[str, Mapping[str, Told]]) -> str:

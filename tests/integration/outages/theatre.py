@@ -50,16 +50,19 @@ class Scene:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of the first pull and of the second one, right after; what was `spent` on both.
+    """What came of the first pull and of the second one, right after; what was `spent` on both, and the log's `causes`.
 
-    `layer_is_there` if a layer is served from the cache all the same; `served_by` is who gave the manifest.
+    `layer_is_there` if a layer is served from the cache all the same; `served_by` is the endpoint that gave the
+    manifest, of two where the place `has_spare`.
     """
 
     first: Outcome
     second: Outcome
     spent: Spent
+    causes: str
     layer_is_there: bool
     served_by: str
+    has_spare: bool
 
 
 class Theatre:
@@ -145,4 +148,6 @@ async def _played(story: Story, lock: asyncio.Lock | None) -> Told:
             second = await story.pull()
     await story.quiet()
     spent = await story.spent() - before
-    return Told(first, second, spent, await story.layer_is_there(), story.served_by())
+    return Told(
+        first, second, spent, story.causes, await story.layer_is_there(), story.served_by(), story.place.has_spare
+    )
