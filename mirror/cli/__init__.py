@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from mirror import __version__
 from mirror.cli.images.commands import ls, pin, purge, show, unpin
-from mirror.cli.options import config_option
+from mirror.cli.options import config_option, some_time
 from mirror.cli.warm.command import warm
 
 
@@ -54,28 +55,30 @@ def scrub(config_file: Path | None, *, fast: bool, dry_run: bool, as_json: bool)
 @config_option
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("--timeout", default="20s", show_default=True, metavar="TIME", help="How long each endpoint has.")
-@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
-def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as_json: bool) -> None:
+@click.option("--watch", "watches", is_flag=True, help="Go on trying, and show since when each endpoint is usable.")
+@click.option("--every", default="10s", show_default=True, metavar="TIME", help="With --watch: how often.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON; with --watch a line for each round.")
+def check(
+    config_file: Path | None, images: tuple[str, ...], *, timeout: str, watches: bool, every: str, as_json: bool
+) -> None:
     """Try each endpoint for real, and tell what fails and why.
 
     DNS, connection, TLS, challenge, token, and a HEAD for a manifest. With IMAGE, only the endpoints that it comes from
-    are tried, for that image.
+    are tried, for that image. --watch draws a table anew on a terminal, and prints a line for each change elsewhere;
+    Ctrl-C ends it.
 
-    Exit code: 1 if an endpoint fails, or IMAGE is of a registry that is no upstream.
+    Exit code: 1 if an endpoint fails (with --watch in the last round), or IMAGE is of a registry that is no upstream.
     """
     from mirror.cli.check.command import run
     from mirror.cli.check.targets import all_endpoints, endpoints_of
+    from mirror.cli.check.watch import watch
     from mirror.config import load
-    from mirror.config.units import parse_duration
     from mirror.errors import RequestError, UnknownRegistry
 
+    if not watches and click.get_current_context().get_parameter_source("every") is not ParameterSource.DEFAULT:
+        raise click.UsageError("--every is for --watch")
     config = load(config_file)
-    try:
-        seconds = parse_duration(timeout).total_seconds()
-        if not seconds:
-            raise ValueError("some time is needed")
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--timeout") from None
+    seconds, pause = some_time(timeout, "--timeout"), some_time(every, "--every", at_least=1.0)
     try:
         targets = endpoints_of(config, images) if images else all_endpoints(config)
     except UnknownRegistry as error:
@@ -83,6 +86,8 @@ def check(config_file: Path | None, images: tuple[str, ...], *, timeout: str, as
         sys.exit(1)
     except RequestError as error:
         raise click.UsageError(str(error)) from None
+    if watches:
+        sys.exit(watch(config, targets, seconds, pause, as_json=as_json))
     sys.exit(run(config, targets, seconds, as_json=as_json))
 
 

@@ -33,7 +33,7 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
     rows = [_HEADINGS, *(_row(config, found) for found in findings)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    told = [line for found in findings for line in (*_faults(config, found), *_notes(config, found, now))]
+    told = [line for found in findings for line in (*explained(config, found), *_notes(config, found, now))]
     if config.offline:
         told.append("offline: true: this check has asked them all the same; serving asks nobody")
     failed = sum(found.fault is not None for found in findings)
@@ -72,7 +72,8 @@ def _row(config: Config, found: Findings) -> tuple[str, ...]:
     return (found.upstream, str(found.endpoint), *found.steps.values(), took, via, asked_as, limit, sample)
 
 
-def _faults(config: Config, found: Findings) -> Iterator[str]:
+def explained(config: Config, found: Findings) -> Iterator[str]:
+    """Yield what went wrong, whose fault it is and what to do, if anything did."""
     if found.fault is not None:
         yield advice(found, found.fault, has_credentials=credentials(config, found) is not None)
 
@@ -121,7 +122,7 @@ def _entry(config: Config, found: Findings) -> dict[str, Any]:
 def _failure(config: Config, found: Findings) -> Mapping[str, str] | None:
     if found.fault is None:
         return None
-    [message] = _faults(config, found)
+    [message] = explained(config, found)
     return {"step": str(found.fault.step), "reason": str(found.fault.reason), "message": message}
 
 
