@@ -9,9 +9,11 @@ import aiohttp
 import pytest
 
 from tests.fakes import content, faults
+from tests.fakes.auth import TokenAuth
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.token_service import FakeTokenService
 from tests.integration.asking import check_cache_status
 from tests.integration.command import run
 from tests.integration.conftest import RunningMirror, StartMirror
@@ -191,3 +193,42 @@ async def test_trouble_is_no_answer_to_who_looks_for_signatures(
         for path in (REFERRERS, fallback, f"{fallback}.sig"):
             for _ in range(2):
                 assert (await mirror.get(path))[0].status in {502, 503}
+
+
+# What is trouble, and what is an answer. ---------------------------------------------------------------------
+
+TROUBLES = {
+    "429": faults.status(429, 60),
+    "500": faults.status(500),
+    "404": faults.status(404),
+    "nonsense": faults.html,
+    "no token": faults.other_body(b"{}"),
+    "no answer": faults.dropped,
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_trouble_of_the_token_service_is_outlasted(
+    start_mirror: StartMirror, registry: FakeRegistry, token_service: FakeTokenService, trouble: str
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
+        for path in (TAG, LIST):
+            await status_of(mirror, path)
+        registry.revoke_tokens()
+        token_service.always("*", TROUBLES[trouble])
+        for path in (TAG, LIST) * 2:
+            assert await status_of(mirror, path) == "mirror; fwd=stale; detail=upstream-unavailable"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_token_service_that_refuses_has_answered(
+    start_mirror: StartMirror, registry: FakeRegistry, token_service: FakeTokenService, status: int
+) -> None:
+    registry.auth = TokenAuth(token_service)
+    async with start_mirror(freshness={"tag_ttl": "0s", "keep_deleted": "30d"}) as mirror:
+        await status_of(mirror, TAG)
+        registry.revoke_tokens()
+        token_service.always("*", faults.status(status))
+        response, _ = await mirror.get(TAG)
+        assert (response.status, response.headers["Cache-Status"]) == (403, "mirror; fwd=miss; detail=denied")

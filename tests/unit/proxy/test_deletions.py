@@ -14,12 +14,13 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX
-from mirror.oci.reference import Variant
-from mirror.proxy.cache_status import CacheStatus, Outcome
+from mirror.oci.reference import Tag, Variant
+from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.events import DeletionSeen
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, deleted, judge, lifetime, usable
 from mirror.proxy.pull_manifest import Refreshed
-from tests.unit.proxy.doubles import HUB, Held
+from mirror.proxy.routing import Route
+from tests.unit.proxy.doubles import HUB, Held, MemoryRecords
 from tests.unit.proxy.test_pull_manifest import EXPIRED, LATEST, NEW, OLD, POLICY, STALE, UNAVAILABLE, Mirror
 from tests.unit.virtual_time import in_virtual_time, settle
 
@@ -51,6 +52,11 @@ def test_what_is_gone_is_kept_or_nothing(validated: float, since: float, now: fl
     assert judge(record, policy, now) is expected
     assert usable(record, policy, now) == (expected is Freshness.KEPT)
     assert lifetime(record, policy).deleted_until == since + kept
+
+
+@pytest.mark.parametrize("now", [0.0, 50.0, 150.0])
+def test_where_nothing_is_kept_nothing_is_whatever_the_clock_says(now: float) -> None:
+    assert judge(TagRecord(DIGEST, 0.0, 100.0), POLICY, now) is Freshness.EXPIRED
 
 
 @given(times, times, times)
@@ -85,6 +91,38 @@ async def test_a_tag_that_is_deleted_is_served_and_says_so(age: float) -> None:
     assert mirror.asked == ["HEAD latest"]
     assert mirror.record == TagRecord(OLD.digest, mirror.clock.now - age, mirror.clock.now)
     assert mirror.observer.of(DeletionSeen) == [DeletionSeen("docker.io", "docker.io/library/alpine:latest")]
+
+
+@in_virtual_time
+async def test_a_tag_that_was_refused_a_moment_ago_is_looked_at_together_with_what_is_cached() -> None:
+    mirror = keeping()
+    # Another process, or an earlier life of this tag, has heard it.
+    await mirror.failures.remember(Kind.MANIFEST, HUB, LATEST, GONE)
+    assert (await mirror.pull()).status == DELETED
+    assert mirror.asked == []
+
+
+class FarRecords(MemoryRecords):
+    """Records of which it is counted how often the table is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read = 0
+
+    async def latest_tag(self, route: Route, tag: Tag | Variant) -> TagRecord | None:
+        self.read += 1
+        return await super().latest_tag(route, tag)
+
+
+@in_virtual_time
+async def test_what_is_kept_is_served_from_memory() -> None:
+    mirror = Mirror(STALE, records=FarRecords(), policy=KEEPING)
+    assert isinstance(mirror.records, FarRecords)
+    mirror.upstream.head_manifests.append(GONE)
+    await mirror.pull()
+    before = mirror.records.read
+    assert [(await mirror.pull()).status for _ in range(5)] == [DELETED] * 5
+    assert mirror.records.read == before
 
 
 @in_virtual_time

@@ -68,7 +68,7 @@ class Mirror:
         self.records = records or MemoryRecords()
         self.observer = Recorder()
         self.tasks = Tasks(self.observer)
-        failures = Failures(MemoryCache(self.clock), timedelta(seconds=negative_ttl))
+        self.failures = failures = Failures(MemoryCache(self.clock), timedelta(seconds=negative_ttl))
         self.puller = PullManifest(
             {"docker.io": self.upstream},
             Memory(self.manifests, self.records, failures, policy, self.clock, self.governor),
