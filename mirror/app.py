@@ -24,6 +24,7 @@ from mirror.proxy.events import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
+from mirror.proxy.fills.throttle import Throttle
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.listing import ListingUpstream
 from mirror.proxy.operations.inspection import Inspection, Rules
@@ -195,7 +196,10 @@ class Mirror:
         config, cache = self._config, self._cache
         failures = Failures(self._failures, config.freshness.negative_ttl)
         access = Access(cache.records, failures, self._tasks)
-        filler = Filler(Means(upstreams, cache.blobs, cache.records, failures, access, self._observer), self._tasks)
+        limits = {name: upstream.limits for name, upstream in config.upstreams.items()}
+        throttles = {name: Throttle(limit.bandwidth) for name, limit in limits.items()}
+        means = Means(upstreams, cache.blobs, cache.records, failures, access, self._observer, throttles)
+        filler = Filler(means, self._tasks, {name: limit.fills for name, limit in limits.items()})
         sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
         policy, negative_ttl = config.policy, config.freshness.negative_ttl
         memory = Memory(cache.manifests, cache.records, failures, policy, self._clock, self._budgets)

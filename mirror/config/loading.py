@@ -17,7 +17,7 @@ from pydantic_settings import SettingsError
 from mirror.config.endpoints import EndpointConfig
 from mirror.config.fields import AdminConfig, CacheConfig, Config, LogConfig, ScrubConfig
 from mirror.config.freshness import FreshnessConfig, TagRuleConfig
-from mirror.config.upstreams import ACCOUNTS, BUILT_IN, CredentialsConfig, ProxyConfig, UpstreamConfig
+from mirror.config.upstreams import ACCOUNTS, BUILT_IN, CredentialsConfig, LimitsConfig, ProxyConfig, UpstreamConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -39,6 +39,7 @@ _SECTIONS = {
     "log": LogConfig,
     "credentials": CredentialsConfig,
     "proxy": ProxyConfig,
+    "limits": LimitsConfig,
 }
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")

@@ -8,15 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Discriminator, Tag, field_validator, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, field_validator, model_validator
 from yarl import URL
 
 from mirror.config.endpoints import EndpointConfig
-from mirror.config.section import Duration, Origin, PullReserve, Section, parse_origin
+from mirror.config.section import Duration, Origin, PullReserve, Section, Size, parse_origin
+from mirror.proxy.fills.turns import MOST_AT_ONCE
 from mirror.proxy.rate_limit import Reserve
 from mirror.proxy.routing import DOCKER_HUB
 
 _USER_NAME = re.compile(r"[^:\x00-\x1f\x7f]+")
+_LEAST_BANDWIDTH = 64 * 1024
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -101,6 +103,20 @@ class ProxyConfig(Section):
         return _content(self.password_file)
 
 
+class LimitsConfig(Section):
+    """What is taken from an upstream at most: by so many `fills` at a time, so many bytes a second by all of them."""
+
+    fills: int = Field(default=MOST_AT_ONCE, ge=1, le=1024, strict=True)
+    bandwidth: Size | None = None
+
+    @field_validator("bandwidth")
+    @classmethod
+    def _brings_something(cls, bandwidth: int | None) -> int | None:
+        if bandwidth is not None and bandwidth < _LEAST_BANDWIDTH:
+            raise ValueError("so many bytes a second, 64KiB at least: with less, clients would give up")
+        return bandwidth
+
+
 class UpstreamConfig(Section):
     """One registry; everything but its name has a default."""
 
@@ -114,6 +130,7 @@ class UpstreamConfig(Section):
     proxy: ProxyConfig | None = None
     realms: tuple[Origin, ...] = ()
     private_network: bool = False
+    limits: LimitsConfig = LimitsConfig()
 
     @field_validator("endpoints", "realms", mode="before")
     @classmethod

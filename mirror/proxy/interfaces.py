@@ -59,8 +59,11 @@ class Transfer(Protocol):
     def validator(self) -> Validator | None:
         """What tells this object from another, None if upstream did not say."""
 
-    async def read(self) -> bytes:
-        """Return the next bytes, empty at the end; raises UpstreamUnavailable when the transfer is cut."""
+    async def read(self, most: int | None = None) -> bytes:
+        """Return the next bytes, no more than `most` if that is given, empty at the end.
+
+        Raises UpstreamUnavailable when the transfer is cut.
+        """
 
     def close(self) -> None:
         """Let go of the connection; harmless when repeated."""

@@ -29,10 +29,11 @@ class ResponseTransfer:
         self._pulse = pulse
         self._observer = observer
 
-    async def read(self) -> bytes:
-        """Return what has arrived, waiting for at least one byte; empty at the end."""
+    async def read(self, most: int | None = None) -> bytes:
+        """Return what has arrived, or `most` of it, waiting for at least one byte; empty at the end."""
         with self._pulse.felt(is_body=True), translated(self._response.url):
-            data = await self._response.content.readany()
+            content = self._response.content
+            data = await (content.readany() if most is None else content.read(most))
         if data:
             self._observer.notify(UpstreamReceived(self._pulse.upstream, len(data)))
         return data

@@ -45,9 +45,9 @@ class Sending:
         self._pause = pause
         self.size = len(BLOBS[digest])
 
-    async def read(self) -> bytes:
+    async def read(self, most: int | None = None) -> bytes:
         await asyncio.sleep(self._pause)
-        data = BLOBS[self._digest][self._at : self._at + PIECE]
+        data = BLOBS[self._digest][self._at : self._at + min(PIECE, most or PIECE)]
         self._at += len(data)
         self._upstream.sent[self._digest] += len(data)
         return data

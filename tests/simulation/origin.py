@@ -174,7 +174,7 @@ class SimulatedTransfer:
             return max(0, size + self._chance.randint(-10, 10))
         return None if self._chance.strikes("no length") else size
 
-    async def read(self) -> bytes:
+    async def read(self, most: int | None = None) -> bytes:
         await asyncio.sleep(self._pause or self._chance.choice((0, 0, 0.001, 0.05)))
         if self._origin.is_down or self._chance.strikes("cut"):
             raise UpstreamUnreachable("reset")
@@ -182,7 +182,7 @@ class SimulatedTransfer:
             await asyncio.sleep(self._chance.uniform(5, 100))
         assert not self._is_closed, "a closed transfer is read"
         size = 1 if self._pause else self._chance.randint(1, LARGEST_PIECE)
-        piece = self._data[self._offset : self._offset + size]
+        piece = self._data[self._offset : self._offset + min(size, most or size)]
         self._offset += len(piece)
         return piece
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mirror.errors import DigestMismatch, MirrorError, Refused, ShuttingDown, StoreFailed, UpstreamUnavailable
 from mirror.oci.digest import Digest
@@ -19,6 +19,7 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import FillState, Progress
 from mirror.proxy.fills.supply import Supply
+from mirror.proxy.fills.throttle import UNLIMITED, Throttle
 from mirror.proxy.interfaces import BlobStore, PartialFile, Passage, Records, Sink, Upstream
 from mirror.proxy.routing import Route
 
@@ -33,6 +34,7 @@ class Means:
     failures: Failures
     access: Access
     observer: Observer
+    throttles: Mapping[str, Throttle] = field(default_factory=dict)
 
     async def permit(self, route: Route, digest: Digest) -> None:
         """Make sure that `route` may have bytes that were not fetched through it.
@@ -51,7 +53,8 @@ class Download:
         self._partial = partial
         self._passage = passage
         self._means = means
-        self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer)
+        throttle = means.throttles.get(fill.route.upstream, UNLIMITED)
+        self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer, throttle)
         self._progress: Progress | None = None
         self._error: MirrorError | None = None
         self._unkept = "disk"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Mapping
 
 from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed
 from mirror.oci.digest import Digest
@@ -20,13 +21,13 @@ from mirror.proxy.tasks import Tasks
 
 
 class Filler:
-    """Starts fills, and sees each to its end."""
+    """Starts fills, and sees each to its end; no more at a time of an upstream than `limits` says."""
 
-    def __init__(self, means: Means, tasks: Tasks) -> None:
+    def __init__(self, means: Means, tasks: Tasks, limits: Mapping[str, int] | None = None) -> None:
         self._means = means
         self._tasks = tasks
         self._fills: dict[Digest, Fill] = {}
-        self._turns = Turns()
+        self._turns = Turns(limits)
 
     def find(self, digest: Digest) -> Fill | None:
         """Return the fill of this digest that can be joined."""

@@ -19,6 +19,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import FillResumed, Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
+from mirror.proxy.fills.throttle import UNLIMITED, Throttle
 from mirror.proxy.interfaces import Rest, Transfer, Upstream, Validator
 from mirror.proxy.routing import Route
 
@@ -32,8 +33,11 @@ SIZE_WITHIN = 4.0
 class Supply:
     """What `upstream` sends of the blob; resumes are told to `observer`."""
 
-    def __init__(self, upstream: Upstream, route: Route, digest: Digest, observer: Observer) -> None:
+    def __init__(
+        self, upstream: Upstream, route: Route, digest: Digest, observer: Observer, throttle: Throttle = UNLIMITED
+    ) -> None:
         self._upstream = upstream
+        self._throttle = throttle
         self._route = route
         self._digest = digest
         self._observer = observer
@@ -91,12 +95,16 @@ class Supply:
 
     async def _read(self) -> tuple[int, bytes]:
         assert self._transfer is not None  # noqa: S101  # open comes first
-        started = _now()
+        # Before the clock starts: that it may not send yet is not upstream's fault.
+        await self._throttle.turn()
+        started, data = _now(), b""
         try:
             async with asyncio.timeout(STALL_SECONDS):
-                data = await self._transfer.read()
+                data = await self._transfer.read(self._throttle.piece)
         except TimeoutError:
             raise UpstreamTimeout("upstream sends nothing any more") from None
+        finally:
+            self._throttle.took(len(data))
         self._pace.received(len(data), _now() - started)
         offset = self._offset
         self._offset += len(data)

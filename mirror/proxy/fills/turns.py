@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from mirror.errors import Busy
 
 MOST_AT_ONCE = 64
-"""Fills from one upstream; what one of them is slow with keeps nobody from the others."""
+"""Fills from one upstream without a limit of its own; what one of them is slow with keeps nobody from the others."""
 
 MOST_WAITING = 1000
 """Fills that wait for their turn, of all upstreams together."""
@@ -22,10 +22,14 @@ TURN_WITHIN = 10.0
 
 
 class Turns:
-    """A turn for each fill at work; the others wait, in the order in which they came."""
+    """A turn for each fill at work; the others wait, in the order in which they came.
 
-    def __init__(self) -> None:
+    `limits` are of upstreams that have one of their own.
+    """
+
+    def __init__(self, limits: Mapping[str, int] | None = None) -> None:
         self._free: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_AT_ONCE))
+        self._free |= {upstream: asyncio.Semaphore(limit) for upstream, limit in (limits or {}).items()}
         self._taken: dict[Hashable, asyncio.Semaphore] = {}
         self._waiting = 0
 

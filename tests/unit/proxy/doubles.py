@@ -134,12 +134,14 @@ class ScriptedTransfer:
     def validator(self) -> Validator | None:
         return self._validator
 
-    async def read(self) -> bytes:
+    async def read(self, most: int | None = None) -> bytes:
         await asyncio.sleep(0)
         while self._pieces:
             piece = self._pieces.pop(0)
             if isinstance(piece, bytes):
-                return piece
+                if most is not None and len(piece) > most:
+                    self._pieces.insert(0, piece[most:])
+                return piece[:most]
             if isinstance(piece, Exception):
                 raise piece
             if isinstance(piece, Never):

@@ -97,7 +97,7 @@ class Trickle(ScriptedTransfer):
         super().__init__([], len(DATA))
         self.sent = 0
 
-    async def read(self) -> bytes:
+    async def read(self, most: int | None = None) -> bytes:
         await asyncio.sleep(1)
         self.sent += 1
         return DATA[self.sent - 1 : self.sent]
