@@ -122,10 +122,13 @@ class PullListing:
         return self._pulled(listing, CacheStatus(Outcome.STALE, detail=REVALIDATING))
 
     def _fresh(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
-        if listing is None or self._judge(listed, listing) is not Freshness.FRESH:
+        if listing is None:
             return None
-        is_stretched = judge_age(self._clock() - listing.validated_at, self._rules(listing)) is not Freshness.FRESH
-        return self._pulled(listing, CacheStatus(Outcome.HIT, detail=SAVING_PULLS if is_stretched else None))
+        if judge_age(self._clock() - listing.validated_at, self._rules(listing)) is Freshness.FRESH:
+            return self._pulled(listing, CacheStatus(Outcome.HIT))
+        if self._judge(listed, listing) is Freshness.FRESH:
+            return self._pulled(listing, CacheStatus(Outcome.HIT, detail=SAVING_PULLS))
+        return None
 
     def _stale(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
         """Return what is served if upstream cannot be asked, if anything is."""

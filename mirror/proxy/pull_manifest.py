@@ -175,11 +175,9 @@ class PullManifest:
         """Return what is served without waiting for upstream, if anything is."""
         if record is None:
             return None
-        now = self._clock()
-        match judge(record, self._terms(route, tag), now):
-            case Freshness.FRESH:
-                is_stretched = judge(record, self._rules(tag), now) is not Freshness.FRESH
-                return await self._held(record, CacheStatus(Outcome.HIT, detail=SAVING_PULLS if is_stretched else None))
+        if status := self._fresh(route, tag, record):
+            return await self._held(record, status)
+        match judge(record, self._terms(route, tag), self._clock()):
             case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
                 held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
                 if held is not None:
@@ -187,6 +185,14 @@ class PullManifest:
                 return held
             case Freshness.KEPT if await self._failures.known(Kind.MANIFEST, route, tag):
                 return await self._held(record, CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM))
+        return None
+
+    def _fresh(self, route: Route, tag: Tag | Variant, record: TagRecord) -> CacheStatus | None:
+        """Return the status of a tag that is fresh, None for one that is not."""
+        if judge(record, self._rules(tag), self._clock()) is Freshness.FRESH:
+            return CacheStatus(Outcome.HIT)
+        if judge(record, self._terms(route, tag), self._clock()) is Freshness.FRESH:
+            return CacheStatus(Outcome.HIT, detail=SAVING_PULLS)
         return None
 
     async def _recall_outage(self, route: Route, tag: Tag | Variant) -> None:
@@ -219,8 +225,8 @@ class PullManifest:
 
     async def _look_up(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.latest_tag(route, tag)
-        if record is not None and judge(record, self._terms(route, tag), self._clock()) is Freshness.FRESH:
-            fresh = await self._held(record, CacheStatus(Outcome.HIT))
+        if record is not None and (status := self._fresh(route, tag, record)):
+            fresh = await self._held(record, status)
             if fresh is not None:
                 return fresh
         return await self._ask(route, tag)

@@ -155,6 +155,19 @@ async def test_a_registry_that_tells_of_no_limit_has_none(
         assert await spending(mirror) == "free"
 
 
+async def test_nobody_is_told_for_whom_the_registry_counts(
+    mirror: RunningMirror, limit: PullLimit, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(len(IMAGES)):
+        assert ADDRESS not in str((await mirror.get(tag(number)))[0].headers)
+    async with mirror.session.get(f"{mirror.admin_url}/metrics", headers={"Accept-Encoding": "identity"}) as page:
+        assert ADDRESS not in await page.text()
+    log = capsys.readouterr().out
+    assert ADDRESS not in log
+    # What changed is said when it changes, and not with each request.
+    assert [log.count(said) for said in ("few pulls are left", "limit reached", "enough pulls")] == [1, 1, 0]
+
+
 # The end of the limit. ---------------------------------------------------------------------------------------
 
 

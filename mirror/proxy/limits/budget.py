@@ -72,6 +72,11 @@ class Budget:
         self._looked_at = now
         return True
 
+    @property
+    def is_under_way(self) -> bool:
+        """Tell whether a pull is on its way: what is left will be known when it has ended."""
+        return self._under_way > 0
+
     # What that means. -------------------------------------------------------------------------------------
 
     def rate(self, now: float) -> RateLimit | None:

@@ -42,12 +42,16 @@ class Purses:
 
     def tell(self) -> None:
         """Report what is left, and for how long it will do."""
-        self.review()
+        self._judge()
         exhausted_in = self._forecast.seconds(self.clock())
         self._observer.notify(LimitTold(self.upstream, self._spending, self._rate(), exhausted_in))
 
     def review(self) -> None:
-        """Report if something else may be spent than before."""
+        """Report if something else may be spent than before; while pulls are on their way that would only flutter."""
+        if not any(budget.is_under_way for budget in self._budgets()):
+            self._judge()
+
+    def _judge(self) -> None:
         rate, spending = self._rate(), self.spending()
         if rate is not None:
             self._forecast.told(rate.remaining, self.clock())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import math
 
 import pytest
@@ -166,6 +167,33 @@ def test_a_pull_is_counted_while_it_is_on_its_way() -> None:
     # Nothing was heard of it, so it may have been counted.
     assert house.told.rate == rate(10)
     assert house.changes == [Spending.SAVING]
+
+
+def test_what_is_told_with_a_pull_is_not_less_that_pull_once_more() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(12), None)
+    house.clock.now += 1
+    with purse.pulling():
+        purse.told(rate(11), None)
+    assert (house.changes, house.spending()) == ([], Spending.FREE)
+    with purse.pulling():
+        purse.told(rate(10), None)
+        assert house.changes == []
+    assert house.changes == [Spending.SAVING]
+
+
+def test_a_pull_that_is_given_up_is_not_on_its_way_any_more() -> None:
+    house = House()
+    purse = house.purse()
+    purse.told(rate(50), None)
+    pulling = purse.pulling()
+    pulling.__enter__()
+    assert house.told.rate == rate(49)
+    house.clock.now += 1
+    assert not pulling.__exit__(asyncio.CancelledError, asyncio.CancelledError(), None)
+    purse.told(rate(50), None)
+    assert house.told.rate == rate(50)
 
 
 def test_a_look_is_due_after_a_while() -> None:
