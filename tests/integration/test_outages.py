@@ -26,6 +26,7 @@ CONFIRMED = "fwd=stale; fwd-status=200"
 UNKNOWN, STILL_UNKNOWN = "fwd=miss; fwd-status=404; detail=manifest-unknown", "hit; detail=manifest-unknown"
 UNREACHABLE, TIMEOUT, FAILED = "detail=upstream-unreachable", "detail=upstream-timeout", "detail=upstream-failed"
 DELETED = "fwd=stale; detail=deleted-upstream"
+SAVING = "fwd=stale; detail=saving-pulls"
 THROTTLED, LIMITED = "detail=upstream-throttled", "detail=limit-reached"
 
 
@@ -64,9 +65,9 @@ def _may_be(retry_after: int | None, most: int | None) -> bool:
 
 
 def is_right(fault: str, told: Told) -> bool:
-    """Tell whether what was served is the image that is to be served: the old one, unless the tag has moved."""
+    """Tell whether what was served is what is to be served: the image as it was, or, where it has moved, as it is."""
     served = [one for one in (told.first, told.second) if one.status == 200]
-    return all(one.is_known is (fault != "tag moved" or GRACE in one.cache_status) for one in served)
+    return all(one.is_known is (not fault.endswith("moved") or "fwd=stale" in one.cache_status) for one in served)
 
 
 REFUSED, NO_NAME, NO_TLS = "connection refused", "its name does not resolve", "TLS failed"
@@ -86,6 +87,7 @@ IN_GRACE = {
     "tag moved": Expected(200, GRACE, HIT, "2+0"),
     "tag deleted": Expected(200, GRACE, STILL_UNKNOWN, "1+0", GONE),
     "limit reached": Expected(200, GRACE, HIT, "1+0", "limit reached"),
+    "limit reached, moved": Expected(200, GRACE, SAVING, "1+0", "limit reached"),
 }
 """Cached, a little older than its TTL: served at once, and upstream asked meanwhile."""
 
@@ -102,6 +104,7 @@ ASKED_FIRST = {
     "tag moved": Expected(200, MISS, HIT, "2+0"),
     "tag deleted": Expected(404, UNKNOWN, STILL_UNKNOWN, "1+0", GONE),
     "limit reached": Expected(200, CONFIRMED, HIT, "1+0", "limit reached"),
+    "limit reached, moved": Expected(200, SAVING, SAVING, "1+0", "limit reached"),
 }
 """The same without stale-while-revalidate, or older: upstream is asked first."""
 
@@ -118,6 +121,7 @@ NEW = {
     "tag moved": Expected(200, MISS, HIT, "3+1"),
     "tag deleted": Expected(404, UNKNOWN, STILL_UNKNOWN, "2+1", GONE),
     "limit reached": Expected(503, LIMITED, LIMITED, "2+1", NONE_LEFT, 60),
+    "limit reached, moved": Expected(503, LIMITED, LIMITED, "2+1", NONE_LEFT, 60),
 }
 """Not in the cache."""
 
@@ -142,6 +146,7 @@ SPARE = {
     "tag moved": Expected(200, MISS, HIT, "3+1"),
     "tag deleted": Expected(200, MISS, HIT, "4+1"),
     "limit reached": Expected(200, MISS, HIT, "3+1", served_by="spare"),
+    "limit reached, moved": Expected(200, MISS, HIT, "3+1", served_by="spare"),
 }
 """Not in the cache, and the fault is that of the first of two endpoints."""
 

@@ -77,7 +77,8 @@ async def untrusted(place: Place) -> None:
 
 async def moved(place: Place) -> None:
     """The tag is another image by now."""
-    place.registry.move_tag(REPOSITORY, TAG, content.image(layers=1, seed=f"{place.name} moved"))
+    for registry in (place.registry, place.spare):
+        registry.move_tag(REPOSITORY, TAG, content.image(layers=1, seed=f"{place.name} moved"))
 
 
 async def deleted(place: Place) -> None:
@@ -95,6 +96,12 @@ async def used_up(place: Place) -> None:
     place.registry.always("*/manifests/*", faults.both(faults.status(429, RETRY_AFTER), told), method="GET")
 
 
+async def used_up_and_moved(place: Place) -> None:
+    """No pull is left, and the tag is another image by now."""
+    await used_up(place)
+    await moved(place)
+
+
 STRIKES = {
     "none": Strike(nothing),
     "down": Strike(down),
@@ -108,4 +115,5 @@ STRIKES = {
     "tag moved": Strike(moved),
     "tag deleted": Strike(deleted),
     "limit reached": Strike(used_up),
+    "limit reached, moved": Strike(used_up_and_moved),
 }
