@@ -33,7 +33,8 @@ from mirror.proxy.operations.pins import Pinning
 from mirror.proxy.operations.purge import Purge
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_listing import ListingMemory, PullListing
-from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import Memory
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.scrubbing.patrol import Patrol
 from mirror.proxy.scrubbing.refetch import Refetch

@@ -6,21 +6,16 @@ upstream is asked first. While few pulls are left, tags are fresh for longer, an
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
-from typing import Any
 
-from mirror.errors import ManifestUnknown, PullSaved, Refused, StoreFailed, UpstreamInvalid, UpstreamUnavailable
-from mirror.oci.descriptor import Manifest
+from mirror.errors import ManifestUnknown, PullSaved, Refused, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES
-from mirror.oci.reference import Reference, Tag, Variant
-from mirror.proxy import chain
-from mirror.proxy.access import Access, confirmed_status
-from mirror.proxy.background import Background
+from mirror.oci.reference import Tag, Variant
+from mirror.proxy.access import Access
 from mirror.proxy.cache_status import (
     DELETED_UPSTREAM,
     REVALIDATING,
@@ -32,30 +27,17 @@ from mirror.proxy.cache_status import (
 )
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
-from mirror.proxy.events import Observer, StoreTroubled
-from mirror.proxy.failures import Failures
+from mirror.proxy.events import Observer
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
-from mirror.proxy.interfaces import Clock, ManifestStore, Records, Upstream
-from mirror.proxy.rate_limit import Governor, Spending, Unlimited
+from mirror.proxy.interfaces import Upstream
+from mirror.proxy.pull_digest import PullDigest
+from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
+from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route
-from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 
 REVALIDATE_WITHIN = 5.0
 """Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
-
-
-@dataclass(frozen=True, slots=True)
-class PulledManifest:
-    """A manifest ready to be sent.
-
-    `age` is in seconds since upstream vouched for the tag, None for a digest; `trouble` is why a tag is stale.
-    """
-
-    manifest: Manifest
-    status: CacheStatus
-    age: int | None = None
-    trouble: UpstreamUnavailable | None = None
 
 
 class Refreshed(StrEnum):
@@ -69,18 +51,6 @@ class Refreshed(StrEnum):
     """Upstream refuses it."""
     UNREACHABLE = "unreachable"
     """Upstream could not be asked, or did not give what it names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """What manifests are pulled into and from."""
-
-    manifests: ManifestStore
-    records: Records
-    failures: Failures
-    policy: FreshnessPolicy
-    clock: Clock
-    governor: Governor = Unlimited()  # noqa: RUF009  # it has no state
 
 
 class PullManifest:
@@ -101,10 +71,8 @@ class PullManifest:
         self._policy = memory.policy
         self._clock = memory.clock
         self._governor = memory.governor
-        self._access = access
-        self._observer = observer
-        self._flights = SingleFlight[PulledManifest](tasks)
-        self._background = Background(self._flights)
+        self._flights = ManifestFlights(tasks)
+        self._digests = PullDigest(upstreams, memory, access, self._flights, observer)
         self._deletions = Deletions(memory.records, memory.policy, memory.clock, observer)
 
     async def pull(
@@ -116,7 +84,7 @@ class PullManifest:
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not be read.
         """
         if isinstance(reference, Digest):
-            return await self._by_digest(route, reference)
+            return await self._digests.pull(route, reference)
         async with answer_within():
             pulled = await self._by_tag(route, reference)
             if pulled.manifest.media_type in accepted:
@@ -132,7 +100,7 @@ class PullManifest:
         if before is not None and self._rules(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
             return Refreshed.UNCHANGED
         try:
-            found = await self._fly(route, tag, lambda: self._ask(route, tag))
+            found = await self._flights.join(route, tag, lambda: self._ask(route, tag))
         except Refused:
             return Refreshed.GONE
         except UpstreamUnavailable:
@@ -162,7 +130,7 @@ class PullManifest:
             if stale is not None:
                 await self._recall_outage(route, tag)
             seconds = ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN
-            return await self._fly(route, tag, lambda: self._look_up(route, tag), seconds)
+            return await self._flights.join(route, tag, lambda: self._look_up(route, tag), seconds)
         except UpstreamUnavailable as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             # Another process may know more than was known before.
@@ -181,7 +149,7 @@ class PullManifest:
             case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
                 held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
                 if held is not None:
-                    self._background.begin((route, tag), lambda: self._look_up(route, tag))
+                    self._flights.begin(route, tag, lambda: self._look_up(route, tag))
                 return held
             case Freshness.KEPT if await self._failures.known(Kind.MANIFEST, route, tag):
                 return await self._held(record, CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM))
@@ -268,14 +236,14 @@ class PullManifest:
         remote = await upstream.head_manifest(route.repository, tag)
         if remote is None:
             await self._spare(route, tag)
-            return await self._taken(route, await upstream.get_manifest(route.repository, tag))
+            return await self._digests.take(route, await upstream.get_manifest(route.repository, tag))
         await self._records.grant(route, remote.digest)
         await self._failures.forget(Kind.MANIFEST, route, remote.digest)
         if manifest := await self._manifests.get(remote.digest):
             return PulledManifest(manifest, CacheStatus(Outcome.REVALIDATED))
         await self._spare(route, tag)
         try:
-            return await self._fly(route, remote.digest, lambda: self._fetch(route, remote.digest))
+            return await self._digests.fetch(route, remote.digest)
         except Refused as error:
             raise UpstreamInvalid("upstream names a manifest and then refuses it") from error
 
@@ -285,62 +253,3 @@ class PullManifest:
             return
         if await self._stale(route, tag, await self._records.latest_tag(route, tag)) is not None:
             raise PullSaved("upstream has a newer one, which would cost one of the last pulls")
-
-    # By digest. ------------------------------------------------------------------------------------------
-
-    async def _by_digest(self, route: Route, digest: Digest) -> PulledManifest:
-        if manifest := await self._manifests.get(digest):
-            return await self._permitted(route, manifest)
-        return await self._fly(route, digest, lambda: self._fetch(route, digest))
-
-    async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
-        return PulledManifest(manifest, confirmed_status(await self._permit(route, manifest.digest)))
-
-    async def _permit(self, route: Route, digest: Digest) -> bool:
-        upstream = self._upstreams[route.upstream]
-        ask = functools.partial(upstream.head_manifest, route.repository, digest)
-        return await self._access.confirm(Kind.MANIFEST, route, digest, ask)
-
-    async def _fetch(self, route: Route, digest: Digest) -> PulledManifest:
-        if chain.came_through():
-            # Else it could wait here for one that waits for its answer, by way of a mirror that asks this one.
-            await self._permit(route, digest)
-        async with answer_within(), self._manifests.turn(digest):
-            if manifest := await self._manifests.get(digest):
-                return await self._permitted(route, manifest)
-            return await self._taken(route, await self._fetched(route, digest))
-
-    async def _fetched(self, route: Route, digest: Digest) -> Manifest:
-        try:
-            await self._failures.recall(Kind.MANIFEST, route, digest)
-            async with answer_within():
-                return await self._upstreams[route.upstream].get_manifest(route.repository, digest)
-        except (Refused, UpstreamUnavailable) as error:
-            await self._failures.remember(Kind.MANIFEST, route, digest, error)
-            raise
-
-    # Both. -----------------------------------------------------------------------------------------------
-
-    async def _fly(
-        self,
-        route: Route,
-        reference: Reference,
-        look_up: Callable[[], Coroutine[Any, Any, PulledManifest]],
-        seconds: float = ANSWER_WITHIN,
-    ) -> PulledManifest:
-        async with answer_within(seconds):
-            pulled, joined = await self._flights.run((route, reference), look_up)
-        if joined and pulled.status.outcome is Outcome.MISS:
-            return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
-        return pulled
-
-    async def _taken(self, route: Route, manifest: Manifest) -> PulledManifest:
-        """Keep what was fetched, if the disk takes it; the client is served all the same."""
-        stored = True
-        try:
-            await self._manifests.put(manifest)
-        except StoreFailed as error:
-            self._observer.notify(StoreTroubled("commit of a manifest", error))
-            stored = False
-        await self._records.grant(route, manifest.digest)
-        return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored))

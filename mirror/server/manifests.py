@@ -7,7 +7,8 @@ from aiohttp import web
 from mirror.oci.accept import accepted_types
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
-from mirror.proxy.pull_manifest import PulledManifest, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import PulledManifest
 from mirror.proxy.routing import Route
 from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.dated import dated, record

@@ -20,7 +20,8 @@ from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import Memory
 from mirror.proxy.routing import Route
 from mirror.proxy.scrubbing.refetch import Refetch
 from mirror.proxy.scrubbing.scrub import Report, Scrub, Thoroughness

@@ -14,7 +14,8 @@ from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import Memory
 from mirror.proxy.tasks import Tasks
 from tests.simulation.origin import Origin, SimulatedUpstream
 from tests.unit.proxy.doubles import MemoryCache, MemoryManifests, MemoryRecords

@@ -33,7 +33,8 @@ from mirror.proxy.events import ImageWarmed, Observer
 from mirror.proxy.interfaces import Upstream
 from mirror.proxy.operations.naming import FullName, Naming
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import PulledManifest, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import PulledManifest
 from mirror.proxy.rate_limit import Governor, Spending
 from mirror.proxy.routing import Route
 from mirror.proxy.storing import store_blob

@@ -17,7 +17,8 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy, TagRecord
-from mirror.proxy.pull_manifest import REVALIDATE_WITHIN, Memory, PulledManifest, PullManifest
+from mirror.proxy.pull_manifest import REVALIDATE_WITHIN, PullManifest
+from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (

@@ -21,7 +21,8 @@ from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import Memory, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pulled_manifest import Memory
 from mirror.proxy.routing import Route
 from mirror.proxy.scrubbing.refetch import Refetch
 from mirror.proxy.tasks import Tasks

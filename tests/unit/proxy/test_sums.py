@@ -18,7 +18,7 @@ from mirror.oci.media_types import OCI_INDEX
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.listing import Listed
-from mirror.proxy.pull_manifest import PulledManifest
+from mirror.proxy.pulled_manifest import PulledManifest
 from tests.unit.proxy import test_pull_listing as lists
 from tests.unit.proxy import test_visibility as seeing
 from tests.unit.proxy.doubles import HUB, Never

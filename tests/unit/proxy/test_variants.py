@@ -15,7 +15,7 @@ from mirror.oci.reference import Variant
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.pull_manifest import PulledManifest
+from mirror.proxy.pulled_manifest import PulledManifest
 from tests.unit.proxy.doubles import HUB, Held, Never
 from tests.unit.proxy.test_pull_manifest import FRESH, LATEST, OLD, REFUSED, STALE, UNAVAILABLE, Mirror
 from tests.unit.virtual_time import in_virtual_time, settle
