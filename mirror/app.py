@@ -237,6 +237,7 @@ class Mirror:
             frozenset(self._config.upstreams),
             self._visibility.belief,
             self._config.cache.blob_ttl,
+            self._budgets,
         )
         return Operations(
             Naming(registries.routing(self._config)),

@@ -18,6 +18,7 @@ from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, Lifeti
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.operations.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
 from mirror.proxy.operations.naming import FullName
+from mirror.proxy.rate_limit import Governor, Unlimited
 
 _DEEPEST = 3
 # An index of indexes is as deep as anybody builds; a document that refers to itself is not followed for ever.
@@ -28,6 +29,7 @@ class Reason(StrEnum):
     """Why a pull would be what it would be."""
 
     FRESH = "upstream has vouched for the tag lately: it is not asked"
+    SAVING = "few pulls are left of upstream's limit: its word is believed for longer"
     IMMUTABLE = "a rule says that the tag never changes: upstream is not asked any more"
     GRACE = "what is cached is served at once, and upstream is asked meanwhile (stale_while_revalidate)"
     KEPT = "upstream has deleted the tag; what is cached is served all the same (keep_deleted)"
@@ -45,6 +47,7 @@ class Reason(StrEnum):
 
 _STATES = {
     Reason.FRESH: "hit",
+    Reason.SAVING: "hit",
     Reason.IMMUTABLE: "hit",
     Reason.GRANTED: "hit",
     Reason.GRACE: "stale",
@@ -120,13 +123,18 @@ class ShownImage:
 class Rules:
     """What a pull goes by: how long tags are good, which `upstreams` there are, and who may see their repositories.
 
-    `unused` is how long files are kept without being used.
+    `unused` is how long files are kept without being used, `governor` knows where pulls are to be saved.
     """
 
     freshness: FreshnessPolicy
     upstreams: frozenset[str]
     believed: Believed
     unused: timedelta | None
+    governor: Governor = Unlimited()  # noqa: RUF009  # it has no state
+
+    def terms(self, name: FullName) -> FreshnessPolicy:
+        """Return what holds for a tag now."""
+        return self.freshness.of(str(name.reference)).for_spending(self.governor.spending(name.route.upstream))
 
 
 class Inspection:
@@ -171,8 +179,7 @@ class Inspection:
         record = snapshot.record(name)
         use = snapshot.files[roots[0]]
         is_pinned = any(True for _ in _pins(snapshot, name, roots))
-        tag = str(name.reference)
-        rule = None if record is None else self._rules.freshness.rule(tag)
+        rule = None if record is None else self._rules.freshness.rule(str(name.reference))
         return CachedImage(
             name,
             roots[0],
@@ -184,7 +191,7 @@ class Inspection:
             None if is_pinned or unused is None else use.used_at + use.absent + unused.total_seconds(),
             is_pinned,
             record,
-            None if record is None else lifetime(record, self._rules.freshness.of(tag)),
+            None if record is None else lifetime(record, self._rules.terms(name)),
             None if rule is None else str(rule.match),
         )
 
@@ -197,7 +204,7 @@ class Inspection:
         if belief is Belief.UNKNOWN:
             return Reason.UNSEEN
         if record is not None:
-            reason = self._reason_of_tag(str(name.reference), record)
+            reason = self._reason_of_tag(name, record)
         else:
             is_granted = name.reference in snapshot.granted.get(name.route, frozenset())
             reason = Reason.GRANTED if is_granted else Reason.UNCONFIRMED
@@ -205,10 +212,14 @@ class Inspection:
             reason = Reason.DOUBTED
         return _OFFLINE.get(reason, reason) if self._rules.freshness.is_offline else reason
 
-    def _reason_of_tag(self, tag: str, record: TagRecord) -> Reason:
-        terms = self._rules.freshness.of(tag)
-        reason = _OF_TAGS[judge(record, terms, self._clock())]
-        return Reason.IMMUTABLE if reason is Reason.FRESH and terms.tag_ttl == IMMUTABLE else reason
+    def _reason_of_tag(self, name: FullName, record: TagRecord) -> Reason:
+        configured = self._rules.freshness.of(str(name.reference))
+        reason = _OF_TAGS[judge(record, self._rules.terms(name), self._clock())]
+        if reason is not Reason.FRESH:
+            return reason
+        if judge(record, configured, self._clock()) is not Freshness.FRESH:
+            return Reason.SAVING
+        return Reason.IMMUTABLE if configured.tag_ttl == IMMUTABLE else reason
 
     async def _parts(self, snapshot: Snapshot, children: Iterable[Child], depth: int) -> tuple[Part, ...]:
         if depth == 0:

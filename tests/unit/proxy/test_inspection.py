@@ -9,9 +9,10 @@ from mirror.errors import NotCached
 from mirror.proxy.belief import Belief
 from mirror.proxy.freshness import IMMUTABLE, FreshnessPolicy, TagRecord
 from mirror.proxy.operations.inspection import Inspection, Reason, Rules
+from mirror.proxy.rate_limit import STRETCH, Spending
 from mirror.proxy.routing import Route
 from mirror.proxy.tag_rules import TagGlob, TagRule
-from tests.unit.proxy.doubles import SettableClock
+from tests.unit.proxy.doubles import SettableClock, SettableGovernor
 from tests.unit.proxy.memory_catalogue import ALPINE, SIZE, MemoryCatalogue, digest_of, named
 
 TTL, STALE = 300.0, 3600.0
@@ -26,7 +27,8 @@ def inspection(
 
     upstreams = frozenset({str(rules.get("upstream", "docker.io"))})
     unused = None if rules.get("kept") else timedelta(seconds=1000)
-    return Inspection(cache, Rules(policy, upstreams, believed, unused), SettableClock(now))
+    governor = SettableGovernor(Spending(str(rules.get("spending", "free"))))
+    return Inspection(cache, Rules(policy, upstreams, believed, unused, governor), SettableClock(now))
 
 
 def tagged() -> MemoryCatalogue:
@@ -80,6 +82,22 @@ async def test_what_upstream_has_deleted_is_told_so(
 
 
 LONG = TagRule(TagGlob("1*"), timedelta(seconds=2 * TTL))
+
+
+@pytest.mark.parametrize(
+    ("now", "reason"),
+    [
+        (TTL - 1, Reason.FRESH),
+        (TTL, Reason.SAVING),
+        (STRETCH * TTL - 1, Reason.SAVING),
+        (STRETCH * TTL, Reason.STALE),
+    ],
+)
+async def test_while_pulls_are_saved_a_tag_is_believed_for_longer(now: float, reason: Reason) -> None:
+    shown = (await inspection(tagged(), now, spending="saving").show(named("alpine:1"))).image
+    assert (shown.reason, shown.lifetime.fresh_until if shown.lifetime else None) == (reason, STRETCH * TTL)
+
+
 FOR_EVER = TagRule(TagGlob("?"), IMMUTABLE)
 
 
