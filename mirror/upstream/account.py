@@ -19,9 +19,11 @@ from mirror.upstream.tokens import TokenServices
 Unable = Denied | UpstreamThrottled | CredentialsUnavailable
 """Why one account gets nothing where another may."""
 
-_MOST_READERS = 1000
-
 UNABLE = (Denied, UpstreamThrottled, CredentialsUnavailable)
+"""The same, to be caught."""
+
+_MOST_READERS = 1000
+# Repositories of which it is remembered who may read them; of others it is found out anew.
 
 
 class Account:

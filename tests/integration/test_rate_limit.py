@@ -180,7 +180,7 @@ async def test_at_zero_no_pull_is_tried_and_the_answer_says_why(
     journal.clear()
     message, seconds = await refused(mirror, tag(10))
     assert message == (
-        "docker.io gives the mirror's address 10 pulls in 21600 s, and none is left; it is asked again in 60 s"
+        "docker.io gives the mirror's address 10 pulls in 6 h, and none is left; it is asked again in 60 s"
     )
     assert seconds == LOOK_SECONDS
     await refused(mirror, digest(11))

@@ -149,7 +149,7 @@ class Purse:
         rate = self.budget.rate(now)
         seconds = max(1, math.ceil(self.budget.wait(now)))
         if rate is not None and rate.remaining == 0:
-            within = f" in {rate.window} s" if rate.window else ""
+            within = f" in {_span(rate.window)}" if rate.window else ""
             what = f"{self._purses.upstream} gives {self._owner} {rate.limit} pulls{within}, and none is left"
         else:
             what = f"{self._purses.upstream} limits the requests of {self._owner}"
@@ -157,3 +157,11 @@ class Purse:
 
     def _now(self) -> float:
         return self._purses.clock()
+
+
+def _span(seconds: int) -> str:
+    """Return a window as people say it, where it is a whole number of something."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} s"

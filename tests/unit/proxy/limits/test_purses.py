@@ -133,11 +133,19 @@ def test_a_refusal_says_whose_limit_it_is_and_when_to_try_again() -> None:
     refusal = purse.refusal()
     assert isinstance(refusal, LimitReached)
     assert str(refusal) == (
-        "docker.io gives the mirror's account 100 pulls in 21600 s, and none is left; it is asked again in 47 s"
+        "docker.io gives the mirror's account 100 pulls in 6 h, and none is left; it is asked again in 47 s"
     )
     assert refusal.retry_after == 47
     purse.throttled(600)
     assert purse.refusal().retry_after == 600
+
+
+@pytest.mark.parametrize(("window", "said"), [(3600, "1 h"), (90, "90 s"), (300, "5 min"), (None, None)])
+def test_a_window_is_said_as_people_say_it(window: int | None, said: str | None) -> None:
+    house = House()
+    house.purse().told(RateLimit(100, 0, window), None)
+    within = f" in {said}" if said else ""
+    assert f"gives the mirror's account 100 pulls{within}, and none is left" in str(house.purse().refusal())
 
 
 def test_a_refusal_without_a_number() -> None:
