@@ -198,6 +198,7 @@ async def test_each_account_is_tried_and_shows_what_is_left_to_it(
     given = config(registry, credentials=credentials, realms=[token_service.url])
     found = await check(given, endpoints_of(given, ["alpine"]), 20.0)
     table = [line.split() for line in lines(given, found, datetime.now(UTC))]
+    assert " ".join(table[-1]) == "1 endpoint with 2 accounts: 1 failed"
     assert table[1][-3:] == ["ci", "87/100", "library/alpine:latest"]
     assert table[2][-3:] == ["cd", "-", "library/alpine:latest"]
     assert [entry["credentials"] for entry in document(given, found)["endpoints"]] == ["ci", "cd"]

@@ -38,7 +38,13 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
         told.append("offline: true: this check has asked them all the same; serving asks nobody")
     failed = sum(found.fault is not None for found in findings)
     verdict = f"{failed} failed" if failed else "all good"
-    return [*table, "", *told, *([""] if told else []), f"{counted(len(findings), 'endpoint')}: {verdict}"]
+    return [*table, "", *told, *([""] if told else []), f"{_tried(findings)}: {verdict}"]
+
+
+def _tried(findings: Sequence[Findings]) -> str:
+    endpoints = counted(len({(found.upstream, found.endpoint, found.sample) for found in findings}), "endpoint")
+    accounts = max((found.account for found in findings), default=0)
+    return f"{endpoints} with {counted(len(findings), 'account')}" if accounts else endpoints
 
 
 def credentials(config: Config, found: Findings) -> str | None:
