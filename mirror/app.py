@@ -16,7 +16,6 @@ from mirror import __version__, registries
 from mirror.admin.api import Api, Operations
 from mirror.admin.application import admin_application
 from mirror.admin.guard import Guard
-from mirror.admin.warming import WarmingApi
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
@@ -42,7 +41,7 @@ from mirror.proxy.scrubbing.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
 from mirror.proxy.visibility import Memory as VisibilityMemory
 from mirror.proxy.visibility import View, Visibility
-from mirror.proxy.warming.warm import Warm, Ways
+from mirror.proxy.warming.warm import Ways
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.circle import Circle
@@ -61,7 +60,7 @@ from mirror.telemetry.observers import Observers
 from mirror.upstream.egress import Egress
 from mirror.upstream.health import Health
 from mirror.upstream.tokens import TokenServices
-from mirror.warming import usual_platforms
+from mirror.warming import Warming
 
 
 class Mirror:
@@ -98,7 +97,7 @@ class Mirror:
         self._manifests, self._blobs, self._listings = self._pulls(upstreams)
         naming = Naming(registries.routing(config))
         ways = Ways(naming, self._visibility, upstreams, self._manifests, self._blobs, self._budgets)
-        self._warm = Warm(ways, self._observer)
+        self._warming = Warming(config, ways, self._cache, clock, self._observer)
         refetch = Refetch(config.upstreams, self._manifests, self._blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
@@ -121,6 +120,8 @@ class Mirror:
             patrol = self._patrol()
             if patrol is not None:
                 stack.push_async_callback(cancelled, self._tasks.spawn(patrol.run(), name="scrub"))
+            for name, work in self._warming.work():
+                stack.push_async_callback(cancelled, self._tasks.spawn(work, name=name))
             self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
             if self._config.offline:
                 self.logs.lifecycle("offline", meaning="nobody is asked; what is cached is served, whatever its age")
@@ -148,7 +149,7 @@ class Mirror:
     async def _drain(self) -> None:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
         self._draining = True
-        self._warm.close()
+        self._warming.warm.close()
         await self.public.stop_accepting()
         seconds = 0.0 if self._hurried else self._config.drain_timeout.total_seconds()
         with suppress(TimeoutError):
@@ -219,7 +220,7 @@ class Mirror:
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(
-            ManifestHandler(self._manifests),
+            ManifestHandler(self._manifests, self._warming.requests.note),
             BlobHandler(self._blobs),
             TagsHandler(self._listings),
             ReferrersHandler(self._listings),
@@ -249,7 +250,7 @@ class Mirror:
     def _admin_listener(self) -> Listener:
         guard = Guard(self._config.admin.listen.host, self._config.admin.token)
         api = Api(self._operations(), guard)
-        warming = WarmingApi(self._warm, usual_platforms(), guard)
+        warming = self._warming.api(guard)
         application = admin_application(self.metrics.registry, self._told_readiness, warming, api)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)

@@ -232,5 +232,9 @@ class ReserveReached(NotDone):
     """What is left of an upstream's limit is not spent on what nobody has asked for yet."""
 
 
+class ListUnreadable(NotDone):
+    """The file that lists images to be warmed cannot be read."""
+
+
 class PlatformMissing(NotDone):
     """The image is not there for any of the platforms that are wanted."""

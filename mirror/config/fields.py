@@ -15,7 +15,9 @@ from mirror.config.freshness import FreshnessConfig
 from mirror.config.section import Duration, ListenAddress, Section, Size
 from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
+from mirror.config.warm import WarmConfig
 from mirror.errors import ConfigError
+from mirror.oci.image_name import ImageName
 from mirror.oci.reference import is_registry
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.routing import DOCKER_HUB
@@ -104,6 +106,7 @@ class Config(BaseSettings):
     freshness: FreshnessConfig = FreshnessConfig()
     default_upstream: str = DOCKER_HUB
     upstreams: dict[str, UpstreamConfig] = Field(default_factory=lambda: dict.fromkeys(BUILT_IN, UpstreamConfig()))
+    warm: WarmConfig = WarmConfig()
     log: LogConfig = LogConfig()
 
     @property
@@ -143,6 +146,15 @@ class Config(BaseSettings):
         own = [(f"upstreams.{name}", name, name) for name in self.upstreams]
         _refuse_twice([*own, *_claims("aliases", self.upstreams)])
         _refuse_twice(_claims("hosts", self.upstreams))
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_warmed_is_mirrored(self) -> Self:
+        known = {name.lower() for owner, one in self.upstreams.items() for name in (owner, *one.aliases)}
+        for image in self.warm.images:
+            registry = ImageName.parse(image).name.registry
+            if registry is not None and registry not in known:
+                raise ValueError(f"warm.images: {image} is of {registry}, which is not among the upstreams")
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from mirror.config.endpoints import EndpointConfig
 from mirror.config.fields import AdminConfig, CacheConfig, Config, LogConfig, ScrubConfig
 from mirror.config.freshness import FreshnessConfig, TagRuleConfig
 from mirror.config.upstreams import ACCOUNTS, BUILT_IN, CredentialsConfig, LimitsConfig, ProxyConfig, UpstreamConfig
+from mirror.config.warm import WarmConfig
 from mirror.errors import ConfigError
 
 _PLAINLY = {
@@ -36,6 +37,7 @@ _SECTIONS = {
     "scrub": ScrubConfig,
     "freshness": FreshnessConfig,
     "tag_rules": TagRuleConfig,
+    "warm": WarmConfig,
     "log": LogConfig,
     "credentials": CredentialsConfig,
     "proxy": ProxyConfig,
@@ -84,6 +86,8 @@ def _validated(content: dict[str, Any]) -> Config:
 
 
 def _check_files(config: Config) -> None:
+    if config.warm.file is not None:
+        _check_list("warm.file", config.warm.file)
     for name, upstream in config.upstreams.items():
         for number, credentials in enumerate(upstream.accounts):
             which = f".{number}" if isinstance(upstream.credentials, tuple) else ""
@@ -100,6 +104,13 @@ def _check_credentials(key: str, credentials: CredentialsConfig) -> None:
         _check_password(f"{key}.password_file", credentials)
     if credentials.docker_config is not None:
         _check_docker_config(f"{key}.docker_config", credentials.docker_config)
+
+
+def _check_list(key: str, file: Path) -> None:
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigError(key, f"{file} cannot be read: {error.strerror}") from None
 
 
 def _check_password(key: str, credentials: CredentialsConfig | ProxyConfig) -> None:

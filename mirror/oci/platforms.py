@@ -34,6 +34,12 @@ class Platforms:
             raise InvalidPlatform("at least one platform is needed, for example linux/amd64, or all")
         return cls(tuple(dict.fromkeys(map(_parse, given))))
 
+    @classmethod
+    def of(cls, children: Iterable[Child]) -> Platforms | None:
+        """Return the platforms of these manifests, None if they have none."""
+        names = tuple(dict.fromkeys(_usual(child.platform) for child in children if child.platform))
+        return cls(names) if names else None
+
     def include(self, child: Child) -> bool:
         """Tell whether a manifest of an index is wanted; one of no platform is for all of them."""
         if self.names is None or not child.platform:

@@ -5,6 +5,7 @@ No event holds a secret or a query string; `upstream` is always the name of a co
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -288,6 +289,24 @@ class ImageWarmed:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmingRoundFinished:
+    """What is to be warm has been looked after once more, at this time (epoch seconds).
+
+    `images` is how many ended how, by outcome (see ImageWarmed).
+    """
+
+    at: float
+    images: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class HotTagRefreshed:
+    """Upstream was asked about a tag before clients had to wait for it; outcome is `unchanged`, `moved` or `failed`."""
+
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
 class CacheResized:
     """What the cache holds now; `size` in bytes."""
 
@@ -348,6 +367,8 @@ Event = (
     | FileScrubbed
     | ScrubFinished
     | ImageWarmed
+    | WarmingRoundFinished
+    | HotTagRefreshed
     | CacheResized
     | ReadinessTold
     | StoreTroubled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aiohttp import web
 
 from mirror.oci.accept import accepted_types
@@ -18,14 +20,18 @@ from mirror.server.exchange import Exchange
 class ManifestHandler:
     """Answers requests for manifests; a HEAD is a GET without its body."""
 
-    def __init__(self, pull: PullManifest) -> None:
+    def __init__(self, pull: PullManifest, served: Callable[[Route, Tag], None]) -> None:
+        """`served` hears of each tag that a client was served."""
         self._pull = pull
+        self._served = served
 
     async def serve(self, exchange: Exchange, route: Route, reference: Tag | Digest) -> web.Response:
         """Return the answer; a 304 where the client has it."""
         headers = exchange.request.headers
         pulled = await self._pull.pull(route, reference, accepted_types(headers.getall("Accept", ())))
         record(exchange, pulled.status, pulled.trouble)
+        if isinstance(reference, Tag):
+            self._served(route, reference)
         verdict = judge(headers, etag_of(pulled.manifest.digest))
         if verdict is not Verdict.SEND:
             return exchange.respond_without(verdict, _headers(pulled))

@@ -68,7 +68,7 @@ class StoredPins:
 
 
 class StoredPinBoard:
-    """Pins and unpins, while nobody evicts (`turn`), and has it saved outside the table as well."""
+    """Tells pins, pins and unpins, while nobody evicts (`turn`), and has it saved outside the table as well."""
 
     def __init__(
         self,
@@ -79,6 +79,10 @@ class StoredPinBoard:
         self._pins = pins
         self._turn = turn
         self._save = save
+
+    async def pinned(self) -> Pinned:
+        """Return all pins."""
+        return await self._pins.read()
 
     async def pin(self, name: FullName, digest: Digest | None) -> bool:
         """Keep a pin; False if it was there. Raises TooManyPins, StoreFailed."""

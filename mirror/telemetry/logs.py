@@ -117,6 +117,8 @@ class Logs:
                 self._log.warning("not warmed", image=image, outcome=outcome, cause=_cause(error))
             case events.ImageWarmed(image, "warmed", fetched):
                 self._log.info("warmed", image=image, bytes=fetched)
+            case events.WarmingRoundFinished(_, images) if any(images.values()):
+                self._log.info("warming round", **images)
             case events.PinsCrowding(size, max_size):
                 self._log.warning("pins leave little room", bytes=size, max_bytes=max_size)
             case events.StoreTroubled(doing, error):

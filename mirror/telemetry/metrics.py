@@ -21,6 +21,7 @@ SCRUB_RESULTS = ("ok", "refetched", "removed", "left")
 EVICTION_REASONS = ("size", "disk", "age")
 TOKEN_OUTCOMES = ("granted", "refused", "failed")
 VISIBILITY_OUTCOMES = ("public", "private", "missing", "untold")
+HOT_OUTCOMES = ("unchanged", "moved", "failed")
 _REFUSALS = ("full", "slow_head", "malformed", "tls")
 
 # The names of the _created series would double every counter on the page.
@@ -220,8 +221,26 @@ class Metrics:
             ["outcome"],
             registry=self.registry,
         )
+        self._hot_refreshed = Counter(
+            "mirror_hot_tags_refreshed_total",
+            "Times a tag that clients keep asking for was revalidated before they had to wait for it",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self._round_finished = Gauge(
+            "mirror_warming_round_finished_timestamp_seconds",
+            "When what is listed and pinned had last been looked after; 0 if not yet",
+            registry=self.registry,
+        )
+        self._round_failed = Gauge(
+            "mirror_warming_round_failed_images",
+            "Listed and pinned images that failed in the last round",
+            registry=self.registry,
+        )
         for outcome in Warmth:
             self._warmed.labels(outcome)
+        for found in HOT_OUTCOMES:
+            self._hot_refreshed.labels(found)
 
     def _make_readiness_metrics(self) -> None:
         self._ready = Gauge("mirror_ready", "1 while hits can be served, else 0", registry=self.registry)
@@ -268,7 +287,7 @@ class Metrics:
         for outcome in VISIBILITY_OUTCOMES:
             self._visibility.labels(upstream, outcome)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912  # a flat table of events
+    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
         """Count `event`."""
         match event:
             case events.RequestFinished():
@@ -312,6 +331,11 @@ class Metrics:
                 self._scrub_finished.set(at)
             case events.ImageWarmed(_, outcome):
                 self._warmed.labels(outcome).inc()
+            case events.WarmingRoundFinished(at, images):
+                self._round_finished.set(at)
+                self._round_failed.set(images.get(Warmth.FAILED, 0))
+            case events.HotTagRefreshed(outcome):
+                self._hot_refreshed.labels(outcome).inc()
             case events.CacheResized():
                 self._cache_resized(event)
             case events.ReadinessTold(readiness):

@@ -111,6 +111,7 @@ async def test_pins_survive_a_restart_and_the_loss_of_every_index(
     async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
         await pull(mirror, "1", image)
         await pin(mirror, "alpine:1")
+        registry.absent("/v2/library/ghost/*")
         await pin(mirror, "ghost:latest")
     assert cache_folder.index()["annotations"]["mirror.pins"] == (
         f"docker.io/library/alpine:1={image.digest} docker.io/library/ghost:latest"

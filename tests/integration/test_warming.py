@@ -163,6 +163,7 @@ async def test_a_purge_meanwhile_does_not_stop_what_is_on_its_way(
         assert (await done(mirror, "DELETE", "images/alpine:large"))["under_way"] >= 1
         gate.open()
         await warming
+        await until_metric(mirror, "mirror_fills_in_flight", 0)
         assert LARGE.layers[0].digest in cache_folder.digests()
 
 

@@ -54,8 +54,10 @@ async def test_every_panel_shows_what_a_mirror_at_work_does(
 ) -> None:
     require(None if shutil.which("prometheus") else "prometheus is not installed")
     monkeypatch.setattr("mirror.proxy.scrubbing.patrol.LOOK_SECONDS", 0.2)
-    day = Day(registry, other_registry, token_service)
-    async with start_mirror(**day.configuration(tmp_path)) as mirror:
+    monkeypatch.setattr("mirror.proxy.warming.hot.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("mirror.proxy.warming.hot.SHORTEST_TTL", 1.0)
+    day = Day(registry, other_registry, token_service, tmp_path)
+    async with start_mirror(**day.configuration()) as mirror:
         prometheus = Prometheus(tmp_path / "prometheus", mirror.mirror.admin.address)
         await asyncio.to_thread(prometheus.start)
         await scraped(prometheus, 4)

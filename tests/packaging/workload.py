@@ -29,16 +29,25 @@ class Day:
     hub: FakeRegistry
     other: FakeRegistry
     tokens: FakeTokenService
+    folder: Path
 
-    def configuration(self, folder: Path) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """What the mirror is to be started with: a small cache, tags that are old at once, endless scrubs."""
         self._furnish()
+        folder = self.folder
         (folder / "password").write_text(PASSWORD)
+        (folder / "images").write_text("")
         credentials = {"username": "ci", "password_file": str(folder / "password")}
         return {
             "drain_timeout": "20s",
             "cache": {"max_size": "4MiB"},
-            "freshness": {"tag_ttl": "0s", "stale_while_revalidate": "0s", "keep_deleted": "1d"},
+            "freshness": {
+                "tag_ttl": "0s",
+                "stale_while_revalidate": "0s",
+                "keep_deleted": "1d",
+                "tag_rules": [{"match": "hot", "ttl": "1s"}],
+            },
+            "warm": {"file": str(folder / "images"), "platforms": ["all"], "every": "1s"},
             "scrub": {"every": "1s", "bandwidth": "1GiB"},
             "upstreams": {
                 "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials},
@@ -49,6 +58,7 @@ class Day:
     def _furnish(self) -> None:
         self.hub.auth = TokenAuth(self.tokens)
         self.hub.add_image("library/app", "1", IMAGE)
+        self.hub.add_image("library/app", "hot", IMAGE)
         self.hub.add_image("team/secret", "1", IMAGE)
         self.hub.absent("/v2/library/app/manifests/missing")
         self.tokens.accounts = {"ci": PASSWORD}
@@ -76,9 +86,12 @@ class Day:
             await until_metric(mirror, "mirror_fills_in_flight", 0)
 
     async def _warming(self, mirror: RunningMirror) -> None:
-        wanted = {"images": ["app:1", "app:missing"], "platforms": ["all"]}
-        async with mirror.session.post(f"{mirror.admin_url}/api/v1/warm", json=wanted) as response:
-            assert (response.status, '"end"' in await response.text()) == (200, True)
+        """A tag that is asked for again and again, and an image to be warmed that there is not."""
+        for _ in range(3):
+            assert (await mirror.get("/v2/library/app/manifests/hot"))[0].status == 200
+        await until_metric(mirror, 'mirror_hot_tags_refreshed_total{outcome="unchanged"}', 1)
+        (self.folder / "images").write_text("app:missing\n")
+        await until_metric(mirror, "mirror_warming_round_failed_images", 1)
 
     async def _refusals(self, mirror: RunningMirror) -> None:
         assert (await mirror.get("/v2/library/app/manifests/missing"))[0].status == 404
@@ -127,7 +140,8 @@ class Day:
         assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/1"))[0].status == 200
         await self.other.stop()
         assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/1"))[0].status == 200
-        assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/2"))[0].status == 502
+        for tag in ("2", "3", "4"):
+            assert (await mirror.get(f"/v2/ghcr.io/owner/app/manifests/{tag}"))[0].status in (502, 503)
 
     async def ends(self, mirror: RunningMirror, prometheus: Prometheus) -> asyncio.Task[None]:
         """Begin a fill that will go on for as long as the mirror has not been seen to drain."""

@@ -30,7 +30,7 @@ _KINDS = ("list", "compose", "kubernetes", "dockerfile")
     "platforms",
     multiple=True,
     metavar="OS/ARCH",
-    help="Fetch this platform, or `all`. Default: that of the mirror's machine.",
+    help="Fetch this platform, or `all`. Default: from the mirror's `warm.platforms`.",
 )
 @click.option("--dry-run", is_flag=True, help="Only list the images.")
 def warm(  # noqa: PLR0913  # an argument is an option

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -16,6 +18,10 @@ _MOST_MERGED = 1000
 
 def documents_in(text: str) -> list[Any]:
     """Return the documents of a file; raises Unreadable."""
+    if text.lstrip().startswith("{"):
+        # A hundred times faster, and what a cluster tells of all its pods is long.
+        with suppress(ValueError, RecursionError):
+            return [json.loads(text)]
     try:
         return list(yaml.load_all(text, Loader=_Loader))
     except yaml.YAMLError as error:

@@ -15,8 +15,8 @@ from mirror.cli.warm.kubernetes import kubernetes_manifest
 from mirror.oci.image_list import image_list
 
 STANDARD_INPUT = "-"
-LARGEST = 2 * 1024 * 1024
-"""Bytes of a file: the manifests of hundreds of services in one."""
+LARGEST = 16 * 1024 * 1024
+"""Bytes of a file: what a cluster tells of thousands of pods."""
 
 _OBJECT = re.compile(r"(?:^|[{,])\s*[\"']?(?:apiVersion|kind)[\"']?\s*:", re.MULTILINE)
 _SERVICES = re.compile(r"(?:^|[{,])\s*[\"']?services[\"']?\s*:", re.MULTILINE)

@@ -17,6 +17,7 @@ from mirror.errors import (
     Busy,
     MirrorError,
     PlatformMissing,
+    PullSaved,
     Refused,
     ReserveReached,
     ShuttingDown,
@@ -27,13 +28,14 @@ from mirror.errors import (
 from mirror.oci.children import Child, described_in
 from mirror.oci.digest import Digest
 from mirror.oci.platforms import Platforms, told
+from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events import ImageWarmed, Observer
 from mirror.proxy.interfaces import Upstream
 from mirror.proxy.operations.naming import FullName, Naming
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import PullManifest
+from mirror.proxy.pull_manifest import PullManifest, Refreshed
 from mirror.proxy.pulled_manifest import PulledManifest
 from mirror.proxy.rate_limit import Governor, Spending
 from mirror.proxy.routing import Route
@@ -136,7 +138,7 @@ class Warm:
             progress.image = str(name)
             await self._have(name, wanted.platforms, progress)
         except MirrorError as error:
-            warmth = Warmth.SPARED if isinstance(error, ReserveReached) else Warmth.FAILED
+            warmth = Warmth.SPARED if isinstance(error, ReserveReached | PullSaved) else Warmth.FAILED
             warmed = Warmed(progress.image, warmth, progress.total or 0, progress.fetched, error)
         else:
             warmth = Warmth.WARMED if progress.fetched else Warmth.PRESENT
@@ -149,13 +151,22 @@ class Warm:
         await self._ways.visibility.check(name.route, Kind.MANIFEST, name.reference)
         await self._hear_of_limit(name)
         self._spend(name.route.upstream)
+        pulled = await self._root(name, progress)
+        blobs = await self._manifests(name.route, pulled, platforms, progress)
+        progress.total = progress.done + sum(blobs.values())
+        await in_turn(blobs, PARTS_AT_ONCE, functools.partial(self._store, name.route, progress))
+
+    async def _root(self, name: FullName, progress: Progress) -> PulledManifest:
+        """Pull what the name is now, however fresh it is; raises as a pull does, also where what is cached could do."""
+        is_new = False
+        if isinstance(name.reference, Tag):
+            is_new = await self._ways.manifests.refresh(name.route, name.reference) is Refreshed.MOVED
         pulled = await self._ways.manifests.pull(name.route, name.reference)
         if pulled.trouble is not None:
             # What is here may be what the tag was, and nobody can tell.
             raise pulled.trouble
-        blobs = await self._manifests(name.route, pulled, platforms, progress)
-        progress.total = progress.done + sum(blobs.values())
-        await in_turn(blobs, PARTS_AT_ONCE, functools.partial(self._store, name.route, progress))
+        progress.fetched += len(pulled.manifest.data) if is_new else 0
+        return pulled
 
     async def _hear_of_limit(self, name: FullName) -> None:
         """Have an upstream say what is left of its limit before anything is spent: nobody knows in the beginning."""

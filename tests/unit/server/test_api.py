@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from mirror.errors import Denied, NotPublic, UnknownRegistry, UpstreamFailed
+from mirror.errors import Denied, ManifestUnknown, NotPublic, UnknownRegistry, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events import RequestFinished
@@ -30,12 +30,13 @@ class Api:
         self.manifests = test_pull_manifest.Mirror(age)
         self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
         self.lists = test_pull_listing.Mirror(age)
+        self.served: list[str] = []
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
             Circle(lambda: "mirror-test", Recorder()),
             visibility or test_visibility.Gate().visibility,
             Handlers(
-                ManifestHandler(self.manifests.puller),
+                ManifestHandler(self.manifests.puller, lambda route, tag: self.served.append(f"{route}:{tag}")),
                 BlobHandler(self.blobs.pull),
                 TagsHandler(self.lists.puller),
                 ReferrersHandler(self.lists.puller),
@@ -77,6 +78,16 @@ async def test_a_manifest_with_all_its_headers() -> None:
     assert headers["OCI-Namespace"] == "docker.io"
     assert headers["Cache-Status"] == "mirror; hit"
     assert (exchange.note.upstream, exchange.note.kind) == ("docker.io", "manifest")
+
+
+async def test_tags_that_are_served_are_heard_of_and_nothing_else() -> None:
+    api = Api()
+    api.manifests.upstream.head_manifests.append(ManifestUnknown("no"))
+    with pytest.raises(ManifestUnknown):
+        await api.ask("/v2/alpine/manifests/nothing")
+    await api.ask("/v2/alpine/manifests/latest", "HEAD")
+    await api.ask(f"/v2/alpine/manifests/{test_pull_manifest.OLD.digest}")
+    assert api.served == ["docker.io/library/alpine:latest"]
 
 
 async def test_a_stale_manifest_says_so_to_the_client_and_to_the_operator() -> None:

@@ -48,6 +48,8 @@ def one_of_each() -> list[events.Event]:
         events.FileScrubbed(DIGEST, 1000, "damaged", "removed"),
         events.ScrubFinished(1_700_000_000.0),
         events.ImageWarmed("docker.io/library/alpine:3.20", "failed", 100, UpstreamFailed("cut")),
+        events.WarmingRoundFinished(1_700_000_000.0, {"warmed": 1, "failed": 2}),
+        events.HotTagRefreshed("moved"),
         events.CacheResized(5000, 2, 3),
         events.ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
         events.StoreTroubled("commit of a blob", StoreFailed("disk full")),

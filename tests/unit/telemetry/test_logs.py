@@ -62,6 +62,7 @@ SILENT = (
     events.CacheResized,
     events.ReadinessTold,
     events.ScrubFinished,
+    events.HotTagRefreshed,
 )
 
 

@@ -14,7 +14,7 @@ from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.warming.warm import Warmth
-from mirror.telemetry.metrics import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
+from mirror.telemetry.metrics import HOT_OUTCOMES, TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
 from tests.unit.oci.strategies import digests
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
 
@@ -208,7 +208,7 @@ CLOSED = {
     "endpoint": {"https://registry.example"},
     "upstream": {"docker.io", "ghcr.io", "none"},
     "kind": {str(kind) for kind in Kind},
-    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES, *map(str, Warmth)},
+    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES, *map(str, Warmth), *HOT_OUTCOMES},
     "source": {"cache", "upstream"},
     "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},

@@ -52,7 +52,7 @@ def test_standard_input_is_a_file_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [(None, "no such file"), (b"\xff\xfe", "not text"), (b"a\n" * LARGEST, "larger than 2 MiB")],
+    [(None, "no such file"), (b"\xff\xfe", "not text"), (b"a\n" * LARGEST, "larger than 16 MiB")],
     ids=["missing", "binary", "large"],
 )
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | None, reason: str) -> None:
