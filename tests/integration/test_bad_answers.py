@@ -103,6 +103,11 @@ IN_GENERAL: dict[str, Fault] = {
     "a NUL in a header": head("200 OK\r\nX: a\0b"),
     "no colon in a header": head("200 OK\r\nnonsense"),
     "a status line of 100 KB": head("200 " + "x" * 100_000),
+    "another protocol from here on": head("101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket"),
+    "another version": faults.raw(b"HTTP/3.0 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
+    "a chunk longer than any": head("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + "F" * 60),
+    "a chunk of less than nothing": head("200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-2"),
+    "a thousand answers before the answer": faults.raw(b"HTTP/1.1 103 Early Hints\r\n\r\n" * 1000),
     "an endless header": faults.raw(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 4_000_000),
 }
 
