@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mirror.cli.images.tables import table
-from mirror.cli.images.times import ago, is_over, left
+from mirror.cli.images.times import ago, is_ahead, is_over, left
 from mirror.cli.report import sized
 
 
@@ -35,6 +35,9 @@ def _validity(document: Any) -> Iterator[tuple[str, str]]:
     fresh, grace, stale = document["fresh_until"], document["grace_until"], document["stale_until"]
     if fresh is None:
         yield "tag", f"validated {ago(document['validated_at'])}, fresh for ever {rule}"
+        return
+    if is_ahead(document["validated_at"]):
+        yield "tag", "validated while the clock was ahead of what it is now: upstream is asked first"
         return
     if is_over(fresh):
         until = f"its freshness ended {ago(fresh)} {rule}"

@@ -20,6 +20,11 @@ def is_over(at: str) -> bool:
     return _seconds_until(at) <= 0
 
 
+def is_ahead(at: str) -> bool:
+    """Tell whether a time of the API that should have been has yet to come, by more than two clocks may differ."""
+    return _seconds_until(at) > 60
+
+
 def span(seconds: float) -> str:
     """Return a time span in the unit that suits it."""
     seconds = max(0.0, seconds)
