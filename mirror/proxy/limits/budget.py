@@ -17,6 +17,9 @@ HOLD_SECONDS = 60.0
 LONGEST_HOLD = 3600.0
 """How long nothing is asked at most, whatever a 429 says."""
 
+DOUBT_SECONDS = 300.0
+"""How long after that nothing is taken to be left, while nobody has asked: a 429 a minute is one limit, not many."""
+
 LOOK_SECONDS = 60.0
 """Least time between two questions that cost no pull, only to see whether something is left again."""
 
@@ -101,7 +104,8 @@ class Budget:
 
     def spending(self, reserve: Reserve, now: float) -> Spending:
         """Return what may be spent; FREE where no limit is known."""
-        if self.held_for(now):
+        is_doubted = self._doubted and _within(self._held_at, self._held_for + DOUBT_SECONDS, now)
+        if self.held_for(now) or is_doubted:
             return Spending.EXHAUSTED
         rate = self.rate(now)
         if rate is None:

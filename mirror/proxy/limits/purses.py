@@ -126,6 +126,7 @@ class Purse:
     def answered(self) -> None:
         """The registry has answered, and not by a 429."""
         self.budget.answered()
+        self._purses.review()
 
     def throttled(self, retry_after: float | None) -> None:
         """The registry has said 429."""

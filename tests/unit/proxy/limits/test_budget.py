@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.proxy.limits.budget import HOLD_SECONDS, LONGEST_HOLD, LOOK_SECONDS, Budget, hold_seconds
+from mirror.proxy.limits.budget import DOUBT_SECONDS, HOLD_SECONDS, LONGEST_HOLD, LOOK_SECONDS, Budget, hold_seconds
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
 
 NOW = 1_700_000_000.0
@@ -98,8 +98,13 @@ def test_after_a_429_nothing_is_asked_for_a_while(retry_after: float | None, sec
     budget.throttled(retry_after, NOW)
     assert hold_seconds(retry_after) == seconds
     assert budget.held_for(NOW) == budget.wait(NOW) == seconds
-    assert budget.spending(Reserve(), NOW + seconds - 0.5) is Spending.EXHAUSTED
+    assert budget.held_for(NOW + seconds - 0.5) == 0.5
     assert budget.held_for(NOW + seconds) == 0
+    # That there is something again has to be shown; but not for ever.
+    assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS - 1) is Spending.EXHAUSTED
+    assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS) is Spending.FREE
+    budget.answered()
+    assert budget.spending(Reserve(), NOW + seconds - 0.5) is Spending.EXHAUSTED
     assert budget.spending(Reserve(), NOW + seconds) is Spending.FREE
 
 

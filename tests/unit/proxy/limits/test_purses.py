@@ -7,7 +7,7 @@ import pytest
 
 from mirror.errors import LimitReached
 from mirror.proxy.events import LimitTold, SpendingChanged
-from mirror.proxy.limits.budget import HOLD_SECONDS, LOOK_SECONDS
+from mirror.proxy.limits.budget import DOUBT_SECONDS, HOLD_SECONDS, LOOK_SECONDS
 from mirror.proxy.limits.budgets import Budgets
 from mirror.proxy.limits.purses import Purse
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
@@ -62,10 +62,20 @@ def test_each_change_is_told_once() -> None:
     assert house.observer.of(SpendingChanged)[0] == SpendingChanged("docker.io", Spending.SAVING, rate(10))
 
 
-def test_a_hold_that_ends_by_itself_is_told_when_somebody_wants_to_know() -> None:
+def test_one_429_after_another_is_one_change() -> None:
+    house = House()
+    for _ in range(10):
+        house.purse().throttled(None)
+        house.clock.now += HOLD_SECONDS
+        assert house.told.spending is Spending.EXHAUSTED
+    house.purse().answered()
+    assert house.changes == [Spending.EXHAUSTED, Spending.FREE]
+
+
+def test_a_429_that_is_long_ago_is_forgotten_when_somebody_wants_to_know() -> None:
     house = House()
     house.purse().throttled(None)
-    house.clock.now += HOLD_SECONDS
+    house.clock.now += HOLD_SECONDS + DOUBT_SECONDS
     assert house.told.spending is Spending.FREE
     assert house.changes == [Spending.EXHAUSTED, Spending.FREE]
 
