@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 _TICK = 1 / os.sysconf("SC_CLK_TCK")
+_QUIET = 0.3
+"""Seconds without a tick after which somebody counts as idle."""
+
+_PATIENCE = 60.0
+"""Seconds after which somebody who never is counts as idle all the same."""
+
 _GROUP, _TIMES = 2, slice(11, 13)
 """Places behind the name of the program in /proc/PID/stat (proc(5)): pgrp; utime and stime."""
 
@@ -15,6 +22,17 @@ _GROUP, _TIMES = 2, slice(11, 13)
 def cpu_seconds(group: int) -> float:
     """Return the processor time that the living processes of a group have used."""
     return sum(int(ticks) for stat in _stats(group).values() for ticks in stat[_TIMES]) * _TICK
+
+
+def quiet_since(group: int) -> float:
+    """Wait until a group has been idle for a while, and return since when, by the monotonic clock."""
+    busy, since = cpu_seconds(group), time.monotonic()
+    began = since
+    while time.monotonic() < min(since + _QUIET, began + _PATIENCE):
+        time.sleep(0.02)
+        if (now := cpu_seconds(group)) != busy:
+            busy, since = now, time.monotonic()
+    return since
 
 
 def forget_peak(group: int) -> None:

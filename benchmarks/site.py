@@ -38,14 +38,14 @@ class Site:
         return kind(upstream, self.new_folder(), prefix)
 
     @contextmanager
-    def cold(self, name: str, upstream: Upstream) -> Iterator[str]:
-        """Run a peer that has nothing cached, and return where it is asked; what it stored is removed at the end."""
+    def cold(self, name: str, upstream: Upstream) -> Iterator[Peer | Upstream]:
+        """Run and return a peer that has nothing cached, or the upstream; what was stored is removed at the end."""
         if name == DIRECT:
-            yield upstream.url
+            yield upstream
             return
         folder = self.new_folder()
         try:
             with COLD[name](upstream, folder) as peer:
-                yield peer.url
+                yield peer
         finally:
             shutil.rmtree(folder, ignore_errors=True)

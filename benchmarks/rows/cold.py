@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -12,12 +13,14 @@ from benchmarks.clients.pull import pull, token_of
 from benchmarks.clients.reader import fetch
 from benchmarks.content import Content, Image
 from benchmarks.goal import Goal, Values, at_least, at_most
+from benchmarks.measuring import cpu_seconds, quiet_since
 from benchmarks.peers import DIRECT, NAMES
 from benchmarks.rows.row import Row, Shot, Stage
+from benchmarks.scale import GIB
 from benchmarks.site import Site
 from benchmarks.upstream.pace import Pace
 
-SPEED, TIME = "GB/s", "s"
+SPEED, AT_REST, CPU_A_GIB, TIME = "GB/s", "GB/s until at rest", "CPU s a GiB", "s"
 SLOW = Pace(rate=20e6, latency=0.03)
 REGISTRIES = ("mirror", "drayage", "docker-registry", DIRECT)
 PEERS = ("drayage", "docker-registry", "nginx")
@@ -29,9 +32,16 @@ def _fill(site: Site, peers: Sequence[str]) -> Iterator[Shot]:
     with site.upstream() as upstream:
 
         def shot(name: str) -> Values:
-            with site.cold(name, upstream) as url:
-                (came,) = fetch(url, [blob.path], _token(url))
-            return {SPEED: blob.size / came.whole / 1e9}
+            with site.cold(name, upstream) as server:
+                token = _token(server.url)
+                before, began = cpu_seconds(server.pid), time.monotonic()
+                (came,) = fetch(server.url, [blob.path], token)
+                at_rest = quiet_since(server.pid)
+                return {
+                    SPEED: blob.size / came.whole / 1e9,
+                    AT_REST: blob.size / max(at_rest - began, came.whole) / 1e9,
+                    CPU_A_GIB: (cpu_seconds(server.pid) - before) / blob.size * GIB,
+                }
 
         yield shot
 
@@ -64,8 +74,8 @@ def _pulls(choice: Choice, client: Client = _reads, pace: Pace | None = None) ->
         with site.upstream(pace) as upstream:
 
             def shot(name: str) -> Values:
-                with site.cold(name, upstream) as url:
-                    return {TIME: client(site, url, choice(site.content))}
+                with site.cold(name, upstream) as server:
+                    return {TIME: client(site, server.url, choice(site.content))}
 
             yield shot
 

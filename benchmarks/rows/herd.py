@@ -21,14 +21,14 @@ def _herd(site: Site, peers: Sequence[str]) -> Iterator[Shot]:
     with site.upstream(Pace(rate=20e6)) as upstream:
 
         def alone(name: str) -> float:
-            with site.cold(name, upstream) as url:
-                return fetch(url, [blob.path])[0].whole
+            with site.cold(name, upstream) as server:
+                return fetch(server.url, [blob.path])[0].whole
 
         def shot(name: str) -> Values:
             one = alone(name)
             before = upstream.sent()
-            with site.cold(name, upstream) as url:
-                came = fetch(url, [blob.path] * CLIENTS)
+            with site.cold(name, upstream) as server:
+                came = fetch(server.url, [blob.path] * CLIENTS)
             wall = max(transfer.whole for transfer in came)
             return {
                 TIME: wall,
