@@ -136,12 +136,14 @@ class Day:
             await seen(prometheus, 'mirror_ratelimit_remaining{upstream="ghcr.io"}', left)
 
     async def _outage(self, mirror: RunningMirror) -> None:
-        """The other upstream goes away: a tag is served stale, another one not at all."""
+        """The other upstream goes away: a tag is served stale, others not at all, and then it is asked no more."""
         assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/1"))[0].status == 200
         await self.other.stop()
         assert (await mirror.get("/v2/ghcr.io/owner/app/manifests/1"))[0].status == 200
         for tag in ("2", "3", "4"):
             assert (await mirror.get(f"/v2/ghcr.io/owner/app/manifests/{tag}"))[0].status in (502, 503)
+        endpoint = f'mirror_upstream_healthy{{endpoint="{self.other.url}",upstream="ghcr.io"}}'
+        await until_metric(mirror, endpoint, 0)
 
     async def ends(self, mirror: RunningMirror, prometheus: Prometheus) -> asyncio.Task[None]:
         """Begin a fill that will go on for as long as the mirror has not been seen to drain."""
