@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 
 from mirror.errors import (
     CredentialsUnavailable,
@@ -112,7 +113,8 @@ class Pulse:
     def _see_to_pings(self) -> None:
         is_pinging = self._pinging is not None and not self._pinging.done()
         if self._breaker.ping_at is not None and not is_pinging:
-            self._pinging = self._tasks.spawn(self._keep_pinging(), name=f"ping {self.endpoint}")
+            # In a context of its own: what came along with somebody's request is not passed on.
+            self._pinging = Context().run(self._tasks.spawn, self._keep_pinging(), f"ping {self.endpoint}")
 
     async def _keep_pinging(self) -> None:
         while (due := self._breaker.ping_at) is not None:
@@ -129,8 +131,10 @@ class Pulse:
         try:
             async with answer_within(PING_WITHIN):
                 await self._ping()
-        except (Refused, UpstreamThrottled, UpstreamLoops, CredentialsUnavailable):
-            # It lives, or it is not its fault.
+        except (CredentialsUnavailable, LimitReached):
+            # Nobody was asked: all stays as it is.
+            return self._cause if self.is_out else None
+        except (Refused, UpstreamThrottled, UpstreamLoops):
             return None
         except UpstreamUnavailable as error:
             return error

@@ -475,6 +475,7 @@ async def test_an_upstream_that_does_not_begin_to_answer(
 CODES = {403: b'"DENIED"', 404: b'"BLOB_UNKNOWN"', 502: b'"UNAVAILABLE"', 503: b'"UNAVAILABLE"'}
 
 
+@pytest.mark.usefixtures("undaunted")
 @pytest.mark.parametrize(
     ("answered", "expected"), [(404, 404), (401, 403), (403, 403), (429, 503), (500, 502), (503, 502)]
 )

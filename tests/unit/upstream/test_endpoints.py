@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable
+from contextvars import ContextVar
 
 import aiohttp
 import pytest
@@ -281,6 +282,39 @@ async def test_recovery_needs_no_request() -> None:
     assert [event.is_well for event in recorder.of(EndpointJudged)] == [False, True]
     registry.outcome = None
     assert await pull(upstream) is not None
+
+
+@pytest.mark.parametrize("unable", [errors.LimitReached("nothing is left", 60), errors.CredentialsUnavailable("none")])
+@in_virtual_time
+async def test_a_ping_that_cannot_be_made_changes_nothing(unable: MirrorError) -> None:
+    recorder = Recorder()
+    suspected, out = Steady(CUT), Steady(CUT)
+    suspected.pings = [unable] * 9
+    out.pings = [CUT, *[unable] * 9]
+    for registry in (suspected, out):
+        upstream = client(registry, observer=recorder)
+        for _ in range(THRESHOLD):
+            await failed(upstream)
+        await asyncio.sleep(30)
+    assert [event.is_well for event in recorder.of(EndpointJudged)] == [False]
+    assert str(await failed(upstream)).startswith(str(CUT))
+
+
+@in_virtual_time
+async def test_a_ping_is_nobodys() -> None:
+    whose = ContextVar("whose", default="nobody's")
+    registry, told = Steady(CUT), []
+
+    async def ping() -> None:
+        told.append(whose.get())
+
+    registry.ping = ping  # type: ignore[method-assign]
+    upstream = client(registry)
+    whose.set("a client's")
+    for _ in range(THRESHOLD):
+        await failed(upstream)
+    await asyncio.sleep(0.1)
+    assert told == ["nobody's"]
 
 
 @in_virtual_time
