@@ -141,8 +141,8 @@ def _accounts(
     # Nobody pays as anybody who need not: where there are credentials, that account only sees what is public.
     pays = len(credentials) == len(upstream.accounts)
     for number, given in enumerate(credentials or [None]):
-        key = f"{endpoint.url} {'anybody' if given is None else number}"
-        purse = outside.budgets.purse(name, key, owner, pays=pays)
+        account = "anybody" if given is None else str(number)
+        purse = outside.budgets.purse(name, str(endpoint.url), account, owner, pays=pays)
         policy = _policy(name, upstream, endpoint, given, outside)
         accounts.append(Account(policy, outside.tokens, outside.observer, purse))
     return accounts

@@ -285,6 +285,28 @@ async def test_a_throttled_token_service_is_left_alone(
     assert journal.count(host="tokens") == 1
 
 
+async def test_where_nothing_is_left_at_one_endpoint_the_next_one_pays(
+    start_mirror: StartMirror,
+    registry: FakeRegistry,
+    other_registry: FakeRegistry,
+    token_service: FakeTokenService,
+    clock: SettableClock,
+    limit: PullLimit,
+) -> None:
+    for number, image in enumerate(IMAGES):
+        other_registry.add_image(APP, str(number), image)
+    other_registry.pull_limit = PullLimit(5, clock=clock)
+    upstream = {**docker_io(registry, token_service), "endpoints": [registry.url, other_registry.url]}
+    limit.spent[ADDRESS] = 8
+    async with start_mirror(clock=clock, upstreams={"docker.io": upstream}) as mirror:
+        for number in range(7):
+            await pulled(mirror, digest(number))
+        assert (limit.spent[ADDRESS], other_registry.pull_limit.spent[ADDRESS]) == (10, 5)
+        await refused(mirror, digest(7))
+        # They count for the same address, each on its own.
+        assert await spending(mirror) == "exhausted"
+
+
 # Several accounts. -------------------------------------------------------------------------------------------
 
 

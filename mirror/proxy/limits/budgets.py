@@ -16,9 +16,9 @@ class Budgets:
     def __init__(self, reserves: Mapping[str, Reserve], clock: Clock, observer: Observer) -> None:
         self._upstreams = {name: Purses(name, reserve, clock, observer) for name, reserve in reserves.items()}
 
-    def purse(self, upstream: str, account: str, owner: str, *, pays: bool) -> Purse:
+    def purse(self, upstream: str, endpoint: str, account: str, owner: str, *, pays: bool) -> Purse:
         """Return the purse of an account (see Purses.purse)."""
-        return self._upstreams[upstream].purse(account, owner, pays=pays)
+        return self._upstreams[upstream].purse(endpoint, account, owner, pays=pays)
 
     def spending(self, upstream: str) -> Spending:
         """Return what may be spent on this upstream now."""

@@ -24,13 +24,13 @@ class Purses:
         self.clock = clock
         self._reserve = reserve
         self._observer = observer
-        self._purses: dict[str, Purse] = {}
+        self._purses: dict[tuple[str, str], Purse] = {}
         self._forecast = Forecast()
         self._spending = Spending.FREE
 
-    def purse(self, account: str, owner: str, *, pays: bool) -> Purse:
-        """Return the purse of an account of `owner`; it `pays` for pulls once it was asked for to do so."""
-        purse = self._purses.setdefault(account, Purse(self, owner))
+    def purse(self, endpoint: str, account: str, owner: str, *, pays: bool) -> Purse:
+        """Return the purse of an account of `owner` there; it `pays` for pulls once it was asked for to do so."""
+        purse = self._purses.setdefault((endpoint, account), Purse(self, endpoint, owner))
         purse.pays |= pays
         return purse
 
@@ -60,8 +60,9 @@ class Purses:
             self._observer.notify(SpendingChanged(self.upstream, spending, rate))
 
     def budget_of(self, purse: Purse, source: str) -> Budget:
-        """Return the budget that the registry counts for `source`, which two accounts may share."""
-        others = [other for other in self._purses.values() if other is not purse]
+        """Return the budget that its registry counts for `source`, which two accounts there may share."""
+        there = [other for other in self._purses.values() if other.endpoint == purse.endpoint]
+        others = [other for other in there if other is not purse]
         twin = next((other for other in others if other.source == source), None)
         if twin is not None:
             return twin.budget
@@ -85,12 +86,13 @@ class Purses:
 
 
 class Purse:
-    """What one account may spend; `owner` says whose limit it is, `source` is the registry's own word for that.
+    """What one account may spend at an endpoint; `owner` says whose limit it is, `source` is the registry's own word.
 
     The source is an address, or the name of an account: it is compared, and never shown.
     """
 
-    def __init__(self, purses: Purses, owner: str) -> None:
+    def __init__(self, purses: Purses, endpoint: str, owner: str) -> None:
+        self.endpoint = endpoint
         self.budget = Budget()
         self.source: str | None = None
         self.pays = False

@@ -10,4 +10,5 @@ from tests.unit.recorder import Recorder
 
 def purse(upstream: str) -> Purse:
     """Return the purse of the only account at an upstream."""
-    return Purses(upstream, Reserve(), SettableClock(), Recorder()).purse("only", "the mirror's address", pays=True)
+    purses = Purses(upstream, Reserve(), SettableClock(), Recorder())
+    return purses.purse("there", "only", "the mirror's address", pays=True)

@@ -27,7 +27,8 @@ def three() -> list[Account]:
     tokens = TokenServices(egress, MemoryCache(SettableClock()), Tasks(observer), observer)
     purses = Purses("x", Reserve(), SettableClock(), observer)
     return [
-        Account(AuthPolicy("x", ASKED), tokens, observer, purses.purse(name, "an account", pays=True)) for name in "abc"
+        Account(AuthPolicy("x", ASKED), tokens, observer, purses.purse("there", name, "an account", pays=True))
+        for name in "abc"
     ]
 
 

@@ -24,8 +24,8 @@ class House:
         self.clock, self.observer = SettableClock(), Recorder()
         self.budgets = Budgets({"docker.io": Reserve(share=0.1), "ghcr.io": Reserve()}, self.clock, self.observer)
 
-    def purse(self, account: str = "1", *, pays: bool = True) -> Purse:
-        return self.budgets.purse("docker.io", account, "the mirror's account", pays=pays)
+    def purse(self, account: str = "1", endpoint: str = "hub", *, pays: bool = True) -> Purse:
+        return self.budgets.purse("docker.io", endpoint, account, "the mirror's account", pays=pays)
 
     def spending(self) -> Spending:
         return self.budgets.spending("docker.io")
@@ -124,6 +124,15 @@ def test_two_accounts_that_are_counted_together_share_a_budget() -> None:
     second.told(rate(100), "somebody")
     assert first.budget is not second.budget
     assert house.told.rate == RateLimit(200, 149, 21600)
+
+
+def test_two_endpoints_count_apart_for_the_same_address() -> None:
+    house = House()
+    first, second = house.purse(endpoint="hub"), house.purse(endpoint="accelerator")
+    first.told(rate(50), ADDRESS)
+    second.told(rate(40), ADDRESS)
+    assert first.budget is not second.budget
+    assert house.told.rate == RateLimit(200, 90, 21600)
 
 
 def test_a_source_of_any_length_is_compared_in_vain_or_not() -> None:
