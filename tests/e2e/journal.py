@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Request(NamedTuple):
-    """One request that was answered."""
+    """One request that was answered; the path is without its query."""
 
     method: str
     path: str

@@ -15,7 +15,9 @@ from .push import push
 from .token_service import SERVICE, TokenService
 
 PROGRAM = "docker-registry"
-ACCESS_LINE = re.compile(r'"(?P<method>[A-Z]+) (?P<path>/v2/\S*) HTTP/1\.1" (?P<status>\d{3}) (?P<size>\d+) ')
+ACCESS_LINE = re.compile(
+    r'"(?P<method>[A-Z]+) (?P<path>/v2/[^\s?]*)(?:\?\S*)? HTTP/1\.1" (?P<status>\d{3}) (?P<size>\d+) '
+)
 
 
 @dataclass(frozen=True)
