@@ -216,6 +216,7 @@ async def test_what_does_not_fit_is_a_failure_and_not_fetched_in_vain(
     async with start_mirror(cache={"max_size": "4MiB"}) as mirror:
         [told] = await warmed(mirror, "alpine:large")
         assert (told["outcome"], told["error"]["code"]) == ("failed", "store-failed")
+        assert "too large for the cache" in told["error"]["message"]
         await until_metric(mirror, "mirror_fills_in_flight", 0)
 
 

@@ -30,7 +30,7 @@ SPAN = 4
 """… within so many of its TTLs."""
 
 MOST_TAGS = 1000
-"""Tags whose requests are remembered; who was asked for longest ago is forgotten first."""
+"""Tags whose requests are remembered; those that were asked for longest ago are forgotten first."""
 
 LOOK_SECONDS = 10.0
 """How often it is looked which tags are due."""
@@ -62,13 +62,18 @@ class Requests:
 
     def note(self, route: Route, tag: Tag) -> None:
         """A client was served this tag."""
-        times = self._times.pop((route, tag), None)
+        times = self._times.get((route, tag))
         if times is None:
-            times = deque(maxlen=TIMES)
             if len(self._times) >= MOST_TAGS:
-                del self._times[next(iter(self._times))]
+                self._forget_half()
+            times = self._times[route, tag] = deque(maxlen=TIMES)
         times.append(self._now())
-        self._times[route, tag] = times
+
+    def _forget_half(self) -> None:
+        # Half at once: then what a request costs is next to nothing, however many tags there are.
+        by_last = sorted(self._times, key=lambda asked: self._times[asked][-1])
+        for asked in by_last[: MOST_TAGS // 2]:
+            del self._times[asked]
 
     def tags(self) -> list[Asked]:
         """Return all tags that are remembered."""

@@ -14,7 +14,7 @@ from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.warming.batch import IMAGES_AT_ONCE, Batch
 from mirror.proxy.warming.in_turn import in_turn
-from mirror.proxy.warming.warm import Progress, Wanted, Warmed, Warmth
+from mirror.proxy.warming.warm import PARTS_AT_ONCE, Progress, Wanted, Warmed, Warmth
 from tests.unit.proxy.doubles import Held, ScriptedTransfer
 from tests.unit.proxy.warmed import Warmer, image, index
 from tests.unit.virtual_time import in_virtual_time, settle
@@ -156,6 +156,23 @@ async def test_after_a_stop_nothing_begins() -> None:
     found = await warmed(warmer)
     assert isinstance(found.error, errors.ShuttingDown)
     assert warmer.upstream.asked == []
+
+
+@in_virtual_time
+async def test_of_an_image_on_its_way_no_further_blob_begins_after_a_stop() -> None:
+    warmer, gate = Warmer(), asyncio.Event()
+    blobs = [bytes([number]) * 10 for number in range(5)]
+    manifest = image(*blobs)
+    warmer.offer(manifest)
+    warmer.upstream.manifests.append(manifest)
+    warmer.upstream.blobs += [Held(gate, ScriptedTransfer.whole(blob)) for blob in blobs[:PARTS_AT_ONCE]]
+    warming = asyncio.create_task(warmed(warmer))
+    await settle()
+    warmer.warm.close()
+    gate.set()
+    assert isinstance((await warming).error, errors.ShuttingDown)
+    await warmer.end()
+    assert set(warmer.store.committed.values()) == set(blobs[:PARTS_AT_ONCE])
 
 
 @in_virtual_time
