@@ -166,6 +166,8 @@ async def test_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     print(side_by_side("Cached, and new", {"cached": told["grace"], "new": told["new"]}))
     print(side_by_side("New, with a second endpoint", {"new": told["spare"]}))
     print(side_by_side("Cached", {"with stale-while-revalidate": told["grace"], "without": told["asked"]}))
+    deleted = {"keep_deleted: false": "asked", "7d": "kept", "7d, with stale-while-revalidate": "graced"}
+    print(side_by_side("Cached", {how: {"tag deleted": told[name]["tag deleted"]} for how, name in deleted.items()}))
     unexpected = [
         f"{scene.name}, {fault}: {told[scene.name][fault]}"
         for scene, expected in SCENES.items()
