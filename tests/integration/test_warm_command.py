@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -10,7 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from mirror.cli import commands
 from tests.fakes import content, faults
 from tests.fakes.gate import Gate
 from tests.fakes.registry import FakeRegistry
@@ -63,17 +66,27 @@ async def test_what_fails_is_told_with_its_reason_and_is_the_exit_code(
         assert outcomes == {"UPPER": "failed", "docker.io/library/nothing:1": "failed", NAME: "present"}
 
 
-async def test_a_dry_run_lists_what_files_name_and_needs_no_mirror(tmp_path: Path) -> None:
+def run_here(folder: Path, *arguments: str, environment: dict[str, str] | None = None) -> Finished:
+    """Run a command that asks nobody, in this process and this folder."""
+    with contextlib.chdir(folder):
+        result = CliRunner().invoke(commands, ["warm", *arguments], env=environment)
+    return Finished(result.exit_code, result.stdout, result.stderr)
+
+
+def test_a_dry_run_lists_what_files_name_and_needs_no_mirror(tmp_path: Path) -> None:
     compose = write(COMPOSE, tmp_path, "compose.yaml")
     docker = write("FROM golang:1.22 AS b\nFROM alpine:3.20\nCOPY --from=b / /\n", tmp_path, "Dockerfile")
-    ended = await run("warm", "--dry-run", "redis", "--from", compose, "--from", docker, folder=tmp_path)
-    assert ended == Finished(
+    assert run_here(tmp_path, "--dry-run", "redis", "--from", compose, "--from", docker) == Finished(
         0,
         "redis\nalpine:3.20\ngolang:1.22\n",
         f"mirror: {compose}: service app is built, not pulled: give its Dockerfile, --from ./Dockerfile\n",
     )
-    ended = await run("warm", "--dry-run", "--json", "--from", compose, folder=tmp_path, environment={"TAG": "latest"})
+    ended = run_here(tmp_path, "--dry-run", "--json", "--from", compose, environment={"TAG": "latest"})
     assert json.loads(ended.stdout)["images"] == ["alpine:latest"]
+    listed = write("UPPER\n", tmp_path, "images.txt")
+    ended = run_here(tmp_path, "--dry-run", "--from", listed)
+    assert (ended.code, ended.stdout) == (1, "")
+    assert "UPPER" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -88,11 +101,9 @@ async def test_a_dry_run_lists_what_files_name_and_needs_no_mirror(tmp_path: Pat
         (("a", "--server", "ftp://x"), "a mirror is at http"),
     ],
 )
-async def test_wrong_usage_is_told_before_anybody_is_asked(
-    tmp_path: Path, arguments: tuple[str, ...], reason: str
-) -> None:
+def test_wrong_usage_is_told_before_anybody_is_asked(tmp_path: Path, arguments: tuple[str, ...], reason: str) -> None:
     write("alpine\n", tmp_path, "images")
-    ended = await run("warm", *arguments, folder=tmp_path)
+    ended = run_here(tmp_path, *arguments)
     assert (ended.code, ended.stdout) == (2, "")
     assert reason in ended.stderr
 

@@ -268,26 +268,24 @@ async def test_what_is_not_public_is_not_fetched(
 # Who asks. -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("body", "message"),
-    [
-        (b"{", "the body is"),
-        (b"[]", "the body is"),
-        (b'{"images": []}', "the body is"),
-        (b'{"images": [1]}', "the body is"),
-        (b'{"images": ["a"], "platforms": "linux/amd64"}', "platforms are a list"),
-        (b'{"images": ["a"], "platforms": ["windows"]}', "a platform is os/architecture"),
-        (b'{"images": ["a"], "platforms": []}', "at least one platform"),
-        (json.dumps({"images": [f"a:{number}" for number in range(1001)]}).encode(), "at most 1000 images"),
-        (b" " * (600 * 1024), "the body is"),
-    ],
-    ids=["cut", "list", "none", "number", "text", "no platform", "no platforms", "too many", "too long"],
-)
-async def test_a_malformed_call_is_refused(mirror: RunningMirror, body: bytes, message: str) -> None:
-    headers = {"Content-Type": "application/json"}
-    status, document = await call(mirror, "POST", "warm", data=body, headers=headers)
-    assert status == 400
-    assert message in document["error"]["message"]
+MALFORMED = {
+    b"{": "the body is",
+    b"[]": "the body is",
+    b'{"images": []}': "the body is",
+    b'{"images": [1]}': "the body is",
+    b'{"images": ["a"], "platforms": "linux/amd64"}': "platforms are a list",
+    b'{"images": ["a"], "platforms": ["windows"]}': "a platform is os/architecture",
+    b'{"images": ["a"], "platforms": []}': "at least one platform",
+    json.dumps({"images": [f"a:{number}" for number in range(1001)]}).encode(): "at most 1000 images",
+    b" " * (600 * 1024): "the body is",
+}
+
+
+async def test_malformed_calls_are_refused(mirror: RunningMirror) -> None:
+    for body, message in MALFORMED.items():
+        headers = {"Content-Type": "application/json"}
+        status, document = await call(mirror, "POST", "warm", data=body, headers=headers)
+        assert (status, message in document["error"]["message"]) == (400, True), body[:50]
 
 
 async def test_warming_changes_something_and_is_guarded_like_it(mirror: RunningMirror) -> None:

@@ -64,7 +64,7 @@ class Rounds:
             ended[warmed.warmth] += 1
 
         wanted = [*await self._listed(ended), *await self._pinned(ended)]
-        await Batch(self._warm).run(_once(wanted), told)
+        await Batch(self._warm).run(self._once(wanted), told)
         counts = {str(warmth): ended[warmth] for warmth in Warmth}
         self._observer.notify(WarmingRoundFinished(self._clock(), counts))
 
@@ -84,10 +84,9 @@ class Rounds:
             self._observer.notify(StoreTroubled("look at what is pinned", error))
             return []
 
-
-def _once(wanted: Sequence[Wanted]) -> list[Wanted]:
-    """Return each image once: listed and pinned by the same name, it is what the list says."""
-    found: dict[str, Wanted] = {}
-    for image in wanted:
-        found.setdefault(image.image, image)
-    return list(found.values())
+    def _once(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+        """Return each image once: one that is listed and pinned is what the list says."""
+        found: dict[str, Wanted] = {}
+        for image in wanted:
+            found.setdefault(self._warm.called(image.image), image)
+        return list(found.values())

@@ -19,6 +19,7 @@ from mirror.errors import (
     PlatformMissing,
     PullSaved,
     Refused,
+    RequestError,
     ReserveReached,
     ShuttingDown,
     StoreFailed,
@@ -130,6 +131,13 @@ class Warm:
     def close(self) -> None:
         """Begin nothing new from now on; what is on its way comes."""
         self._is_closed = True
+
+    def called(self, image: str) -> str:
+        """Return the full name of an image; of what names none here, what it is called."""
+        try:
+            return str(self._ways.naming.image(image))
+        except RequestError:
+            return image
 
     async def image(self, wanted: Wanted, progress: Progress) -> Warmed:
         """Fetch what is missing of an image, and tell how it went; `progress` is kept up meanwhile."""

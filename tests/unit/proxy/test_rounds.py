@@ -164,7 +164,7 @@ async def test_pins_of_a_registry_that_is_no_upstream_any_more_are_left_alone() 
 
 @in_virtual_time
 async def test_what_is_listed_and_pinned_is_warmed_once() -> None:
-    site = Site("docker.io/library/app:1")
+    site = Site("app:1", "docker.io/library/app:1", "UPPER")
     pinned(site.catalogue, "amd64")
     site.warmer.upstream.head_manifests += [ManifestUnknown("no")] * 10
-    assert await site.goes_on(1) == [{"failed": 1}]
+    assert await site.goes_on(1) == [{"failed": 2}]
