@@ -110,14 +110,17 @@ class KeepHot:
         """Go on until cancelled."""
         while True:
             try:
-                await in_turn([tag for tag in self._requests.tags() if await self._is_due(tag)], AT_ONCE, self._refresh)
+                await in_turn(await self._due(), AT_ONCE, self._refresh)
             except Exception as error:  # a bug here must not be the end of it
                 self._observer.notify(TaskCrashed("hot tags", error))
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _is_due(self, asked: Asked) -> bool:
+    async def _due(self) -> list[Asked]:
         now = asyncio.get_running_loop().time()
-        self._asked_at = {tag: at for tag, at in self._asked_at.items() if now - at < RETRY_SECONDS}
+        self._asked_at = {asked: at for asked, at in self._asked_at.items() if now - at < RETRY_SECONDS}
+        return [asked for asked in self._requests.tags() if await self._is_due(asked)]
+
+    async def _is_due(self, asked: Asked) -> bool:
         route, tag = asked
         policy = self._do.policy.of(tag.name)
         ttl = policy.tag_ttl.total_seconds()
