@@ -67,6 +67,8 @@ def start_mirror(registry: FakeRegistry, token_service: FakeTokenService, tmp_pa
             "admin": {"listen": "127.0.0.1:0"},
             "drain_timeout": "5s",
             "cache": {"path": str(tmp_path / "cache")},
+            # Else what upstream is asked would depend on how long a test takes.
+            "warm": {"hot": False},
             # What is asked has been asked when the answer is there, except where a test is about that.
             "freshness": {"stale_while_revalidate": "0s"},
             "upstreams": {"docker.io": docker_io(registry, token_service)},

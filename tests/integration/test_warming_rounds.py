@@ -84,7 +84,7 @@ async def test_a_hot_tag_is_revalidated_before_clients_have_to_wait(
     # All of its TTL is shortly before its end.
     monkeypatch.setattr("mirror.proxy.warming.hot.LEAD_SECONDS", 1000.0)
     monkeypatch.setattr("mirror.proxy.warming.hot.LEAD_SHARE", 1.0)
-    async with start_mirror() as mirror:
+    async with start_mirror(warm={"hot": True}) as mirror:
         for _ in range(3):
             await get(mirror, TAG)
         await until_metric(mirror, 'mirror_hot_tags_refreshed_total{outcome="unchanged"}', 1)

@@ -47,7 +47,7 @@ class Day:
                 "keep_deleted": "1d",
                 "tag_rules": [{"match": "hot", "ttl": "1s"}],
             },
-            "warm": {"file": str(folder / "images"), "platforms": ["all"], "every": "1s"},
+            "warm": {"file": str(folder / "images"), "platforms": ["all"], "every": "1s", "hot": True},
             "scrub": {"every": "1s", "bandwidth": "1GiB"},
             "upstreams": {
                 "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials},
