@@ -81,6 +81,11 @@ class Breaker:
             if self._failures >= THRESHOLD:
                 self._suspect(now)
 
+    def suspect(self, now: float) -> None:
+        """A request has been waiting for long: where a ping has the last word, it may as well have the first."""
+        if self._needs_proof and self.state is State.WELL:
+            self._enter(State.SUSPECTED, ping_at=now)
+
     def undecided(self) -> None:
         """A request ended in a way that says nothing of the endpoint."""
         self._is_tried = False

@@ -21,8 +21,11 @@ from mirror.proxy.events import EndpointJudged, Observer
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.breaker import Breaker
 
-PING_WITHIN = 5.0
-"""Seconds that a ping has, token included."""
+PING_WITHIN = 10.0
+"""Seconds that a ping has, token included: what is slow is not down."""
+
+SUSPICIOUS = 5.0
+"""Seconds without an answer after which a ping is to tell whether there will be one; each hanging request has 20."""
 
 PATIENCE = 2.0
 """Seconds after which whoever gives up waiting is taken to say that there was no answer in time."""
@@ -69,8 +72,22 @@ class Pulse:
 
         That a body comes is no sign of life: it may come from elsewhere.
         """
-        if not is_body:
-            self._breaker.begin()
+        if is_body:
+            with self._judged():
+                yield
+            return
+        self._breaker.begin()
+        suspicion = asyncio.get_running_loop().call_later(SUSPICIOUS, self._suspect)
+        try:
+            with self._judged():
+                yield
+            self._learn(None)
+        finally:
+            suspicion.cancel()
+
+    @contextmanager
+    def _judged(self) -> Iterator[None]:
+        """Learn from what goes wrong."""
         started = _now()
         try:
             yield
@@ -92,8 +109,10 @@ class Pulse:
         except BaseException:
             self._breaker.undecided()
             raise
-        if not is_body:
-            self._learn(None)
+
+    def _suspect(self) -> None:
+        self._breaker.suspect(_now())
+        self._see_to_pings()
 
     def _learn(self, failure: MirrorError | None) -> None:
         was_out = self.is_out

@@ -59,6 +59,17 @@ def test_a_registry_whose_ping_is_answered_is_suspected_no_more() -> None:
     assert one.state is State.WELL
 
 
+def test_a_registry_that_lets_wait_is_pinged_and_an_accelerator_is_not() -> None:
+    registry, accelerator = breaker(needs_proof=True), breaker()
+    for one in (registry, accelerator):
+        one.suspect(7)
+    assert (registry.state, registry.admits, registry.ping_at) == (State.SUSPECTED, True, 7)
+    assert (accelerator.state, accelerator.ping_at) == (State.WELL, None)
+    registry.pinged(8, is_alive=False)
+    registry.suspect(8)
+    assert (registry.state, registry.ping_at) == (State.OUT, 8 + FIRST_PAUSE)
+
+
 def test_a_registry_is_back_with_its_ping() -> None:
     one = taken_out(needs_proof=True)
     one.pinged(1, is_alive=True)
@@ -151,6 +162,12 @@ class Machine(RuleBasedStateMachine):
         self.row += 1
         if before is State.WELL and self.row < THRESHOLD:
             assert self.one.state is State.WELL
+
+    @rule()
+    def a_request_waits_for_long(self) -> None:
+        was_admitted = self.one.admits
+        self.one.suspect(self.now)
+        assert self.one.admits is was_admitted
 
     @rule()
     def a_request_ends_undecided(self) -> None:

@@ -22,7 +22,7 @@ from mirror.upstream.answers import RegistryRequest
 from mirror.upstream.breaker import THRESHOLD
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.endpoints import FAILOVER_WITHIN
-from mirror.upstream.pulse import PATIENCE, PING_WITHIN
+from mirror.upstream.pulse import PATIENCE, PING_WITHIN, SUSPICIOUS
 from mirror.upstream.retry_budget import BURST
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import answer
@@ -298,6 +298,30 @@ async def test_a_ping_that_cannot_be_made_changes_nothing(unable: MirrorError) -
         await asyncio.sleep(30)
     assert [event.is_well for event in recorder.of(EndpointJudged)] == [False]
     assert str(await failed(upstream)).startswith(str(CUT))
+
+
+@in_virtual_time
+async def test_a_registry_that_hangs_is_out_before_the_first_request_gives_up() -> None:
+    recorder = Recorder()
+    registry = Steady(seconds=3600)
+    upstream = client(registry, observer=recorder)
+    waiting = asyncio.create_task(failed(upstream))
+    await asyncio.sleep(SUSPICIOUS + PING_WITHIN + 0.1)
+    assert recorder.of(EndpointJudged) == [EndpointJudged("x", "0", False, "upstream did not answer in time")]
+    assert isinstance(await failed(upstream), errors.UpstreamDown)
+    assert now() == pytest.approx(SUSPICIOUS + PING_WITHIN + 0.1)
+    assert isinstance(await waiting, errors.UpstreamTimeout)
+
+
+@in_virtual_time
+async def test_a_registry_that_is_slow_is_asked_on() -> None:
+    recorder = Recorder()
+    registry = Steady(seconds=9)
+    upstream = client(registry, observer=recorder)
+    for _ in range(2 * THRESHOLD):
+        assert await pull(upstream) is not None
+    assert 0 < registry.pinged <= 2 * THRESHOLD
+    assert recorder.of(EndpointJudged) == []
 
 
 @in_virtual_time
