@@ -1,7 +1,8 @@
 """A circuit breaker: whether an endpoint is worth asking. Pure; times are in seconds of one monotonic clock.
 
 Failures in a row take an endpoint out, a success brings it back. While it is out nobody asks it but a ping now and
-then, less often the longer it is gone.
+then, less often the longer it is gone. One that kept somebody waiting in vain is pinged at once: to wait again is worse
+than to fail again.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class State(StrEnum):
 
     WELL = "well"
     """It is asked."""
+    DOUBTED = "doubted"
+    """It did not answer in time: others are asked before it, until a ping has told whether it is there."""
     SUSPECTED = "suspected"
     """It is asked, and a ping is to tell whether the failures were its own or those of what it was asked for."""
     OUT = "out"
@@ -58,9 +61,16 @@ class Breaker:
         return self.state is State.OUT
 
     @property
+    def is_doubted(self) -> bool:
+        """Tell whether others are to be asked first."""
+        return self.state is State.DOUBTED
+
+    @property
     def admits(self) -> bool:
         """Tell whether a request may be made now."""
-        return self.state in (State.WELL, State.SUSPECTED) or (self.state is State.ON_TRIAL and not self._is_tried)
+        return self.state in (State.WELL, State.DOUBTED, State.SUSPECTED) or (
+            self.state is State.ON_TRIAL and not self._is_tried
+        )
 
     def begin(self) -> None:
         """A request is made that was admitted."""
@@ -72,14 +82,16 @@ class Breaker:
         self._pause = FIRST_PAUSE
         self._enter(State.WELL)
 
-    def failed(self, now: float) -> None:
-        """A request had no answer, or none of a registry."""
+    def failed(self, now: float, *, in_time: bool = True) -> None:
+        """A request had no answer, or none of a registry; not `in_time` if that took all the time it had."""
         if self.state is State.ON_TRIAL:
             self._go_out(now)
-        elif self.state is State.WELL:
+        elif self.state in (State.WELL, State.DOUBTED):
             self._failures += 1
             if self._failures >= THRESHOLD:
                 self._suspect(now)
+            elif not in_time and not self._needs_proof and self.state is State.WELL:
+                self._enter(State.DOUBTED, ping_at=now)
 
     def suspect(self, now: float) -> None:
         """A request has been waiting for long: where a ping has the last word, it may as well have the first."""
@@ -92,10 +104,13 @@ class Breaker:
 
     def pinged(self, now: float, *, is_alive: bool) -> None:
         """A ping was answered, or not."""
-        if self.state not in (State.SUSPECTED, State.OUT):
+        if self.state not in (State.DOUBTED, State.SUSPECTED, State.OUT):
             return
         if not is_alive:
             self._go_out(now)
+        elif self.state is State.DOUBTED:
+            # What it failed at before still counts: it may answer nothing but pings.
+            self._enter(State.WELL)
         elif self._needs_proof:
             self.succeeded()
         else:

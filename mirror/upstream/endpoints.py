@@ -78,6 +78,8 @@ class Endpoints:
         answers: list[Answer] = []
         has_failed = False
         for candidate, others in self._in_turn(attempt):
+            if candidate.pulse.is_doubted and any(answer.is_final for answer in answers):
+                break
             error: Refused | UpstreamUnavailable | None = candidate.absence()
             if error is None:
                 if has_failed and not self._budget.spend(_now()):
@@ -91,16 +93,20 @@ class Endpoints:
         raise most_telling(answers)
 
     def _in_turn(self, attempt: int) -> Iterator[tuple[Candidate, Sequence[Candidate]]]:
-        """All endpoints, each attempt beginning with the next one, and those that are left behind each."""
+        """All endpoints, each attempt beginning with the next one, and those that are left behind each.
+
+        Those that kept others waiting a moment ago come last.
+        """
         turn = attempt % len(self._candidates)
         order = [*self._candidates[turn:], *self._candidates[:turn]]
+        order.sort(key=lambda candidate: candidate.pulse.is_doubted)
         for place, candidate in enumerate(order, start=1):
             yield candidate, order[place:]
 
 
 def _seconds(candidate: Candidate, others: Sequence[Candidate]) -> float:
     """Return how long an endpoint has: less, where another one could answer in its stead."""
-    if all(other.absence() is not None for other in others):
+    if all(other.pulse.is_doubted or other.absence() is not None for other in others):
         return ANSWER_WITHIN
     return FAILOVER_WITHIN if candidate.endpoint.timeout is None else candidate.endpoint.timeout
 

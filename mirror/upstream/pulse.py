@@ -14,6 +14,7 @@ from mirror.errors import (
     Refused,
     UpstreamLoops,
     UpstreamThrottled,
+    UpstreamTimeout,
     UpstreamUnavailable,
 )
 from mirror.proxy.deadline import answer_within
@@ -51,6 +52,11 @@ class Pulse:
     def is_out(self) -> bool:
         """Tell whether it does not answer."""
         return self._breaker.is_out
+
+    @property
+    def is_doubted(self) -> bool:
+        """Tell whether it kept somebody waiting in vain, and may do so again: others are to be asked first."""
+        return self._breaker.is_doubted
 
     @property
     def cause(self) -> str:
@@ -103,7 +109,7 @@ class Pulse:
             raise
         except asyncio.CancelledError:
             if _now() - started >= PATIENCE:
-                self._learn(UpstreamUnavailable("it did not answer in time"))
+                self._learn(UpstreamTimeout("it did not answer in time"))
             self._breaker.undecided()
             raise
         except BaseException:
@@ -120,7 +126,7 @@ class Pulse:
             self._breaker.succeeded()
         else:
             self._cause = failure
-            self._breaker.failed(_now())
+            self._breaker.failed(_now(), in_time=not isinstance(failure, UpstreamTimeout))
         self._tell(was_out=was_out)
         self._see_to_pings()
 

@@ -19,6 +19,11 @@ class Answer:
     error: Refused | UpstreamUnavailable
     is_registry: bool
 
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nobody else's answer would count."""
+        return self.is_registry and isinstance(self.error, Refused)
+
 
 def most_telling(answers: Sequence[Answer]) -> Refused | UpstreamUnavailable:
     """Return the one error that stands for all, which are in the order of asking.
@@ -27,7 +32,7 @@ def most_telling(answers: Sequence[Answer]) -> Refused | UpstreamUnavailable:
     with one that was asked; else that all are down, until the first is looked at again.
     """
     for answer in answers:
-        if answer.is_registry and isinstance(answer.error, Refused):
+        if answer.is_final:
             return answer.error
     failures = [answer.error for answer in answers if isinstance(answer.error, UpstreamUnavailable)]
     heard = [error for error in failures if not isinstance(error, UpstreamDown)]

@@ -40,6 +40,37 @@ def test_a_success_in_between_begins_the_row_anew() -> None:
     assert one.state is State.WELL
 
 
+def test_who_kept_somebody_waiting_is_pinged_at_once_and_doubted_meanwhile() -> None:
+    one = breaker()
+    one.failed(7, in_time=False)
+    assert (one.state, one.admits, one.ping_at) == (State.DOUBTED, True, 7)
+    one.pinged(8, is_alive=False)
+    assert (one.state, one.admits, one.ping_at) == (State.OUT, False, 8 + FIRST_PAUSE)
+
+
+def test_a_ping_ends_the_doubt_and_not_the_row_of_failures() -> None:
+    one = breaker()
+    for _ in range(THRESHOLD - 1):
+        one.failed(0, in_time=False)
+        one.pinged(0, is_alive=True)
+        assert (one.state, one.ping_at) == (State.WELL, None)
+    one.failed(0, in_time=False)
+    assert one.is_out
+
+
+def test_failures_count_while_it_is_doubted() -> None:
+    one = breaker()
+    for _ in range(THRESHOLD):
+        one.failed(0, in_time=False)
+    assert one.is_out
+
+
+def test_a_registry_is_not_doubted_for_nobody_else_has_what_it_has() -> None:
+    one = breaker(needs_proof=True)
+    one.failed(0, in_time=False)
+    assert (one.state, one.ping_at) == (State.WELL, None)
+
+
 def test_a_registry_is_out_only_when_its_ping_fails_too() -> None:
     one = breaker(needs_proof=True)
     for _ in range(THRESHOLD):
@@ -155,13 +186,13 @@ class Machine(RuleBasedStateMachine):
         self.row = 0
         assert self.one.state is State.WELL
 
-    @rule()
-    def a_request_fails(self) -> None:
+    @rule(in_time=st.booleans())
+    def a_request_fails(self, in_time: bool) -> None:
         before = self.one.state
-        self.one.failed(self.now)
+        self.one.failed(self.now, in_time=in_time)
         self.row += 1
         if before is State.WELL and self.row < THRESHOLD:
-            assert self.one.state is State.WELL
+            assert self.one.state is State.WELL or (self.one.state is State.DOUBTED and not in_time)
 
     @rule()
     def a_request_waits_for_long(self) -> None:
@@ -183,12 +214,13 @@ class Machine(RuleBasedStateMachine):
             assert self.one.state is before
         else:
             assert self.one.is_out is not is_alive
-            self.row = 0
+            if before is not State.DOUBTED or not is_alive:
+                self.row = 0
 
     @invariant()
     def somebody_sees_to_it_that_it_comes_back(self) -> None:
         # Who is not asked is pinged; who is asked needs none, unless it is to be taken out.
-        wanted = self.one.state in (State.OUT, State.SUSPECTED)
+        wanted = self.one.state in (State.OUT, State.SUSPECTED, State.DOUBTED)
         assert (self.one.ping_at is not None) is wanted
         if self.one.ping_at is not None:
             assert self.one.ping_at <= self.now + LONGEST_PAUSE

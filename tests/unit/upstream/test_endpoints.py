@@ -227,6 +227,55 @@ async def answered() -> None:
 
 
 @in_virtual_time
+async def test_one_that_hangs_is_waited_for_once() -> None:
+    recorder = Recorder()
+    accelerator, registry = Steady(seconds=3600), Steady()
+    upstream = client(accelerator, registry, observer=recorder)
+    started = now()
+    for _ in range(10):
+        await pull(upstream)
+    assert now() - started == FAILOVER_WITHIN
+    assert accelerator.count == 1
+    await asyncio.sleep(PING_WITHIN)
+    assert [event.is_well for event in recorder.of(EndpointJudged)] == [False]
+
+
+@in_virtual_time
+async def test_one_that_was_only_slow_is_asked_first_again_after_a_ping() -> None:
+    accelerator, registry = Steady(seconds=3), Steady()
+    accelerator.ping = answered  # type: ignore[method-assign]
+    upstream = client(accelerator, registry)
+    await pull(upstream)
+    accelerator._seconds = 0
+    await asyncio.sleep(0)
+    await pull(upstream)
+    assert (accelerator.count, registry.count) == (2, 1)
+
+
+@in_virtual_time
+async def test_one_that_is_doubted_is_asked_where_the_registry_fails_and_not_where_it_says_no() -> None:
+    accelerator, registry = Steady(seconds=3), Steady()
+    upstream = client(accelerator, registry)
+    await pull(upstream)
+    registry.outcome = errors.ManifestUnknown("404")
+    assert isinstance(await failed(upstream), errors.ManifestUnknown)
+    assert accelerator.count == 1
+    registry.outcome, accelerator._seconds = CUT, 0
+    await pull(upstream)
+    assert (accelerator.count, registry.count) == (2, 3)
+
+
+@in_virtual_time
+async def test_the_registry_has_all_the_time_there_is_while_the_other_is_doubted() -> None:
+    accelerator, registry = Steady(seconds=3600), Steady()
+    upstream = client(accelerator, registry)
+    await pull(upstream)
+    registry._seconds = 2 * FAILOVER_WITHIN
+    await pull(upstream)
+    assert (accelerator.count, registry.count) == (1, 2)
+
+
+@in_virtual_time
 async def test_on_trial_only_one_request_waits() -> None:
     accelerator, registry = Steady(seconds=3600), Steady()
     accelerator.ping = answered  # type: ignore[method-assign]
