@@ -19,7 +19,7 @@ from mirror.admin.guard import Guard
 from mirror.config import Config
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
-from mirror.proxy.events import ReadinessTold
+from mirror.proxy.events.troubles import ReadinessTold
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from mirror import __version__, registries
 from mirror.config import Config, CredentialsConfig, EndpointConfig, UpstreamConfig
-from mirror.proxy.events import Event
+from mirror.proxy.events.observer import Event
 from mirror.proxy.tasks import Tasks
 from mirror.store.identity import new_identity
 from mirror.store.memory import BoundedMemory

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from yarl import URL
 
 from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig, UpstreamConfig
-from mirror.proxy.events import EndpointUnverified, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import EndpointUnverified
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.limits.budgets import Budgets
 from mirror.proxy.listing import ListingUpstream

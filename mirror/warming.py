@@ -16,7 +16,7 @@ from mirror.config import Config
 from mirror.errors import ListUnreadable
 from mirror.oci.image_list import image_list
 from mirror.oci.platforms import Platforms
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.warming.hot import Asking, KeepHot, Requests
 from mirror.proxy.warming.kept import Kept

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from mirror.errors import ManifestUnknown, Refused, Unauthorized
 from mirror.oci.reference import Tag, Variant
-from mirror.proxy.events import DeletionSeen, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import DeletionSeen
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, deleted, judge
 from mirror.proxy.interfaces import Clock, Records
 from mirror.proxy.routing import Route

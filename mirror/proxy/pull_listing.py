@@ -20,7 +20,8 @@ from mirror.oci.referrers import parse_referrers, referrers_tag
 from mirror.proxy.background import Background
 from mirror.proxy.cache_status import REVALIDATING, SAVING_PULLS, CacheStatus, Kind, Outcome, stale_because
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
-from mirror.proxy.events import Observer, StoreTroubled
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age, outlasts
 from mirror.proxy.interfaces import Clock

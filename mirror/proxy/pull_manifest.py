@@ -27,7 +27,7 @@ from mirror.proxy.cache_status import (
 )
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
 from mirror.proxy.interfaces import Upstream
 from mirror.proxy.pull_digest import PullDigest

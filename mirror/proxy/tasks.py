@@ -7,7 +7,8 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from mirror.errors import MirrorError, ShuttingDown
-from mirror.proxy.events import Observer, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import TaskCrashed
 
 T = TypeVar("T")
 

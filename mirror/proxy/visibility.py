@@ -25,7 +25,8 @@ from mirror.oci.reference import Reference, Repository
 from mirror.proxy.belief import Belief, by_age
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import Observer, VisibilityAsked
+from mirror.proxy.events.access import VisibilityAsked
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.interfaces import Clock, ShortLivedCache
 from mirror.proxy.routing import Route

@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import Protocol
 
 from mirror.oci.error_codes import ErrorCode
-from mirror.proxy.events import ConnectionRefused, ConnectionsCounted, Observer
+from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
+from mirror.proxy.events.observer import Observer
 from mirror.server.parting import parting_answer
 
 _LINGER_SECONDS = 1.0

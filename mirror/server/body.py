@@ -18,7 +18,7 @@ from aiohttp import web
 
 from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events import RequestFinished
+from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.interfaces import Body
 from mirror.server.exchange import Exchange

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from mirror.errors import LoopDetected
 from mirror.proxy import chain
-from mirror.proxy.events import LoopRefused, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.requests import LoopRefused
 from mirror.server.cdn_loop import id_of, parse_members
 from mirror.server.exchange import Exchange
 

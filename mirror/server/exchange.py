@@ -11,7 +11,7 @@ from mirror.errors import PreconditionFailed
 from mirror.oci.digest import Digest
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.proxy.cache_status import CacheStatus, Outcome
-from mirror.proxy.events import RequestFinished
+from mirror.proxy.events.requests import RequestFinished
 from mirror.server.conditions import Verdict, etag_of, judge
 
 

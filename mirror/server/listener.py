@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from mirror.errors import AddressUnavailable, ConfigError
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit

@@ -10,7 +10,9 @@ from aiohttp import web
 
 from mirror.errors import MirrorError
 from mirror.oci.error_codes import ErrorCode
-from mirror.proxy.events import Observer, RequestFinished, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.server.exchange import Exchange
 from mirror.server.problems import answer
 

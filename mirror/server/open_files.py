@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mirror.proxy.events import AcceptFailed, Observer
+from mirror.proxy.events.connections import AcceptFailed
+from mirror.proxy.events.observer import Observer
 
 FEWEST, MOST = 16, 10_000
 """Connections of the public listener, whatever the limit on open files says."""

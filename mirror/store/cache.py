@@ -15,7 +15,8 @@ from pathlib import Path
 
 from mirror.errors import ConfigError, StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Observer, StoreTroubled, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.store import files, layout

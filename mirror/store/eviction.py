@@ -10,7 +10,9 @@ from collections.abc import Iterable
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Evicted, Observer, StoreTroubled
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.store import Evicted
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.store.committed import Committed
 from mirror.store.held import Held
 from mirror.store.index import Index, IndexEntry

@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from mirror.errors import StoreFailed
-from mirror.proxy.events import CacheResized, Observer, PinsCrowding
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.store import CacheResized, PinsCrowding
 from mirror.store import files, pages
 from mirror.store.committed import Committed
 from mirror.store.eviction import Eviction

@@ -9,7 +9,18 @@ from typing import Any, TextIO
 
 import structlog
 
-from mirror.proxy import events
+from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld, TokenRequested, VisibilityAsked
+from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed
+from mirror.proxy.events.limits import SpendingChanged
+from mirror.proxy.events.observer import Event
+from mirror.proxy.events.operations import PinChanged, Purged
+from mirror.proxy.events.requests import LoopRefused, RequestFinished
+from mirror.proxy.events.scrubbing import FileScrubbed
+from mirror.proxy.events.store import Evicted, PinsCrowding
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
+from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, EndpointUnverified
+from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.rate_limit import Spending
 from mirror.telemetry.seldom import Seldom
 
@@ -51,7 +62,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
 
 
 class Logs:
-    """Writes what happened (see events.Observer)."""
+    """Writes what happened (see Observer)."""
 
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("mirror")
@@ -61,72 +72,72 @@ class Logs:
         """Write a line about the mirror itself: starting, listening, stopping."""
         self._log.info(event, **values)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
+    def notify(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
         """Write a line about `event`, if it is worth one."""
         match event:
-            case events.RequestFinished():
+            case RequestFinished():
                 self._request(event)
-            case events.LoopRefused(upstream, client) if times := self._seldom.times(f"loop {upstream}"):
+            case LoopRefused(upstream, client) if times := self._seldom.times(f"loop {upstream}"):
                 todo = f"upstreams.{upstream}.endpoints lead to a mirror that asks this one again: take one of them out"
                 self._log.error("asked in a circle", upstream=upstream, client=client, times=times, todo=todo)
-            case events.ConnectionRefused(reason, client) if times := self._seldom.times(reason):
+            case ConnectionRefused(reason, client) if times := self._seldom.times(reason):
                 self._refusal(reason, client, times)
-            case events.AcceptFailed(error) if self._seldom.times("accept"):
+            case AcceptFailed(error) if self._seldom.times("accept"):
                 self._log.error("connections have to wait", cause=os.strerror(error.errno or 0).lower())
-            case events.EndpointJudged(upstream, endpoint, is_well, cause):
+            case EndpointJudged(upstream, endpoint, is_well, cause):
                 self._judged(upstream, endpoint, is_well=is_well, cause=cause)
-            case events.FillResumed(upstream, digest, size, error):
+            case FillResumed(upstream, digest, size, error):
                 self._log.warning("fill resumed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
-            case events.FillFinished(upstream, digest, size, _, error) if error is not None:
+            case FillFinished(upstream, digest, size, _, error) if error is not None:
                 self._log.warning("fill failed", upstream=upstream, digest=str(digest), at=size, cause=_cause(error))
-            case events.FillFinished(upstream, digest, size, committed, _, unkept):
+            case FillFinished(upstream, digest, size, committed, _, unkept):
                 why = {"reason": unkept} if unkept else {}
                 self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed, **why)
-            case events.DigestMismatched(upstream, digest):
+            case DigestMismatched(upstream, digest):
                 self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
-            case events.TokenRequested(upstream, outcome) if outcome != "granted":
+            case TokenRequested(upstream, outcome) if outcome != "granted":
                 self._log.warning("no token", upstream=upstream, outcome=outcome)
-            case events.SpendingChanged():
+            case SpendingChanged():
                 self._spending(event)
-            case events.CredentialsWithheld(upstream, realm):
+            case CredentialsWithheld(upstream, realm):
                 self._log.warning(
                     "credentials withheld",
                     upstream=upstream,
                     realm=realm,
                     todo=f"add it to upstreams.{upstream}.realms",
                 )
-            case events.CredentialsUnreadable(upstream, reason):
+            case CredentialsUnreadable(upstream, reason):
                 self._log.error("no credentials", upstream=upstream, cause=reason)
-            case events.EndpointUnverified(upstream, endpoint):
+            case EndpointUnverified(upstream, endpoint):
                 todo = "give it a ca_file instead of verify: false"
                 self._log.warning("certificate not verified", upstream=upstream, endpoint=endpoint, todo=todo)
-            case events.VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
+            case VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
-            case events.DeletionSeen(upstream, image):
+            case DeletionSeen(upstream, image):
                 todo = "use another before freshness.keep_deleted is over"
                 self._log.warning("deleted upstream", upstream=upstream, image=image, todo=todo)
-            case events.FileScrubbed(digest, size, problem, action) if problem is not None:
+            case FileScrubbed(digest, size, problem, action) if problem is not None:
                 self._log.error("bad file", digest=str(digest), bytes=size, problem=str(problem), action=str(action))
-            case events.Evicted(digest, size, reason, unused):
+            case Evicted(digest, size, reason, unused):
                 self._log.info("evicted", digest=str(digest), bytes=size, reason=reason, unused_seconds=round(unused))
-            case events.Purged(repository, images, files, size):
+            case Purged(repository, images, files, size):
                 self._log.info("purged", repository=repository, images=images, files=files, bytes=size)
-            case events.PinChanged(image, is_pinned):
+            case PinChanged(image, is_pinned):
                 self._log.info("pinned" if is_pinned else "unpinned", image=image)
-            case events.ImageWarmed(image, outcome, _, error) if error is not None:
+            case ImageWarmed(image, outcome, _, error) if error is not None:
                 self._log.warning("not warmed", image=image, outcome=outcome, cause=_cause(error))
-            case events.ImageWarmed(image, "warmed", fetched):
+            case ImageWarmed(image, "warmed", fetched):
                 self._log.info("warmed", image=image, bytes=fetched)
-            case events.WarmingRoundFinished(_, images) if any(images.values()):
+            case WarmingRoundFinished(_, images) if any(images.values()):
                 self._log.info("warming round", **images)
-            case events.PinsCrowding(size, max_size):
+            case PinsCrowding(size, max_size):
                 self._log.warning("pins leave little room", bytes=size, max_bytes=max_size)
-            case events.StoreTroubled(doing, error):
+            case StoreTroubled(doing, error):
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
-            case events.TaskCrashed(task, error):
+            case TaskCrashed(task, error):
                 self._log.error("bug", task=task, exc_info=error)
 
-    def _spending(self, event: events.SpendingChanged) -> None:
+    def _spending(self, event: SpendingChanged) -> None:
         left = {} if event.rate is None else {"left": event.rate.remaining, "limit": event.rate.limit}
         match event.spending:
             case Spending.FREE:
@@ -150,7 +161,7 @@ class Logs:
         else:
             self._log.warning("connection refused", reason=reason, client=client, times=times)
 
-    def _request(self, event: events.RequestFinished) -> None:
+    def _request(self, event: RequestFinished) -> None:
         write = self._log.warning if event.cause else self._log.info
         optional = {"cause": event.cause} if event.cause else {}
         write(

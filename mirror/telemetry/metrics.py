@@ -7,8 +7,18 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.events.access import TokenRequested, VisibilityAsked
+from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.limits import LimitTold, PullSpent
+from mirror.proxy.events.observer import Event
+from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
+from mirror.proxy.events.store import CacheResized, Evicted
+from mirror.proxy.events.troubles import ReadinessTold
+from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, UpstreamAnswered, UpstreamReceived
+from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.warming.warm import Warmth
@@ -29,7 +39,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Counts events (see events.Observer); `registry` is what `/metrics` shows.
+    """Counts events (see Observer); `registry` is what `/metrics` shows.
 
     `upstreams` are the names of all upstreams there are, `endpoints` those names with an endpoint each, so that every
     series exists from the start.
@@ -259,7 +269,7 @@ class Metrics:
                 self._response_bytes.labels(upstream, source)
             self._begin_access_at_zero(upstream)
             self._pulls.labels(upstream)
-            self._limit_told(events.LimitTold(upstream, Spending.FREE, None, math.inf))
+            self._limit_told(LimitTold(upstream, Spending.FREE, None, math.inf))
             self._upstream_bytes.labels(upstream)
             self._digest_mismatches.labels(upstream)
             self._deleted.labels(upstream)
@@ -287,61 +297,61 @@ class Metrics:
         for outcome in VISIBILITY_OUTCOMES:
             self._visibility.labels(upstream, outcome)
 
-    def notify(self, event: events.Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
+    def notify(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
         """Count `event`."""
         match event:
-            case events.RequestFinished():
+            case RequestFinished():
                 self._request_finished(event)
-            case events.ConnectionsCounted(count, limit):
+            case ConnectionsCounted(count, limit):
                 self._connections.set(count)
                 self._connections_max.set(limit)
-            case events.ConnectionRefused(reason):
+            case ConnectionRefused(reason):
                 self._connections_refused.labels(reason).inc()
-            case events.UpstreamAnswered(upstream, kind, status, seconds):
+            case UpstreamAnswered(upstream, kind, status, seconds):
                 self._upstream_requests.labels(upstream, kind, _status_label(status)).inc()
                 self._upstream_seconds.labels(upstream, kind).observe(seconds)
-            case events.EndpointJudged(upstream, endpoint, is_well):
+            case EndpointJudged(upstream, endpoint, is_well):
                 self._upstream_healthy.labels(upstream, endpoint).set(is_well)
-            case events.UpstreamReceived(upstream, size):
+            case UpstreamReceived(upstream, size):
                 self._upstream_bytes.labels(upstream).inc(size)
-            case events.TokenRequested(upstream, outcome):
+            case TokenRequested(upstream, outcome):
                 self._token_requests.labels(upstream, outcome).inc()
-            case events.PullSpent(upstream):
+            case PullSpent(upstream):
                 self._pulls.labels(upstream).inc()
-            case events.LimitTold():
+            case LimitTold():
                 self._limit_told(event)
-            case events.VisibilityAsked(upstream, outcome):
+            case VisibilityAsked(upstream, outcome):
                 self._visibility.labels(upstream, outcome).inc()
-            case events.DeletionSeen(upstream):
+            case DeletionSeen(upstream):
                 self._deleted.labels(upstream).inc()
-            case events.DigestMismatched(upstream):
+            case DigestMismatched(upstream):
                 self._digest_mismatches.labels(upstream).inc()
-            case events.FillStarted():
+            case FillStarted():
                 self._fills.inc()
-            case events.FillResumed(upstream):
+            case FillResumed(upstream):
                 self._resumes.labels(upstream).inc()
-            case events.FillFinished():
+            case FillFinished():
                 self._fills.dec()
-            case events.Evicted(reason=reason, unused=unused):
+            case Evicted(reason=reason, unused=unused):
                 self._evicted(reason, unused)
-            case events.FileScrubbed(_, size, _, action):
+            case FileScrubbed(_, size, _, action):
                 self._scrubbed.labels(action or "ok").inc()
                 self._scrubbed_bytes.inc(size)
-            case events.ScrubFinished(at):
+            case ScrubFinished(at):
                 self._scrub_finished.set(at)
-            case events.ImageWarmed(_, outcome):
+            case ImageWarmed(_, outcome):
                 self._warmed.labels(outcome).inc()
-            case events.WarmingRoundFinished(at, images):
+            case WarmingRoundFinished(at, images):
                 self._round_finished.set(at)
                 self._round_failed.set(images.get(Warmth.FAILED, 0))
-            case events.HotTagRefreshed(outcome):
+            case HotTagRefreshed(outcome):
                 self._hot_refreshed.labels(outcome).inc()
-            case events.CacheResized():
+            case CacheResized():
                 self._cache_resized(event)
-            case events.ReadinessTold(readiness):
+            case ReadinessTold(readiness):
                 self._readiness_told(readiness)
 
-    def _request_finished(self, event: events.RequestFinished) -> None:
+    def _request_finished(self, event: RequestFinished) -> None:
         self._requests.labels(event.upstream, event.kind, event.outcome).inc()
         self._request_seconds.labels(event.kind, event.outcome).observe(event.seconds)
         self._response_bytes.labels(event.upstream, event.source).inc(event.sent)
@@ -351,7 +361,7 @@ class Metrics:
         if reason != "age":
             self._evicted_age.set(unused)
 
-    def _limit_told(self, event: events.LimitTold) -> None:
+    def _limit_told(self, event: LimitTold) -> None:
         self._limit.labels(event.upstream).set(event.rate.limit if event.rate else 0)
         self._remaining.labels(event.upstream).set(event.rate.remaining if event.rate else 0)
         self._exhausted_in.labels(event.upstream).set(event.exhausted_in)
@@ -363,7 +373,7 @@ class Metrics:
         for trouble in Trouble:
             self._degraded.labels(trouble).set(trouble in readiness.troubles)
 
-    def _cache_resized(self, event: events.CacheResized) -> None:
+    def _cache_resized(self, event: CacheResized) -> None:
         self._cache_bytes.set(event.size)
         self._cache_objects.labels(Kind.MANIFEST).set(event.manifests)
         self._cache_objects.labels(Kind.BLOB).set(event.blobs)

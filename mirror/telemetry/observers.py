@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mirror.proxy.events import Event, Observer
+from mirror.proxy.events.observer import Event, Observer
 
 
 class Observers:

@@ -9,7 +9,7 @@ import aiohttp
 from mirror.errors import CredentialsUnavailable, Denied, UpstreamThrottled
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.limits.purses import Purse
 from mirror.upstream.answers import RegistryRequest, retry_after
 from mirror.upstream.auth import Authenticator, AuthPolicy

@@ -14,7 +14,8 @@ from yarl import URL
 
 from mirror.errors import Denied, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.reference import Repository
-from mirror.proxy.events import CredentialsWithheld, Observer
+from mirror.proxy.events.access import CredentialsWithheld
+from mirror.proxy.events.observer import Observer
 from mirror.upstream.challenge import Challenge
 from mirror.upstream.credentials import Credential, Credentials
 from mirror.upstream.origin import has_proper_host, origin_of

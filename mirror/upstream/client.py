@@ -24,7 +24,9 @@ from mirror.oci.referrers import parse_referrers
 from mirror.oci.tags import in_order, parse_tags
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import DigestMismatched, Observer, UpstreamReceived
+from mirror.proxy.events.fills import DigestMismatched
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import UpstreamReceived
 from mirror.proxy.interfaces import WHOLE, Rest
 from mirror.upstream.answers import RegistryRequest, declared_digest, is_page, read_capped
 from mirror.upstream.endpoints import Candidate, Endpoints

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mirror.errors import CredentialsUnavailable
-from mirror.proxy.events import CredentialsUnreadable, Observer
+from mirror.proxy.events.access import CredentialsUnreadable
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 

@@ -11,7 +11,9 @@ import aiohttp
 from mirror.errors import Denied, NameUnknown, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import Observer, PullSpent, UpstreamAnswered
+from mirror.proxy.events.limits import PullSpent
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import UpstreamAnswered
 from mirror.upstream.account import UNABLE, Account, Accounts, Unable, counts, what_they_say
 from mirror.upstream.answers import RegistryRequest, check, is_page
 from mirror.upstream.auth import Authenticator

@@ -15,7 +15,8 @@ from yarl import URL
 
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
-from mirror.proxy.events import CredentialsUnreadable, CredentialsWithheld, Event
+from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld
+from mirror.proxy.events.observer import Event
 from mirror.proxy.rate_limit import RateLimit
 from mirror.upstream.diagnosis import Reason
 

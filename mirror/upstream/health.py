@@ -6,7 +6,7 @@ import random
 
 from yarl import URL
 
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.breaker import Breaker
 from mirror.upstream.pulse import Ping, Pulse

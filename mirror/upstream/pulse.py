@@ -18,7 +18,8 @@ from mirror.errors import (
     UpstreamUnavailable,
 )
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import EndpointJudged, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import EndpointJudged
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.breaker import Breaker
 

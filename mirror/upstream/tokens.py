@@ -19,7 +19,8 @@ from yarl import URL
 
 from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import Observer, TokenRequested
+from mirror.proxy.events.access import TokenRequested
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.interfaces import ShortLivedCache
 from mirror.proxy.limits.budget import hold_seconds
 from mirror.proxy.single_flight import SingleFlight

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import aiohttp
 
-from mirror.proxy.events import Observer, UpstreamReceived
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.upstreams import UpstreamReceived
 from mirror.proxy.interfaces import Validator
 from mirror.upstream.egress import translated
 from mirror.upstream.pulse import Pulse

@@ -11,7 +11,8 @@ from typing import Any
 
 from mirror.errors import ConfigError, MirrorError
 from mirror.oci.digest import Digest
-from mirror.proxy.events import FillFinished, StoreTroubled, TaskCrashed
+from mirror.proxy.events.fills import FillFinished
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.store import files
 from mirror.store import folder as folder_calls
 from tests.crash import checking

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from mirror.proxy.events import Event, PinChanged
+from mirror.proxy.events.observer import Event
+from mirror.proxy.events.operations import PinChanged
 from mirror.store.watch import NAME
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from mirror.proxy.access import Access
 from mirror.proxy.blob_size import BlobSize
-from mirror.proxy.events import Observer, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler

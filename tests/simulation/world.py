@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.tasks import Tasks
 from tests.simulation.chance import Chance
 from tests.simulation.clients import Watched

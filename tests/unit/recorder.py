@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from mirror.proxy.events import Event
+from mirror.proxy.events.observer import Event
 
 E = TypeVar("E")
 

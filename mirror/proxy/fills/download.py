@@ -14,7 +14,9 @@ from mirror.errors import DigestMismatch, MirrorError, Refused, ShuttingDown, St
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import FillFinished, FillStarted, Observer, StoreTroubled
+from mirror.proxy.events.fills import FillFinished, FillStarted
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import FillState, Progress

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import DigestMismatched, StoreTroubled
+from mirror.proxy.events.fills import DigestMismatched
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.fills.download import Download, Means
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.following import POLL_SECONDS, follow

@@ -17,7 +17,8 @@ from mirror.errors import (
 )
 from mirror.oci.digest import Digest
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import FillResumed, Observer
+from mirror.proxy.events.fills import FillResumed
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
 from mirror.proxy.interfaces import Rest, Transfer, Upstream, Validator

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mirror.errors import LimitReached
-from mirror.proxy.events import LimitTold, Observer, SpendingChanged
+from mirror.proxy.events.limits import LimitTold, SpendingChanged
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.limits.budget import Budget
 from mirror.proxy.limits.forecast import Forecast

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from mirror.errors import NotCached, NotPinned
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Observer, PinChanged
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.operations import PinChanged
 from mirror.proxy.operations.catalogue import Catalogue, Pins
 from mirror.proxy.operations.inspection import stored_roots
 from mirror.proxy.operations.naming import FullName

@@ -12,7 +12,8 @@ from typing import Protocol
 from mirror.errors import NotCached, StillPinned
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
-from mirror.proxy.events import Observer, Purged
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.operations import Purged
 from mirror.proxy.operations.catalogue import Catalogue, Images, held_by, images_of
 from mirror.proxy.operations.inspection import stored_roots
 from mirror.proxy.operations.naming import FullName

@@ -8,7 +8,9 @@ from typing import Protocol
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Observer, ScrubFinished, StoreTroubled, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.scrubbing import ScrubFinished
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.scrubbing.scrub import Scrub, StoredFile, Thoroughness
 

@@ -12,7 +12,8 @@ from typing import Protocol
 from mirror.errors import MirrorError, Refused, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import FileScrubbed, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.scrubbing import FileScrubbed
 from mirror.proxy.routing import Route
 
 

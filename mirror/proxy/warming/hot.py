@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from mirror.errors import MirrorError
 from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import HotTagRefreshed, Observer, TaskCrashed
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import TaskCrashed
+from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.freshness import FreshnessPolicy, lifetime
 from mirror.proxy.interfaces import Clock, Records
 from mirror.proxy.pull_manifest import PullManifest, Refreshed

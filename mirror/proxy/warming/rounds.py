@@ -10,7 +10,9 @@ from datetime import timedelta
 
 from mirror.errors import ListUnreadable, StoreFailed
 from mirror.oci.platforms import Platforms
-from mirror.proxy.events import ImageWarmed, Observer, StoreTroubled, TaskCrashed, WarmingRoundFinished
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
+from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.warming.batch import Batch
 from mirror.proxy.warming.kept import Kept

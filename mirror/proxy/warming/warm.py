@@ -32,7 +32,8 @@ from mirror.oci.platforms import Platforms, told
 from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import ImageWarmed, Observer
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.warming import ImageWarmed
 from mirror.proxy.interfaces import Upstream
 from mirror.proxy.operations.naming import FullName, Naming
 from mirror.proxy.pull_blob import PullBlob

@@ -16,7 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
-from mirror.proxy.events import DeletionSeen
+from mirror.proxy.events.upstreams import DeletionSeen
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, deleted, judge, lifetime, usable
 from mirror.proxy.pull_manifest import Refreshed
 from mirror.proxy.routing import Route

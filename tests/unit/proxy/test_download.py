@@ -17,7 +17,8 @@ from mirror.errors import (
 )
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import DigestMismatched, FillFinished, FillResumed, StoreTroubled
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import UNAVAILABLE_SECONDS
 from mirror.proxy.fills.fill import SMALL, WINDOW
 from mirror.proxy.fills.progress import HOLD_BACK

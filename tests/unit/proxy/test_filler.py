@@ -10,7 +10,8 @@ from mirror.errors import BodyCut, Busy, MirrorError, ShuttingDown
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
+from mirror.proxy.events.fills import FillFinished, FillStarted
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.fills.turns import MOST_AT_ONCE

@@ -10,7 +10,8 @@ import pytest
 from mirror import errors
 from mirror.oci.descriptor import Manifest
 from mirror.oci.reference import Tag
-from mirror.proxy.events import HotTagRefreshed, TaskCrashed
+from mirror.proxy.events.troubles import TaskCrashed
+from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.tasks import cancelled

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.events import ScrubFinished, StoreTroubled, TaskCrashed
+from mirror.proxy.events.scrubbing import ScrubFinished
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.scrubbing.patrol import LOOK_SECONDS, Patrol
 from mirror.proxy.scrubbing.scrub import Scrub
 from mirror.proxy.tasks import cancelled

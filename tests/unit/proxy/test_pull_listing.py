@@ -13,7 +13,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.events import StoreTroubled
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.listing import Listed, Listing

@@ -14,7 +14,7 @@ from mirror.oci.reference import Tag, Variant
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.events import StoreTroubled
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy, TagRecord
 from mirror.proxy.pull_manifest import REVALIDATE_WITHIN, PullManifest

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from mirror.errors import NotCached, StillPinned
-from mirror.proxy.events import Purged
+from mirror.proxy.events.operations import Purged
 from mirror.proxy.operations.purge import Purge, PurgeReport
 from tests.unit.proxy.memory_catalogue import ALPINE, DEBIAN, SIZE, MemoryCatalogue, digest_of, named
 from tests.unit.recorder import Recorder

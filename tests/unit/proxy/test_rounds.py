@@ -9,7 +9,8 @@ import pytest
 from mirror.errors import ListUnreadable, ManifestUnknown, StoreFailed
 from mirror.oci.children import Child
 from mirror.oci.platforms import ALL, Platforms
-from mirror.proxy.events import ImageWarmed, StoreTroubled, TaskCrashed, WarmingRoundFinished
+from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
+from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.operations.catalogue import Pins
 from mirror.proxy.tasks import cancelled
 from mirror.proxy.warming.kept import Kept

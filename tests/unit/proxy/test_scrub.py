@@ -9,7 +9,7 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import FileScrubbed
+from mirror.proxy.events.scrubbing import FileScrubbed
 from mirror.proxy.routing import Route
 from mirror.proxy.scrubbing.scrub import Action, Finding, Leftover, Problem, Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import cancelled

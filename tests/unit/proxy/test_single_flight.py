@@ -6,7 +6,7 @@ import pytest
 
 from mirror.errors import ManifestUnknown, ShuttingDown
 from mirror.proxy import chain
-from mirror.proxy.events import TaskCrashed
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.draining import drain

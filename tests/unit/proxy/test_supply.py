@@ -18,7 +18,7 @@ from mirror.errors import (
 )
 from mirror.oci.digest import Digest
 from mirror.proxy.deadline import ANSWER_WITHIN
-from mirror.proxy.events import FillResumed
+from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.fills.retry import FIRST_PAUSE, GIVE_UP_AFTER, LEAST_PACE, RESUMES
 from mirror.proxy.fills.supply import SIZE_WITHIN, STALL_SECONDS, Supply
 from mirror.proxy.interfaces import Rest, Validator

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from mirror.errors import BlobUnknown, ShuttingDown, StoreFailed
-from mirror.proxy.events import TaskCrashed
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.tasks import Tasks, outcome_of
 from tests.unit.proxy.draining import drain
 from tests.unit.recorder import Recorder

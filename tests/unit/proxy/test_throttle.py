@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mirror.errors import UpstreamUnreachable
 from mirror.oci.digest import Digest
-from mirror.proxy.events import FillResumed
+from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.fills.supply import Supply
 from mirror.proxy.fills.throttle import BURST_SECONDS, LARGEST_PIECE, SMALLEST_PIECE, UNLIMITED, Bandwidth, Throttle
 from tests.unit.proxy.doubles import HUB, ScriptedTransfer, ScriptedUpstream

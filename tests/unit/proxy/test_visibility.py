@@ -20,7 +20,7 @@ from mirror.errors import (
 from mirror.oci.reference import Reference, Repository, Tag
 from mirror.proxy.belief import Belief
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.events import VisibilityAsked
+from mirror.proxy.events.access import VisibilityAsked
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks

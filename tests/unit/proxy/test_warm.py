@@ -9,7 +9,7 @@ from mirror.errors import MirrorError
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.platforms import ALL, Platforms
-from mirror.proxy.events import ImageWarmed
+from mirror.proxy.events.warming import ImageWarmed
 from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.warming.batch import IMAGES_AT_ONCE, Batch

@@ -7,7 +7,8 @@ from datetime import timedelta
 from mirror.errors import UpstreamUnreachable
 from mirror.oci.digest import Digest
 from mirror.proxy.access import Access
-from mirror.proxy.events import FillFinished, FillStarted, TaskCrashed
+from mirror.proxy.events.fills import FillFinished, FillStarted
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from mirror.proxy.events import ConnectionsCounted
+from mirror.proxy.events.connections import ConnectionsCounted
 from mirror.server.admission import Admission
 from tests.unit.recorder import Recorder
 

@@ -6,7 +6,7 @@ from aiohttp.test_utils import make_mocked_request
 from mirror.errors import Denied, ManifestUnknown, NotPublic, UnknownRegistry, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events import RequestFinished
+from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.proxy.visibility import Visibility
 from mirror.server.api import Handlers, RegistryApi

@@ -11,7 +11,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from mirror.errors import BodyCut
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events import RequestFinished
+from mirror.proxy.events.requests import RequestFinished
 from mirror.server import body as body_module
 from mirror.server.body import CHUNK, STALL_SECONDS, send_unmeasured
 from mirror.server.exchange import Exchange

@@ -8,7 +8,8 @@ from aiohttp.test_utils import make_mocked_request
 
 from mirror.errors import ManifestUnknown
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events import RequestFinished, TaskCrashed
+from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.server.exchange import Exchange
 from mirror.server.middleware import public_handler
 from tests.unit.recorder import Recorder

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mirror.proxy.events import AcceptFailed
+from mirror.proxy.events.connections import AcceptFailed
 from mirror.server.open_files import FEWEST, MOST, accept_failures_told, connection_limit, raise_limit
 from tests.unit.recorder import Recorder
 

@@ -11,7 +11,7 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.error_codes import ErrorCode
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events import RequestFinished
+from mirror.proxy.events.requests import RequestFinished
 from mirror.server.exchange import Exchange
 from mirror.server.problems import answer, problem_of
 from tests.unit.proxy.test_cache_status import check

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
-from mirror.proxy.events import CacheResized, Evicted, StoreTroubled
+from mirror.proxy.events.store import CacheResized, Evicted
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.store import files
 from mirror.store import room as room_module
 from mirror.store.partial import STEP, Partial

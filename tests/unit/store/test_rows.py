@@ -12,7 +12,7 @@ import diskcache
 import pytest
 
 from mirror.errors import StoreFailed
-from mirror.proxy.events import StoreTroubled
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.store import rows as rows_module
 from mirror.store.rows import Rows, StringsOnly
 from tests.unit.recorder import Recorder

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.oci.digest import Digest
-from mirror.proxy.events import Evicted, StoreTroubled
+from mirror.proxy.events.store import Evicted
+from mirror.proxy.events.troubles import StoreTroubled
 from mirror.store.eviction import Eviction
 from mirror.store.folder import Folder
 from mirror.store.watch import ABSENT_SECONDS, NAME, Watch, _parse, _render

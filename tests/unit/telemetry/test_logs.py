@@ -11,8 +11,18 @@ import pytest
 import structlog
 
 from mirror.errors import StoreFailed, UpstreamFailed
-from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.events.access import CredentialsWithheld, TokenRequested
+from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, ConnectionsCounted
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillStarted
+from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
+from mirror.proxy.events.observer import Event
+from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
+from mirror.proxy.events.store import CacheResized
+from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
+from mirror.proxy.events.upstreams import UpstreamAnswered, UpstreamReceived
+from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.observers import Observers
@@ -47,28 +57,28 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Lines:
     return lines
 
 
-def request(**fields: Any) -> events.RequestFinished:
+def request(**fields: Any) -> RequestFinished:
     given = {"method": "GET", "path": "/v2/", "client": "10.0.0.1", **fields}
-    return events.RequestFinished(**given)
+    return RequestFinished(**given)
 
 
 SILENT = (
-    events.ConnectionsCounted,
-    events.UpstreamAnswered,
-    events.UpstreamReceived,
-    events.PullSpent,
-    events.LimitTold,
-    events.FillStarted,
-    events.CacheResized,
-    events.ReadinessTold,
-    events.ScrubFinished,
-    events.HotTagRefreshed,
+    ConnectionsCounted,
+    UpstreamAnswered,
+    UpstreamReceived,
+    PullSpent,
+    LimitTold,
+    FillStarted,
+    CacheResized,
+    ReadinessTold,
+    ScrubFinished,
+    HotTagRefreshed,
 )
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
 @pytest.mark.parametrize("event", one_of_each(), ids=lambda event: type(event).__name__)
-def test_one_line_an_event(lines: Lines, form: str, event: events.Event) -> None:
+def test_one_line_an_event(lines: Lines, form: str, event: Event) -> None:
     set_up("debug", form)
     Logs().notify(event)
     assert len(lines()) == (0 if isinstance(event, SILENT) else 1)
@@ -76,7 +86,7 @@ def test_one_line_an_event(lines: Lines, form: str, event: events.Event) -> None
 
 def test_a_good_file_is_not_worth_a_line(lines: Lines) -> None:
     set_up("debug", "text")
-    Logs().notify(events.FileScrubbed(DIGEST, 5, None, None))
+    Logs().notify(FileScrubbed(DIGEST, 5, None, None))
     assert lines() == []
 
 
@@ -85,14 +95,14 @@ def test_a_good_file_is_not_worth_a_line(lines: Lines) -> None:
     "event",
     [
         request(path=NASTY, user_agent=NASTY, cause=NASTY, client=NASTY, method=NASTY),
-        events.CredentialsWithheld("docker.io", NASTY),
-        events.StoreTroubled(NASTY, StoreFailed(NASTY)),
-        events.FillFinished("docker.io", DIGEST, 5, False, UpstreamFailed(NASTY)),
-        events.TaskCrashed(NASTY, ZeroDivisionError(NASTY)),
+        CredentialsWithheld("docker.io", NASTY),
+        StoreTroubled(NASTY, StoreFailed(NASTY)),
+        FillFinished("docker.io", DIGEST, 5, False, UpstreamFailed(NASTY)),
+        TaskCrashed(NASTY, ZeroDivisionError(NASTY)),
     ],
     ids=lambda event: type(event).__name__,
 )
-def test_no_value_breaks_out_of_its_line(lines: Lines, form: str, event: events.Event) -> None:
+def test_no_value_breaks_out_of_its_line(lines: Lines, form: str, event: Event) -> None:
     set_up("debug", form)
     Logs().notify(event)
     [line] = lines()
@@ -145,7 +155,7 @@ def test_a_bug_is_logged_with_its_traceback_in_one_line(lines: Lines, form: str)
     try:
         raise ZeroDivisionError
     except ZeroDivisionError as error:
-        Logs().notify(events.TaskCrashed("fill x", error))
+        Logs().notify(TaskCrashed("fill x", error))
     [line] = lines()
     assert "Traceback" in line
     assert "level=error" in line or '"level": "error"' in line
@@ -156,8 +166,8 @@ def test_the_level_decides(lines: Lines, level: str, expected: int) -> None:
     set_up(level, "text")
     logs = Logs()
     logs.notify(request())
-    logs.notify(events.TokenRequested("docker.io", "failed"))
-    logs.notify(events.DigestMismatched("docker.io", DIGEST))
+    logs.notify(TokenRequested("docker.io", "failed"))
+    logs.notify(DigestMismatched("docker.io", DIGEST))
     assert len(lines()) == expected
 
 
@@ -205,8 +215,8 @@ def test_of_what_is_behind_an_error_the_operator_is_told_the_kind_and_no_word(
     set_up("info", form)
     error = UpstreamFailed("it went wrong")
     error.__cause__ = inner
-    Logs().notify(events.StoreTroubled("commit of a blob", error))
-    Logs().notify(events.FillFinished("docker.io", DIGEST, 5, False, error))
+    Logs().notify(StoreTroubled("commit of a blob", error))
+    Logs().notify(FillFinished("docker.io", DIGEST, 5, False, error))
     for line in lines():
         assert (json.loads(line)["cause"] == cause) if form == "json" else (f'cause="{cause}"' in line)
         assert "hunter2" not in line
@@ -220,8 +230,8 @@ def test_a_flood_of_refusals_is_a_line_now_and_then(lines: Lines, monkeypatch: p
     for second in range(25):
         now = float(second)
         for number in range(100):
-            logs.notify(events.ConnectionRefused("full", f"10.0.0.{number}"))
-    logs.notify(events.ConnectionRefused("malformed", "10.0.1.1"))
+            logs.notify(ConnectionRefused("full", f"10.0.0.{number}"))
+    logs.notify(ConnectionRefused("malformed", "10.0.1.1"))
     told = [json.loads(line) for line in lines()]
     assert [(line["reason"], line["times"]) for line in told] == [
         ("full", 1),
@@ -236,7 +246,7 @@ def test_a_client_that_tries_tls_first_is_no_warning(lines: Lines) -> None:
     set_up("info", "json")
     logs = Logs()
     for reason in ("tls", "tls", "malformed"):
-        logs.notify(events.ConnectionRefused(reason, "10.0.0.1"))
+        logs.notify(ConnectionRefused(reason, "10.0.0.1"))
     tls, malformed = map(json.loads, lines())
     assert (tls["level"], tls["cause"]) == ("info", "a TLS client on a plain http port")
     assert (malformed["level"], malformed["reason"]) == ("warning", "malformed")
@@ -245,8 +255,8 @@ def test_a_client_that_tries_tls_first_is_no_warning(lines: Lines) -> None:
 def test_what_was_not_kept_is_told_with_its_reason(lines: Lines) -> None:
     set_up("info", "json")
     logs = Logs()
-    logs.notify(events.FillFinished("docker.io", DIGEST, 5, False, unkept="too_large"))
-    logs.notify(events.FillFinished("docker.io", DIGEST, 5, True))
+    logs.notify(FillFinished("docker.io", DIGEST, 5, False, unkept="too_large"))
+    logs.notify(FillFinished("docker.io", DIGEST, 5, True))
     assert [(line["kept"], line.get("reason")) for line in map(json.loads, lines())] == [
         (False, "too_large"),
         (True, None),
@@ -257,14 +267,14 @@ def test_want_of_file_handles_is_a_line_in_plain_words(lines: Lines) -> None:
     set_up("info", "json")
     logs = Logs()
     for _ in range(128):
-        logs.notify(events.AcceptFailed(OSError(errno.EMFILE, SIGNED)))
+        logs.notify(AcceptFailed(OSError(errno.EMFILE, SIGNED)))
     [line] = lines()
     assert json.loads(line)["cause"] == "too many open files"
 
 
 def test_a_granted_token_is_no_news(lines: Lines) -> None:
     set_up("debug", "text")
-    Logs().notify(events.TokenRequested("docker.io", "granted"))
+    Logs().notify(TokenRequested("docker.io", "granted"))
     assert lines() == []
 
 
@@ -276,7 +286,7 @@ def test_several_observers_are_told_in_order() -> None:
             super().__init__()
             self._name = name
 
-        def notify(self, event: events.Event) -> None:
+        def notify(self, event: Event) -> None:
             told.append(self._name)
             super().notify(event)
 
@@ -298,8 +308,8 @@ def test_what_is_left_of_a_limit_is_said_where_something_changes(
     lines: Lines, spending: Spending, level: str, line: str
 ) -> None:
     set_up("debug", "text")
-    Logs().notify(events.SpendingChanged("docker.io", spending, RateLimit(100, 10, 21600)))
-    Logs().notify(events.SpendingChanged("ghcr.io", spending, None))
+    Logs().notify(SpendingChanged("docker.io", spending, RateLimit(100, 10, 21600)))
+    Logs().notify(SpendingChanged("ghcr.io", spending, None))
     told, untold = lines()
     assert f"level={level} {line} upstream=docker.io left=10 limit=100" in told
     assert untold.endswith(f"{line} upstream=ghcr.io")

@@ -9,8 +9,16 @@ from prometheus_client import generate_latest
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy import events
 from mirror.proxy.cache_status import Kind, Outcome
+from mirror.proxy.events.access import CredentialsWithheld, TokenRequested, VisibilityAsked
+from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.observer import Event
+from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
+from mirror.proxy.events.store import CacheResized, Evicted
+from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled
+from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, UpstreamAnswered, UpstreamReceived
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.warming.warm import Warmth
@@ -44,94 +52,94 @@ class Page:
     ("event", "series", "value"),
     [
         (
-            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.STALE, 200),
+            RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.STALE, 200),
             'mirror_requests_total{kind="blob",outcome="stale",upstream="ghcr.io"}',
             1,
         ),
         (
-            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, "cache", 70),
+            RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, "cache", 70),
             'mirror_response_bytes_total{source="cache",upstream="ghcr.io"}',
             70,
         ),
         (
-            events.RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, seconds=1.5),
+            RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, seconds=1.5),
             'mirror_request_duration_seconds_sum{kind="blob",outcome="hit"}',
             1.5,
         ),
-        (events.ReadinessTold(Readiness(ready=True)), "mirror_ready", 1),
+        (ReadinessTold(Readiness(ready=True)), "mirror_ready", 1),
         (
-            events.ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
+            ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
             'mirror_degraded{trouble="disk_short"}',
             1,
         ),
-        (events.ConnectionsCounted(3, 100), "mirror_connections", 3),
-        (events.ConnectionsCounted(3, 100), "mirror_connections_max", 100),
-        (events.ConnectionRefused("full", "10.0.0.1"), 'mirror_connections_refused_total{reason="full"}', 1),
+        (ConnectionsCounted(3, 100), "mirror_connections", 3),
+        (ConnectionsCounted(3, 100), "mirror_connections_max", 100),
+        (ConnectionRefused("full", "10.0.0.1"), 'mirror_connections_refused_total{reason="full"}', 1),
         (
-            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, 429, 1),
+            UpstreamAnswered("ghcr.io", Kind.MANIFEST, 429, 1),
             'mirror_upstream_requests_total{kind="manifest",status="429",upstream="ghcr.io"}',
             1,
         ),
         (
-            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, None, 1),
+            UpstreamAnswered("ghcr.io", Kind.MANIFEST, None, 1),
             'mirror_upstream_requests_total{kind="manifest",status="none",upstream="ghcr.io"}',
             1,
         ),
         (
-            events.UpstreamAnswered("ghcr.io", Kind.MANIFEST, 418, 1),
+            UpstreamAnswered("ghcr.io", Kind.MANIFEST, 418, 1),
             'mirror_upstream_requests_total{kind="manifest",status="4xx",upstream="ghcr.io"}',
             1,
         ),
         (
-            events.UpstreamAnswered("ghcr.io", Kind.BLOB, 200, 2.5),
+            UpstreamAnswered("ghcr.io", Kind.BLOB, 200, 2.5),
             'mirror_upstream_request_duration_seconds_sum{kind="blob",upstream="ghcr.io"}',
             2.5,
         ),
         (
-            events.EndpointJudged("ghcr.io", "https://ghcr.io", False, "silence"),
+            EndpointJudged("ghcr.io", "https://ghcr.io", False, "silence"),
             'mirror_upstream_healthy{endpoint="https://ghcr.io",upstream="ghcr.io"}',
             0,
         ),
         (
-            events.EndpointJudged("ghcr.io", "https://ghcr.io", True, None),
+            EndpointJudged("ghcr.io", "https://ghcr.io", True, None),
             'mirror_upstream_healthy{endpoint="https://ghcr.io",upstream="ghcr.io"}',
             1,
         ),
-        (events.UpstreamReceived("ghcr.io", 500), 'mirror_upstream_bytes_total{upstream="ghcr.io"}', 500),
+        (UpstreamReceived("ghcr.io", 500), 'mirror_upstream_bytes_total{upstream="ghcr.io"}', 500),
         (
-            events.TokenRequested("ghcr.io", "granted"),
+            TokenRequested("ghcr.io", "granted"),
             'mirror_token_requests_total{outcome="granted",upstream="ghcr.io"}',
             1,
         ),
         (
-            events.VisibilityAsked("ghcr.io", "private"),
+            VisibilityAsked("ghcr.io", "private"),
             'mirror_visibility_checks_total{outcome="private",upstream="ghcr.io"}',
             1,
         ),
-        (events.DeletionSeen("ghcr.io", "ghcr.io/a/b:1"), 'mirror_deleted_upstream_total{upstream="ghcr.io"}', 1),
-        (events.DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
-        (events.FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
-        (events.Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),
-        (events.Evicted(DIGEST, 5, "disk"), 'mirror_evictions_total{reason="disk"}', 1),
-        (events.Evicted(DIGEST, 5, "age"), 'mirror_evictions_total{reason="age"}', 1),
-        (events.Evicted(DIGEST, 5, "size", 90.5), "mirror_evicted_age_seconds", 90.5),
-        (events.Evicted(DIGEST, 5, "disk", 90.5), "mirror_evicted_age_seconds", 90.5),
-        (events.Evicted(DIGEST, 5, "age", 90.5), "mirror_evicted_age_seconds", 0),
+        (DeletionSeen("ghcr.io", "ghcr.io/a/b:1"), 'mirror_deleted_upstream_total{upstream="ghcr.io"}', 1),
+        (DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
+        (FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
+        (Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),
+        (Evicted(DIGEST, 5, "disk"), 'mirror_evictions_total{reason="disk"}', 1),
+        (Evicted(DIGEST, 5, "age"), 'mirror_evictions_total{reason="age"}', 1),
+        (Evicted(DIGEST, 5, "size", 90.5), "mirror_evicted_age_seconds", 90.5),
+        (Evicted(DIGEST, 5, "disk", 90.5), "mirror_evicted_age_seconds", 90.5),
+        (Evicted(DIGEST, 5, "age", 90.5), "mirror_evicted_age_seconds", 0),
         (
-            events.FillResumed("docker.io", DIGEST, 5, TimeoutError()),
+            FillResumed("docker.io", DIGEST, 5, TimeoutError()),
             'mirror_fill_resumes_total{upstream="docker.io"}',
             1,
         ),
-        (events.FileScrubbed(DIGEST, 5, None, None), 'mirror_scrubbed_files_total{result="ok"}', 1),
-        (events.FileScrubbed(DIGEST, 5, None, None), "mirror_scrubbed_bytes_total", 5),
-        (events.FileScrubbed(DIGEST, 5, "damaged", "left"), 'mirror_scrubbed_files_total{result="left"}', 1),
-        (events.ScrubFinished(7.5), "mirror_scrub_finished_timestamp_seconds", 7.5),
-        (events.CacheResized(77, 2, 3), "mirror_cache_bytes", 77),
-        (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="manifest"}', 2),
-        (events.CacheResized(77, 2, 3), 'mirror_cache_objects{kind="blob"}', 3),
+        (FileScrubbed(DIGEST, 5, None, None), 'mirror_scrubbed_files_total{result="ok"}', 1),
+        (FileScrubbed(DIGEST, 5, None, None), "mirror_scrubbed_bytes_total", 5),
+        (FileScrubbed(DIGEST, 5, "damaged", "left"), 'mirror_scrubbed_files_total{result="left"}', 1),
+        (ScrubFinished(7.5), "mirror_scrub_finished_timestamp_seconds", 7.5),
+        (CacheResized(77, 2, 3), "mirror_cache_bytes", 77),
+        (CacheResized(77, 2, 3), 'mirror_cache_objects{kind="manifest"}', 2),
+        (CacheResized(77, 2, 3), 'mirror_cache_objects{kind="blob"}', 3),
     ],
 )
-def test_events_are_counted(event: events.Event, series: str, value: float) -> None:
+def test_events_are_counted(event: Event, series: str, value: float) -> None:
     page = Page()
     page.metrics.notify(event)
     assert page.value(series) == value
@@ -140,8 +148,8 @@ def test_events_are_counted(event: events.Event, series: str, value: float) -> N
 def test_a_fill_that_ended_is_not_in_flight() -> None:
     page = Page()
     for error in (None, StoreFailed("disk full")):
-        page.metrics.notify(events.FillStarted("docker.io", DIGEST))
-        page.metrics.notify(events.FillFinished("docker.io", DIGEST, 5, error is None, error))
+        page.metrics.notify(FillStarted("docker.io", DIGEST))
+        page.metrics.notify(FillFinished("docker.io", DIGEST, 5, error is None, error))
     assert page.value("mirror_fills_in_flight") == 0
 
 
@@ -183,7 +191,7 @@ upstreams = st.sampled_from(["docker.io", "ghcr.io"])
 kinds = st.sampled_from(Kind)
 anything = st.one_of(
     st.builds(
-        events.RequestFinished,
+        RequestFinished,
         st.text(max_size=8),
         st.text(max_size=8),
         st.text(max_size=8),
@@ -195,14 +203,12 @@ anything = st.one_of(
         user_agent=st.text(max_size=8),
         cause=st.none() | st.text(max_size=8),
     ),
-    st.builds(events.UpstreamAnswered, upstreams, kinds, statuses, st.floats(0, 100)),
-    st.builds(
-        events.EndpointJudged, upstreams, st.just("https://registry.example"), st.booleans(), st.none() | st.text()
-    ),
-    st.builds(events.DigestMismatched, upstreams, digests),
-    st.builds(events.Evicted, digests, st.integers(0, 10)),
-    st.builds(events.CredentialsWithheld, upstreams, st.text(max_size=8)),
-    st.builds(events.StoreTroubled, st.text(max_size=8), st.just(StoreFailed("disk full"))),
+    st.builds(UpstreamAnswered, upstreams, kinds, statuses, st.floats(0, 100)),
+    st.builds(EndpointJudged, upstreams, st.just("https://registry.example"), st.booleans(), st.none() | st.text()),
+    st.builds(DigestMismatched, upstreams, digests),
+    st.builds(Evicted, digests, st.integers(0, 10)),
+    st.builds(CredentialsWithheld, upstreams, st.text(max_size=8)),
+    st.builds(StoreTroubled, st.text(max_size=8), st.just(StoreFailed("disk full"))),
 )
 CLOSED = {
     "endpoint": {"https://registry.example"},
@@ -219,7 +225,7 @@ CLOSED = {
 
 
 @given(st.lists(anything, max_size=30))
-def test_labels_are_closed_sets(happened: list[events.Event]) -> None:
+def test_labels_are_closed_sets(happened: list[Event]) -> None:
     page = Page()
     for event in happened:
         page.metrics.notify(event)
@@ -234,16 +240,16 @@ def test_labels_are_closed_sets(happened: list[events.Event]) -> None:
 def test_random_paths_make_no_series() -> None:
     page = Page()
     template = {"kind": Kind.MANIFEST, "upstream": "docker.io", "outcome": Outcome.HIT, "status": 200}
-    page.metrics.notify(events.RequestFinished("GET", "/v2/", "10.0.0.1", **template))  # type: ignore[arg-type]
+    page.metrics.notify(RequestFinished("GET", "/v2/", "10.0.0.1", **template))  # type: ignore[arg-type]
     before = page.series
     for number in range(200):
         digest = Digest.of(b"%d" % number)
         path = f"/v2/repository-{number}/manifests/{digest}"
         page.metrics.notify(
-            events.RequestFinished(f"METHOD{number}", path, f"10.0.0.{number}", user_agent=path, **template)  # type: ignore[arg-type]
+            RequestFinished(f"METHOD{number}", path, f"10.0.0.{number}", user_agent=path, **template)  # type: ignore[arg-type]
         )
-        page.metrics.notify(events.Evicted(digest, number))
-        page.metrics.notify(events.DigestMismatched("docker.io", digest))
+        page.metrics.notify(Evicted(digest, number))
+        page.metrics.notify(DigestMismatched("docker.io", digest))
     assert page.series == before
     assert page.value('mirror_requests_total{kind="manifest",outcome="hit",upstream="docker.io"}') == 201
 
@@ -252,19 +258,19 @@ def test_statuses_make_few_series() -> None:
     page = Page()
     before = len(page.series)
     for status in range(100, 1000):
-        page.metrics.notify(events.UpstreamAnswered("docker.io", Kind.BLOB, status, 0))
+        page.metrics.notify(UpstreamAnswered("docker.io", Kind.BLOB, status, 0))
     assert len(page.series) - before <= 25
 
 
 def test_two_mirrors_in_one_process_count_apart() -> None:
     one, other = Page(), Page()
-    one.metrics.notify(events.UpstreamReceived("docker.io", 5))
+    one.metrics.notify(UpstreamReceived("docker.io", 5))
     assert other.value('mirror_upstream_bytes_total{upstream="docker.io"}') == 0
 
 
 def test_a_trouble_that_is_over_is_taken_back() -> None:
     page = Page()
     for readiness in (Readiness(ready=False, troubles=(Trouble.UNREADABLE,)), Readiness(ready=True)):
-        page.metrics.notify(events.ReadinessTold(readiness))
+        page.metrics.notify(ReadinessTold(readiness))
     assert page.value("mirror_ready") == 1
     assert [page.value(f'mirror_degraded{{trouble="{trouble}"}}') for trouble in Trouble] == [0] * len(Trouble)

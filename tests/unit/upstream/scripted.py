@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import aiohttp
 
 from mirror.errors import MirrorError
-from mirror.proxy.events import Observer
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.account import Account
 from mirror.upstream.answers import RegistryRequest, check

@@ -20,7 +20,7 @@ from mirror.errors import (
 )
 from mirror.oci.reference import Repository
 from mirror.proxy.deadline import answer_within
-from mirror.proxy.events import CredentialsWithheld
+from mirror.proxy.events.access import CredentialsWithheld
 from mirror.proxy.limits.budget import HOLD_SECONDS
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from mirror.errors import CredentialsUnavailable
-from mirror.proxy.events import CredentialsUnreadable
+from mirror.proxy.events.access import CredentialsUnreadable
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.credentials import (
     KEEP_SECONDS,

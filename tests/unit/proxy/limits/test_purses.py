@@ -6,7 +6,7 @@ import math
 import pytest
 
 from mirror.errors import LimitReached
-from mirror.proxy.events import LimitTold, SpendingChanged
+from mirror.proxy.events.limits import LimitTold, SpendingChanged
 from mirror.proxy.limits.budget import DOUBT_SECONDS, HOLD_SECONDS, LOOK_SECONDS
 from mirror.proxy.limits.budgets import Budgets
 from mirror.proxy.limits.purses import Purse

@@ -1,0 +1,48 @@
+"""Blobs on their way into the cache, and bytes that are not what they were to be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mirror.oci.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class FillStarted:
+    """A blob began to be fetched."""
+
+    upstream: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class FillResumed:
+    """A fill goes back to its upstream after `size` bytes, because of `error`."""
+
+    upstream: str
+    digest: Digest
+    size: int
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class FillFinished:
+    """A fill ended after `size` bytes: committed, dropped, or with `error`.
+
+    `unkept` is why it was dropped: `too_large`, `no_room`, or `disk` for one that would not take it.
+    """
+
+    upstream: str
+    digest: Digest
+    size: int
+    committed: bool
+    error: Exception | None = None
+    unkept: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DigestMismatched:
+    """An upstream delivered bytes that are not what their digest says."""
+
+    upstream: str
+    digest: Digest
