@@ -55,7 +55,7 @@ from mirror.store.cache import Cache
 from mirror.store.memory import BoundedMemory
 from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
-from mirror.telemetry.metrics import Metrics
+from mirror.telemetry.metrics.page import Metrics
 from mirror.telemetry.observers import Observers
 from mirror.upstream.egress import Egress
 from mirror.upstream.health import Health

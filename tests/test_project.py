@@ -13,7 +13,7 @@ import yaml
 
 from mirror import __version__
 from mirror.config import Config, load
-from mirror.telemetry.metrics import Metrics
+from mirror.telemetry.metrics.page import Metrics
 
 ROOT = Path(__file__).parent.parent
 LOCK_FILES = sorted((ROOT / "requirements").glob("*.txt"))

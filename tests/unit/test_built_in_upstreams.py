@@ -9,7 +9,7 @@ from mirror import __version__
 from mirror.config import Config
 from mirror.oci.paths import Name
 from mirror.proxy.routing import Routing, UpstreamNames
-from mirror.telemetry.metrics import Metrics
+from mirror.telemetry.metrics.page import Metrics
 from mirror.upstream.auth import AuthPolicy
 
 UPSTREAMS = Config().upstreams

@@ -22,7 +22,9 @@ from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, Upstream
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.warming.warm import Warmth
-from mirror.telemetry.metrics import HOT_OUTCOMES, TOKEN_OUTCOMES, VISIBILITY_OUTCOMES, Metrics
+from mirror.telemetry.metrics.access import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES
+from mirror.telemetry.metrics.page import Metrics
+from mirror.telemetry.metrics.warming import HOT_OUTCOMES
 from tests.unit.oci.strategies import digests
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
 

@@ -1,0 +1,35 @@
+"""Metrics of fills: how many are on their way, and how often one was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from mirror.proxy.events.fills import FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.observer import Event
+
+
+class FillMetrics:
+    """Counts the events of fills (see Observer)."""
+
+    def __init__(self, registry: CollectorRegistry, upstreams: Iterable[str]) -> None:
+        self._resumes = Counter(
+            "mirror_fill_resumes_total",
+            "Times a blob on its way was cut and asked for again from where it was",
+            ["upstream"],
+            registry=registry,
+        )
+        self._in_flight = Gauge("mirror_fills_in_flight", "Blobs on their way into the cache", registry=registry)
+        for upstream in upstreams:
+            self._resumes.labels(upstream)
+
+    def notify(self, event: Event) -> None:
+        """Count `event`, if it is of this family."""
+        match event:
+            case FillStarted():
+                self._in_flight.inc()
+            case FillResumed(upstream):
+                self._resumes.labels(upstream).inc()
+            case FillFinished():
+                self._in_flight.dec()
