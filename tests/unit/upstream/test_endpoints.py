@@ -236,7 +236,7 @@ async def test_one_that_hangs_is_waited_for_once() -> None:
         await pull(upstream)
     assert now() - started == FAILOVER_WITHIN
     assert accelerator.count == 1
-    await asyncio.sleep(PING_WITHIN)
+    await asyncio.sleep(PING_WITHIN + 0.1)
     assert [event.is_well for event in recorder.of(EndpointJudged)] == [False]
 
 
