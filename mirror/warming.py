@@ -75,7 +75,7 @@ def _names_in(file: Path) -> tuple[str, ...]:
             data = opened.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise ListUnreadable(f"{file} (warm.file) is larger than a list of images can be")
-        return image_list(data.decode())
+        return image_list(data.decode("utf-8-sig"))
     except OSError as error:
         raise ListUnreadable(f"{file} (warm.file) cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -87,6 +87,9 @@ def test_a_dry_run_lists_what_files_name_and_needs_no_mirror(tmp_path: Path) -> 
     ended = run_here(tmp_path, "--dry-run", "--from", listed)
     assert (ended.code, ended.stdout) == (1, "")
     assert "UPPER" in ended.stderr
+    nothing = write("# none yet\n", tmp_path, "none.txt")
+    ended = run_here(tmp_path, "--dry-run", "--from", nothing)
+    assert ended == Finished(0, "", f"mirror: {nothing}: no image is named in it\n")
 
 
 @pytest.mark.parametrize(

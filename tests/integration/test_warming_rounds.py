@@ -57,7 +57,8 @@ async def test_the_file_is_read_anew_for_each_round(start_mirror: StartMirror, t
             await until_metric(mirror, FAILED, 1)
             file.unlink()
             await until(lambda: any("cannot be read" in line.get("cause", "") for line in logs), "it is told")
-            file.write_text("alpine:3.20")
+            # As an editor on Windows writes it.
+            file.write_bytes("alpine:3.20\r\n".encode("utf-8-sig"))
             await until_metric(mirror, FAILED, 0)
     told = [line for line in logs if line["event"] == "not warmed"]
     assert told[0]["image"] == "docker.io/library/nothing:1"

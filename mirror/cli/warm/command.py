@@ -95,7 +95,8 @@ def _names(images: tuple[str, ...], files: tuple[str, ...], kind: str | None) ->
             found = images_of(file, None if kind is None else FileKind(kind), os.environ)
         except Unreadable as error:
             raise click.BadParameter(f"{harmless(file)}: {error}", param_hint="--from") from None
-        skipped += [harmless(f"{file}: {sentence}") for sentence in found.skipped]
+        sentences = found.skipped or ([] if found.images else ["no image is named in it"])
+        skipped += [harmless(f"{file}: {sentence}") for sentence in sentences]
         for image in found.images:
             problem = _problem(image)
             if problem is None:

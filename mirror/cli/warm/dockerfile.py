@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from mirror.cli.warm.found import Found, Unreadable
 from mirror.cli.warm.variables import Unresolved, expanded
 
 _DIRECTIVE = re.compile(r"#\s*([A-Za-z]+)\s*=\s*(.*?)\s*")
-_HEREDOC = re.compile(r"<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_.]*)\2")
+_WORD = re.compile(r"(?:[^\s\"']|\"[^\"]*\"|'[^']*')+")
+_HEREDOC = re.compile(r"\d*<<(-?)([\"']?)([A-Za-z_][A-Za-z0-9_.]*)\2.*")
+_WITH_HEREDOCS = ("RUN", "COPY", "ADD")
 _FLAG = re.compile(r"--([a-z]+)=(\S+)")
 _FROM = re.compile(r"(\S+)(?:\s+[Aa][Ss]\s+(\S+))?")
 _ARGUMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(\"[^\"]*\"|'[^']*'|\S*)")
@@ -46,7 +49,7 @@ def dockerfile(text: str) -> Found:
             case "SYNTAX":
                 build.use(rest, line)
             case "ARG" if build.count == 0:
-                build.arguments.update(_arguments(rest))
+                _define(build, rest)
             case "FROM":
                 _begin_stage(build, _FLAG.sub("", rest).strip(), line)
             case "COPY":
@@ -56,6 +59,13 @@ def dockerfile(text: str) -> Found:
     if not build.count:
         raise Unreadable("it has no FROM, as a Dockerfile does")
     return build.found
+
+
+def _define(build: _Build, rest: str) -> None:
+    """Note arguments; what depends on one that nobody gives has no value either."""
+    for name, value in _arguments(rest):
+        with suppress(Unresolved):
+            build.arguments[name] = expanded(value, build.arguments)
 
 
 def _begin_stage(build: _Build, rest: str, line: int) -> None:
@@ -108,8 +118,8 @@ def _instructions(text: str) -> Iterator[tuple[int, str, str]]:
         whole = _continued(line, remaining, escape)
         name, _, rest = whole.strip().partition(" ")
         if name and not name.startswith("#"):
-            for is_indented, _, end in _HEREDOC.findall(rest) if name.upper() in ("RUN", "COPY", "ADD") else ():
-                _pass_heredoc(remaining, end, is_indented=bool(is_indented))
+            for heredoc in _heredocs(rest) if name.upper() in _WITH_HEREDOCS else ():
+                _pass_heredoc(remaining, number, heredoc)
             yield number, name.upper(), rest.strip()
 
 
@@ -124,7 +134,13 @@ def _continued(line: str, remaining: Iterator[tuple[int, str]], escape: str) -> 
     return re.sub(r"\s+", " ", "".join([*pieces, current]))
 
 
-def _pass_heredoc(remaining: Iterator[tuple[int, str]], end: str, *, is_indented: bool) -> None:
-    for _, line in remaining:
-        if (line.lstrip("\t") if is_indented else line) == end:
-            return
+def _heredocs(rest: str) -> Iterator[re.Match[str]]:
+    """Yield what begins a document; within a word, as in `$((1<<BITS))` and `<<<TEXT`, it is the shell's."""
+    return filter(None, map(_HEREDOC.fullmatch, _WORD.findall(rest)))
+
+
+def _pass_heredoc(remaining: Iterator[tuple[int, str]], begin: int, heredoc: re.Match[str]) -> None:
+    """Go past the end of a document; raises Unreadable if there is none: all that follows would be a part of it."""
+    is_indented, end = bool(heredoc[1]), heredoc[3]
+    if not any((line.lstrip("\t") if is_indented else line) == end for _, line in remaining):
+        raise Unreadable(f"the text that begins in line {begin} has no end: no line is {end}")

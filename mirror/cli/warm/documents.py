@@ -61,3 +61,22 @@ class _Loader(yaml.SafeLoader):
         super().flatten_mapping(node)
         if len(node.value) > before + _MOST_MERGED:
             raise Unreadable("it merges more than anybody writes")
+
+
+def _plain(loader: _Loader, node: yaml.Node) -> Any:
+    """Return what a node holds that says more of itself: `!override` of Compose is what to do with it."""
+    if node.tag == "!reset":
+        # Compose's word for: not there.
+        return None
+    match node:
+        case yaml.MappingNode():
+            return loader.construct_mapping(node, deep=True)
+        case yaml.SequenceNode():
+            return loader.construct_sequence(node, deep=True)
+        case _:
+            return node.value
+
+
+_Loader.add_multi_constructor("!", lambda loader, _, node: _plain(loader, node))
+_Loader.add_constructor("tag:yaml.org,2002:value", _plain)
+# That is a bare `=`, as definitions of resources have it.

@@ -71,7 +71,7 @@ def _read(file: str) -> str:
         else:
             with Path(file).open("rb") as opened:
                 data = opened.read(LARGEST + 1)
-        text = data.decode()
+        text = data.decode("utf-8-sig")
     except OSError as error:
         raise Unreadable(f"it cannot be read: {(error.strerror or 'no reason is known').lower()}") from None
     except UnicodeDecodeError:

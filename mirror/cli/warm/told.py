@@ -28,8 +28,8 @@ def summary(images: list[Any]) -> str:
     """Return how it went with all of them."""
     outcomes = Counter(image["outcome"] for image in images)
     fetched = sum(image["fetched_bytes"] for image in images)
-    told = ", ".join(f"{outcomes[outcome]} {word}" for outcome, word in _WORDS.items() if outcomes[outcome])
-    return f"{counted(len(images), 'image')}: {told}, {sized(fetched)} fetched"
+    told = [f"{outcomes[outcome]} {word}" for outcome, word in _WORDS.items() if outcomes[outcome]]
+    return f"{counted(len(images), 'image')}: {', '.join([*told, f'{sized(fetched)} fetched'])}"
 
 
 def unnamed(name: str, reason: str) -> dict[str, Any]:

@@ -39,6 +39,14 @@ def test_the_images_of_services_are_found_and_what_is_left_out_is_told() -> None
     ]
 
 
+def test_what_compose_says_of_a_value_is_not_in_the_way_of_it() -> None:
+    found = compose_file(
+        "services: {a: {image: !override 'nginx:1.27', build: !reset {}}, b: !override {image: redis:7}, c: {op: =}}",
+        {},
+    )
+    assert (list(found.images), found.skipped) == (["nginx:1.27", "redis:7"], ["service c names no image"])
+
+
 def test_a_variable_without_a_value_is_named() -> None:
     found = compose_file("services: {db: {image: 'postgres:$PG'}}", {})
     assert (list(found.images), found.skipped) == (

@@ -71,7 +71,12 @@ def test_what_only_the_build_knows_is_told() -> None:
         ("FROM a \\", ["a"]),
         ("FROM a\nRUN <<E1 <<E2\nFROM x\nE1\nFROM y\nE2\nFROM b", ["a", "b"]),
         ("FROM a\nRUN x << EOF\nFROM b", ["a", "b"]),
-        ("FROM a\nRUN <<EOF\nFROM b", ["a"]),
+        ("FROM a\nRUN 3<<'EOF' x\nFROM b\nEOF\nFROM c", ["a", "c"]),
+        ("FROM a\nRUN echo $((1<<BITS))\nFROM b", ["a", "b"]),
+        ("FROM a\nRUN cat <<<EOF\nFROM b", ["a", "b"]),
+        ("FROM a\nRUN echo 'cat <<EOF' \"<<EOF\"\nFROM b", ["a", "b"]),
+        ("ARG A=x\nARG B=${A}/y C=$B:1\nFROM $C", ["x/y:1"]),
+        ("ARG B=$A\nFROM ${B:-b}", ["b"]),
     ],
 )
 def test_the_ways_to_write_it(text: str, images: list[str]) -> None:
@@ -82,6 +87,11 @@ def test_the_ways_to_write_it(text: str, images: list[str]) -> None:
 def test_what_is_no_dockerfile_is_said_to_be_none(text: str) -> None:
     with pytest.raises(Unreadable, match="FROM"):
         dockerfile(text)
+
+
+def test_a_text_within_that_does_not_end_is_told_for_all_that_follows_would_be_lost() -> None:
+    with pytest.raises(Unreadable, match="begins in line 2 has no end: no line is EOF"):
+        dockerfile("FROM a\nRUN <<EOF\nFROM b\n EOF")
 
 
 LINES = st.sampled_from(

@@ -39,6 +39,17 @@ def test_a_list_has_a_name_a_line_and_comments(tmp_path: Path) -> None:
     assert list(images_of(str(file), None, {}).images) == ["alpine:3.20", "nginx", "odd#name"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["a:1\r\nb\r\n", "services:\r\n  x: {image: 'a:1'}\r\n  y:\r\n    image: b\r\n", "FROM a:1\r\nFROM b"],
+    ids=["list", "compose", "dockerfile"],
+)
+def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(text.encode("utf-8-sig"))
+    assert list(images_of(str(file), None, {}).images) == ["a:1", "b"]
+
+
 def test_what_is_said_of_a_file_goes_before_what_it_looks_like(tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text("alpine\n")
