@@ -10,37 +10,20 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 
-from aiohttp import web
-
-from mirror import __version__, registries
-from mirror.admin.api import Api, Operations
-from mirror.admin.application import admin_application
-from mirror.admin.guard import Guard
+from mirror import __version__
+from mirror.composition import registries
+from mirror.composition.administration import admin_listener, operations
+from mirror.composition.pulls import Inside, pulls, visibility
+from mirror.composition.warming import Warming
 from mirror.config import Config
-from mirror.proxy.access import Access
-from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.events.troubles import ReadinessTold
-from mirror.proxy.failures import Failures
-from mirror.proxy.fills.download import Means
-from mirror.proxy.fills.filler import Filler
-from mirror.proxy.fills.throttle import Throttle
 from mirror.proxy.interfaces import Clock
-from mirror.proxy.listing import ListingUpstream
-from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
-from mirror.proxy.operations.pins import Pinning
-from mirror.proxy.operations.purge import Purge
-from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_listing import ListingMemory, PullListing
-from mirror.proxy.pull_manifest import PullManifest
-from mirror.proxy.pulled_manifest import Memory
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.scrubbing.patrol import Patrol
 from mirror.proxy.scrubbing.refetch import Refetch
 from mirror.proxy.scrubbing.scrub import Report, Scrub, StoredFile, Thoroughness
 from mirror.proxy.tasks import Tasks, cancelled
-from mirror.proxy.visibility import Memory as VisibilityMemory
-from mirror.proxy.visibility import View, Visibility
 from mirror.proxy.warming.warm import Ways
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
@@ -60,7 +43,6 @@ from mirror.telemetry.observers import Observers
 from mirror.upstream.egress import Egress
 from mirror.upstream.health import Health
 from mirror.upstream.tokens import TokenServices
-from mirror.warming import Warming
 
 
 class Mirror:
@@ -91,17 +73,19 @@ class Mirror:
         tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
         self._budgets = registries.budgets(config.upstreams, clock, self._observer)
         self._health = Health(self._observer)
+        inside = Inside(self._cache, self._failures, self._visible, clock)
         outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets, self._health)
         upstreams = registries.clients(config, outside)
-        self._visibility = self._who_may_see(registries.views(config, outside))
-        self._manifests, self._blobs, self._listings = self._pulls(upstreams)
+        self._visibility = visibility(config, registries.views(config, outside), inside, outside)
+        self._pulls = pulls(config, upstreams, inside, outside)
         naming = Naming(registries.routing(config))
-        ways = Ways(naming, self._visibility, upstreams, self._manifests, self._blobs, self._budgets)
+        ways = Ways(naming, self._visibility, upstreams, self._pulls.manifests, self._pulls.blobs, self._budgets)
         self._warming = Warming(config, ways, self._cache, clock, self._observer)
-        refetch = Refetch(config.upstreams, self._manifests, self._blobs)
+        refetch = Refetch(config.upstreams, self._pulls.manifests, self._pulls.blobs)
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
-        self.admin = self._admin_listener()
+        asked = operations(config, self._visibility.belief, inside, outside)
+        self.admin = admin_listener(config, self.metrics.registry, self._told_readiness, self._warming, asked)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -185,33 +169,6 @@ class Mirror:
     def _own_name(self) -> str:
         return self._cache.identity
 
-    # Building. -------------------------------------------------------------------------------------------
-
-    def _who_may_see(self, views: dict[str, View]) -> Visibility:
-        failures = Failures(self._visible, self._config.freshness.negative_ttl)
-        policy, sightings = self._config.policy, self._cache.records
-        keeps = bool(policy.keep_deleted)
-        memory = VisibilityMemory(sightings, self._visible, failures, policy.stale_if_error, self._clock, keeps)
-        return Visibility(views, memory, self._tasks, self._observer)
-
-    def _pulls(self, upstreams: dict[str, ListingUpstream]) -> tuple[PullManifest, PullBlob, PullListing]:
-        config, cache = self._config, self._cache
-        failures = Failures(self._failures, config.freshness.negative_ttl)
-        access = Access(cache.records, failures, self._tasks)
-        limits = {name: upstream.limits for name, upstream in config.upstreams.items()}
-        throttles = {name: Throttle(limit.bandwidth) for name, limit in limits.items()}
-        means = Means(upstreams, cache.blobs, cache.records, failures, access, self._observer, throttles)
-        filler = Filler(means, self._tasks, {name: limit.fills for name, limit in limits.items()})
-        sizes = BlobSize(upstreams, cache.records, failures, self._tasks)
-        policy, negative_ttl = config.policy, config.freshness.negative_ttl
-        memory = Memory(cache.manifests, cache.records, failures, policy, self._clock, self._budgets)
-        listed = ListingMemory(cache.listings, failures, policy, negative_ttl, self._clock, self._budgets)
-        return (
-            PullManifest(upstreams, memory, access, self._tasks, self._observer),
-            PullBlob(upstreams, cache.blobs, access, filler, sizes),
-            PullListing(upstreams, listed, self._tasks, self._observer),
-        )
-
     def _patrol(self) -> Patrol | None:
         every, bandwidth = self._config.scrub.every, self._config.scrub.bandwidth
         if every is None:
@@ -220,40 +177,16 @@ class Mirror:
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(
-            ManifestHandler(self._manifests, self._warming.requests.note),
-            BlobHandler(self._blobs),
-            TagsHandler(self._listings),
-            ReferrersHandler(self._listings),
+            ManifestHandler(self._pulls.manifests, self._warming.requests.note),
+            BlobHandler(self._pulls.blobs),
+            TagsHandler(self._pulls.listings),
+            ReferrersHandler(self._pulls.listings),
         )
         circle = Circle(self._own_name, self._observer)
         api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
-
-    def _operations(self) -> Operations:
-        catalogue = self._cache.catalogue
-        rules = Rules(
-            self._config.policy,
-            frozenset(self._config.upstreams),
-            self._visibility.belief,
-            self._config.cache.blob_ttl,
-            self._budgets,
-        )
-        return Operations(
-            Naming(registries.routing(self._config)),
-            Inspection(catalogue, rules, self._clock),
-            Pinning(catalogue, self._cache.pin_board, self._observer),
-            Purge(catalogue, self._cache.sweeper, self._observer),
-        )
-
-    def _admin_listener(self) -> Listener:
-        guard = Guard(self._config.admin.listen.host, self._config.admin.token)
-        api = Api(self._operations(), guard)
-        warming = self._warming.api(guard)
-        application = admin_application(self.metrics.registry, self._told_readiness, warming, api)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
-        return Listener("admin.listen", self._config.admin.listen.host, self._config.admin.listen.port, runner)
 
 
 async def serve(config: Config) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.checking import check
 from mirror.cli.check.targets import endpoints_of
+from mirror.composition.checking import check
 from mirror.config import Config
 from mirror.upstream.findings import State, Step
 from tests.dialects import distribution

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from mirror.checking import AT_A_TIME, Target, check
 from mirror.cli import commands
 from mirror.cli.check.report import document, lines
 from mirror.cli.check.targets import all_endpoints, endpoints_of
+from mirror.composition.checking import AT_A_TIME, Target, check
 from mirror.config import Config
 from mirror.upstream.findings import Findings
 from tests.fakes import content, faults

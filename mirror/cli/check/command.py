@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from mirror.checking import Target, check
 from mirror.cli.check.report import document, lines
 from mirror.cli.interruption import Interrupted, interruptible
+from mirror.composition.checking import Target, check
 from mirror.config import Config
 
 

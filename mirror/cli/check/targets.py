@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mirror.checking import Target
+from mirror.composition.checking import Target
+from mirror.composition.registries import routing
 from mirror.config import Config
 from mirror.oci.image_name import ImageName
 from mirror.oci.reference import Repository, Tag
-from mirror.registries import routing
 from mirror.upstream.findings import Sample
 
 WELL_KNOWN = {

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from mirror.checking import Target, check
 from mirror.cli.check.report import document
 from mirror.cli.check.screen import Screen
 from mirror.cli.check.tracks import Tracks
 from mirror.cli.check.watch_report import line, screen
 from mirror.cli.interruption import Interrupted, interruptible
+from mirror.composition.checking import Target, check
 from mirror.config import Config
 from mirror.upstream.findings import Findings
 

@@ -1,4 +1,4 @@
-"""All that warms, built from its configuration; a part of the composition root."""
+"""All that warms, built from its configuration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trying upstreams without serving anybody; a part of the composition root."""
+"""Trying upstreams as serving would ask them, without serving anybody."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mirror import __version__, registries
+from mirror import __version__
+from mirror.composition import registries
 from mirror.config import Config, CredentialsConfig, EndpointConfig, UpstreamConfig
 from mirror.proxy.events.observer import Event
 from mirror.proxy.tasks import Tasks

@@ -1,4 +1,4 @@
-"""The upstreams, built from their configuration; a part of the composition root."""
+"""The upstreams, built from their configuration."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What `app` builds the mirror from: each module makes one part of it from the configuration."""
