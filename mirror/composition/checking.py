@@ -61,7 +61,12 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
         async with turns:
             found = await asked(target, given, seconds)
             found.account = account
-            if _is_guarded(config.upstreams[target.upstream]) and target.sample is not None and found.fault is None:
+            if (
+                given is not None
+                and _is_guarded(config.upstreams[target.upstream])
+                and target.sample is not None
+                and found.fault is None
+            ):
                 _see_as_anybody(found, await asked(target, None, seconds - found.seconds))
             return found
 
@@ -72,7 +77,7 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
                 *(
                     tried(target, account, given)
                     for target in targets
-                    for account, given in enumerate(config.upstreams[target.upstream].accounts or (None,))
+                    for account, given in enumerate(_accounts(config, target) or (None,))
                 )
             )
         )
@@ -80,6 +85,10 @@ async def check(config: Config, targets: Sequence[Target], seconds: float) -> li
         await tasks.cancel()
         await egress.close()
         await memory.close()
+
+
+def _accounts(config: Config, target: Target) -> Sequence[CredentialsConfig]:
+    return config.upstreams[target.upstream].accounts_at(target.endpoint.url)
 
 
 def _is_guarded(upstream: UpstreamConfig) -> bool:

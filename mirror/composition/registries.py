@@ -138,9 +138,10 @@ def _accounts(
     outside: Outside,
 ) -> list[Account]:
     accounts = []
-    owner = ("the mirror's address", "the mirror's account", "each of the mirror's accounts")[min(2, len(credentials))]
     # Nobody pays as anybody who need not: where there are credentials, that account only sees what is public.
     pays = len(credentials) == len(upstream.accounts)
+    credentials = [given for given in upstream.accounts_at(endpoint.url) if given in credentials]
+    owner = ("the mirror's address", "the mirror's account", "each of the mirror's accounts")[min(2, len(credentials))]
     for number, given in enumerate(credentials or [None]):
         account = "anybody" if given is None else str(number)
         purse = outside.budgets.purse(name, str(endpoint.url), account, owner, pays=pays)

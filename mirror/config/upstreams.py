@@ -34,6 +34,10 @@ def _helper(value: str) -> str:
     return value
 
 
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    return url.scheme, url.host, url.port
+
+
 def _content(file: Path | None) -> str:
     return "" if file is None else file.read_text(encoding="utf-8").rstrip("\r\n")
 
@@ -148,6 +152,15 @@ class UpstreamConfig(Section):
         if self.credentials is None:
             return ()
         return self.credentials if isinstance(self.credentials, tuple) else (self.credentials,)
+
+    def accounts_at(self, endpoint: URL) -> tuple[CredentialsConfig, ...]:
+        """The credentials that an endpoint may see.
+
+        A user name and a password are for the registry, which is the last endpoint, and for `realms`; where the others
+        come from, they are asked for by host.
+        """
+        known = {_origin(self.endpoints[-1].url), *map(_origin, self.realms)}
+        return tuple(one for one in self.accounts if one.username is None or _origin(endpoint) in known)
 
     @model_validator(mode="after")
     def _credentials_stay_secret(self) -> Self:

@@ -49,7 +49,7 @@ def _tried(findings: Sequence[Findings]) -> str:
 
 def credentials(config: Config, found: Findings) -> str | None:
     """Return whose credentials an endpoint was asked with, never the secret; None for nobody's."""
-    accounts = config.upstreams[found.upstream].accounts
+    accounts = config.upstreams[found.upstream].accounts_at(found.endpoint)
     if not accounts:
         return None
     given = accounts[found.account]
@@ -89,6 +89,12 @@ def _notes(config: Config, found: Findings, now: datetime) -> Iterator[str]:
     if found.withheld_from is not None and found.fault is None:
         realms = f"upstreams.{found.upstream}.realms"
         yield f"{here}: {found.withheld_from} did not see the credentials, unless it is named in {realms}"
+    upstream = config.upstreams[found.upstream]
+    if upstream.accounts and credentials(config, found) is None:
+        yield (
+            f"{here} is asked without the credentials, which are for {upstream.endpoints[-1].url}; a docker_config has"
+            f" them by host, or upstreams.{found.upstream}.realms names it"
+        )
     if not is_verified(config, found):
         yield f"{here}: its certificate may be anybody's; give it a ca_file instead of verify: false"
     if found.certificate_until is not None and found.certificate_until - now < SOON:
@@ -97,7 +103,7 @@ def _notes(config: Config, found: Findings, now: datetime) -> Iterator[str]:
         side = "behind" if found.clock_ahead > 0 else "ahead of"
         yield f"{here}: its clock is {abs(found.clock_ahead):.0f} s {side} this machine's; tokens and TLS need the time"
     rate = found.rate_limit
-    if rate is not None and rate.remaining <= config.upstreams[found.upstream].pull_reserve.of(rate.limit):
+    if rate is not None and rate.remaining <= upstream.pull_reserve.of(rate.limit):
         reserve = f"upstreams.{found.upstream}.pull_reserve"
         yield f"{here}: {_rate(rate)}, which are for what is not cached ({reserve})"
 

@@ -31,7 +31,7 @@ def line(config: Config, change: Change, now: datetime) -> str:
     found, lasted = change.track.found, span(change.lasted)
     here = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ} {found.upstream} {found.endpoint}"
     if len(config.upstreams[found.upstream].accounts) > 1:
-        here += f" as {credentials(config, found)}"
+        here += f" as {credentials(config, found) or 'anonymous'}"
     if found.fault is not None:
         [why] = explained(config, found)
         before = f", usable for {lasted} before" if change.before else ""
