@@ -10,10 +10,12 @@ from mirror.errors import CredentialsUnavailable, Denied, UpstreamThrottled
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events.observer import Observer
+from mirror.proxy.limits.hold import Cost
 from mirror.proxy.limits.purses import Purse
 from mirror.upstream.answers import RegistryRequest, retry_after
 from mirror.upstream.auth import Authenticator, AuthPolicy
 from mirror.upstream.rate_limit import counted_for, rate_limit
+from mirror.upstream.refusal import held_back
 from mirror.upstream.tokens import TokenServices
 
 Unable = Denied | UpstreamThrottled | CredentialsUnavailable
@@ -34,15 +36,23 @@ class Account:
         self.purse = purse
         self.authenticator = Authenticator(policy, tokens, observer)
 
-    def hears(self, response: aiohttp.ClientResponse, *, is_own: bool) -> None:
+    async def hears(self, response: aiohttp.ClientResponse, cost: Cost, *, is_own: bool) -> None:
         """Take note of what an answer says of the limit; only the registry's own (`is_own`) can speak of it."""
         rate = rate_limit(response.headers) if is_own else None
         if rate is not None:
             self.purse.told(rate, counted_for(response.headers))
         if response.status == 429 and is_own:
-            self.purse.throttled(retry_after(response))
+            await self._refused(response, cost)
         elif response.status < 500:
-            self.purse.answered()
+            self.purse.answered(cost)
+
+    async def _refused(self, response: aiohttp.ClientResponse, cost: Cost) -> None:
+        held = Cost.NOTHING
+        try:
+            held = await held_back(response, cost)
+        finally:
+            # Whoever asked may give up while the words are read; that it was a 429 is known.
+            self.purse.throttled(held, retry_after(response))
 
 
 class Accounts:
@@ -63,8 +73,8 @@ class Accounts:
 
     def refusal(self) -> Unable | None:
         """Return why nothing is to be asked in the name of any of them now; None if something may be."""
-        if all(account.purse.is_held() for account in self._accounts):
-            return what_they_say([account.purse.refusal() for account in self._accounts])
+        if all(account.purse.is_held(Cost.NOTHING) for account in self._accounts):
+            return what_they_say([account.purse.refusal(Cost.NOTHING) for account in self._accounts])
         return None
 
     def let_in(self, repository: Repository, account: Account) -> None:
@@ -74,13 +84,15 @@ class Accounts:
         self._readers[repository] = account
 
 
-def counts(request: RegistryRequest) -> bool:
-    """Tell whether a registry that limits pulls counts this one.
+def cost_of(request: RegistryRequest) -> Cost:
+    """Return what a registry that limits pulls counts this as.
 
     Docker Hub counts the GET of a manifest, once for an index and once for the image in it, and neither HEAD nor
-    blobs nor lists. Others that limit anything are taken to do likewise.
+    blobs nor lists. Others that limit pulls are taken to do likewise.
     """
-    return request.method == "GET" and request.kind is Kind.MANIFEST
+    if request.kind is not Kind.MANIFEST:
+        return Cost.NOTHING
+    return Cost.PULL if request.method == "GET" else Cost.LOOK
 
 
 def what_they_say(refusals: Sequence[Unable]) -> Unable:

@@ -14,7 +14,8 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.events.limits import PullSpent
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamAnswered
-from mirror.upstream.account import UNABLE, Account, Accounts, Unable, counts, what_they_say
+from mirror.proxy.limits.hold import Cost
+from mirror.upstream.account import UNABLE, Account, Accounts, Unable, cost_of, what_they_say
 from mirror.upstream.answers import RegistryRequest, check, is_page
 from mirror.upstream.auth import Authenticator
 from mirror.upstream.base_url import BaseUrl
@@ -84,9 +85,10 @@ class Endpoint:
             raise UpstreamInvalid("upstream answers with a page for people")
 
     async def _asked_by(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
-        if account.purse.is_held():
-            raise account.purse.refusal()
-        if not counts(request):
+        cost = cost_of(request)
+        if account.purse.is_held(cost):
+            raise account.purse.refusal(cost)
+        if cost is not Cost.PULL:
             return await self._checked(account, request)
         if account.purse.is_doubtful():
             await self._look(account, request)
@@ -105,11 +107,12 @@ class Endpoint:
                 # There is no limit, or none on this one.
                 return
         if account.purse.is_doubtful():
-            raise account.purse.refusal()
+            raise account.purse.refusal(Cost.PULL)
 
     async def _checked(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
         response = await self._authorized(account, request)
-        account.hears(response, is_own=origin_of(response.url) == self.origin)
+        cost = cost_of(request)
+        await account.hears(response, cost, is_own=origin_of(response.url) == self.origin)
         policy = account.policy
         try:
             check(response, self.origin, request)
@@ -119,9 +122,9 @@ class Endpoint:
             whose = f"the mirror's credentials (upstreams.{policy.upstream}.credentials)"
             raise Denied(f"upstream refuses {whose}, or does not let them read this") from None
         except UpstreamThrottled:
-            if not account.purse.is_held():
+            if not account.purse.is_held(cost):
                 raise
-            refusal = account.purse.refusal()
+            refusal = account.purse.refusal(cost)
             raise UpstreamThrottled(str(refusal), refusal.retry_after) from None
         except UpstreamFailed as error:
             if not may_be_proxy(policy.proxy, response.url):

@@ -22,7 +22,7 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.access import TokenRequested
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.interfaces import ShortLivedCache
-from mirror.proxy.limits.budget import hold_seconds
+from mirror.proxy.limits.hold import hold_seconds
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.answers import read_capped, retry_after

@@ -19,7 +19,8 @@ class PullLimit:
     """Counts what is pulled, by account; a window begins with the first pull in it.
 
     `limits` are those of accounts that have another; None: no limit, and no word of it. With `retry_after` a 429 says
-    so. `spent` is of this window, `pulls` of all time: the pulls that were granted.
+    so, with `is_silent` its headers say nothing of the limit, and `refuses_heads` refuses those as well when nothing is
+    left. `spent` is of this window, `pulls` of all time: the pulls that were granted.
     """
 
     limit: int = 100
@@ -27,6 +28,8 @@ class PullLimit:
     clock: Callable[[], float] = time.monotonic
     limits: dict[str, int | None] = field(default_factory=dict)
     retry_after: int | None = None
+    is_silent: bool = False
+    refuses_heads: bool = False
     spent: Counter[str] = field(default_factory=Counter)
     pulls: Counter[str] = field(default_factory=Counter)
     _began: dict[str, float] = field(default_factory=dict)
@@ -37,9 +40,10 @@ class PullLimit:
         if now - self._began.get(account, now) >= self.window:
             self.spent[account] = 0
             del self._began[account]
-        if request.method == "GET":
-            if limit is not None and self.spent[account] >= limit:
-                return self._told(self._refusal(), account, limit)
+        is_pull = request.method == "GET"
+        if (is_pull or self.refuses_heads) and limit is not None and self.spent[account] >= limit:
+            return self._refusal() if self.is_silent else self._told(self._refusal(), account, limit)
+        if is_pull:
             self._began.setdefault(account, now)
             self.spent[account] += 1
             self.pulls[account] += 1

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from mirror.proxy.limits.budget import HOLD_SECONDS, LONGEST_HOLD, LOOK_SECONDS
+from mirror.proxy.limits.budget import LOOK_SECONDS
+from mirror.proxy.limits.hold import HOLD_SECONDS, LONGEST_HOLD
 from tests.fakes import content, faults
 from tests.fakes.answer import Answer
 from tests.fakes.auth import BasicAuth, TokenAuth
@@ -250,7 +251,7 @@ async def test_a_hundred_clients_do_not_spend_more_than_there_is(mirror: Running
     [(None, HOLD_SECONDS), (17, 17), (0, 1), ("soon", HOLD_SECONDS), (10**9, LONGEST_HOLD)],
     ids=["nothing", "17 s", "0 s", "nonsense", "decades"],
 )
-async def test_after_a_429_nothing_is_sent_for_as_long_as_it_says(
+async def test_after_a_429_of_no_pull_limit_nothing_is_sent_for_as_long_as_it_says(
     mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: SettableClock, header: Any, seconds: float
 ) -> None:
     await pulled(mirror, tag(0))
@@ -271,6 +272,98 @@ async def test_after_a_429_nothing_is_sent_for_as_long_as_it_says(
     await pulled(mirror, digest(2))
     assert journal.paths() == [f"HEAD {digest(2)}", f"GET {digest(2)}"]
     assert await spending(mirror) == "free"
+
+
+@pytest.mark.parametrize("is_silent", [False, True], ids=["by headers", "by words"])
+@pytest.mark.parametrize("header", [None, 600])
+async def test_after_a_429_of_the_pull_limit_what_was_paid_for_comes(
+    mirror: RunningMirror,
+    registry: FakeRegistry,
+    journal: Journal,
+    limit: PullLimit,
+    clock: SettableClock,
+    is_silent: bool,
+    header: int | None,
+) -> None:
+    await pulled(mirror, tag(0))
+    seconds = header or HOLD_SECONDS
+    # Somebody else behind the same address has spent the rest, of which the mirror has not heard.
+    limit.spent[ADDRESS], limit.retry_after, limit.is_silent = 10, header, is_silent
+    message, retry_after = await refused(mirror, digest(1))
+    assert "none is left" in message if not is_silent else "limits the pulls of the mirror's address" in message
+    assert retry_after == seconds
+    journal.clear()
+    for blob in IMAGES[0].blobs:
+        assert (await mirror.get(f"/v2/{APP}/blobs/{blob.digest}"))[0].status == 200
+    assert (await mirror.get(f"/v2/{APP}/tags/list"))[0].status == 200
+    limit.spent[ADDRESS] = 0
+    clock.now += seconds - 0.5
+    # That blobs come says nothing of pulls.
+    assert await spending(mirror) == "exhausted"
+    for number in (1, 2):
+        await refused(mirror, digest(number))
+    assert [path for path in journal.paths() if "manifests" in path] == []
+    clock.now += 0.5
+    await pulled(mirror, digest(2))
+    assert journal.paths()[-2:] == [f"HEAD {digest(2)}", f"GET {digest(2)}"]
+    assert await spending(mirror) == "free"
+
+
+async def test_where_heads_are_refused_as_well_they_are_held_back(
+    mirror: RunningMirror, journal: Journal, limit: PullLimit, clock: SettableClock
+) -> None:
+    await pulled(mirror, tag(0))
+    limit.spent[ADDRESS], limit.retry_after, limit.refuses_heads = 10, 600, True
+    journal.clear()
+    for number in range(1, 9):
+        await refused(mirror, tag(number))
+    clock.now += 599
+    assert await pulled(mirror, tag(0)) == "mirror; fwd=stale; detail=limit-reached"
+    assert journal.paths() == [f"HEAD {tag(1)}"]
+    for blob in IMAGES[0].blobs:
+        assert (await mirror.get(f"/v2/{APP}/blobs/{blob.digest}"))[0].status == 200
+
+
+async def test_a_429_while_something_is_left_is_about_everything(
+    mirror: RunningMirror, registry: FakeRegistry, journal: Journal
+) -> None:
+    await pulled(mirror, tag(0))
+    left = [faults.header(f"ratelimit-{name}", "9;w=21600") for name in ("limit", "remaining")]
+    registry.fault(digest(1), faults.both(faults.status(429, 600), *left))
+    await refused(mirror, digest(1))
+    journal.clear()
+    assert (await refused(mirror, f"/v2/{APP}/blobs/{IMAGES[0].blobs[0].digest}"))[1] == 600
+    assert journal.count() == 0
+
+
+@pytest.mark.parametrize("words", [b"", b"slow down", b"x" * 100_000 + b" pull rate limit", b"\xff\xfe"])
+async def test_a_429_in_other_words_is_about_everything(
+    start_mirror: StartMirror, registry: FakeRegistry, journal: Journal, words: bytes
+) -> None:
+    for number, image in enumerate(IMAGES):
+        registry.add_image(APP, str(number), image)
+    async with start_mirror() as mirror:
+        await pulled(mirror, tag(0))
+        registry.fault(digest(1), faults.answer_with(429, words))
+        await refused(mirror, digest(1))
+        journal.clear()
+        await refused(mirror, f"/v2/{APP}/blobs/{IMAGES[0].blobs[0].digest}")
+        assert journal.count() == 0
+
+
+async def test_a_429_whose_words_do_not_come_is_heard(
+    start_mirror: StartMirror, registry: FakeRegistry, journal: Journal
+) -> None:
+    for number, image in enumerate(IMAGES):
+        registry.add_image(APP, str(number), image)
+    async with start_mirror() as mirror:
+        await pulled(mirror, tag(0))
+        words = b"You have reached your pull rate limit."
+        registry.fault(digest(1), faults.both(faults.answer_with(429, words), faults.cut_at(10)))
+        await refused(mirror, digest(1))
+        journal.clear()
+        await refused(mirror, f"/v2/{APP}/blobs/{IMAGES[0].blobs[0].digest}")
+        assert journal.count() == 0
 
 
 async def test_a_throttled_token_service_is_left_alone(

@@ -1,7 +1,7 @@
 """What is left of one account's limit, as far as its registry has told. Pure; `now` is in epoch seconds throughout.
 
-A registry's word is good for the window that it is about, a hold for as long as it was to last. Both refuse the
-future: after the clock was set back nothing is known, and nothing is held.
+A registry's word is good for the window that it is about. It refuses the future: after the clock was set back nothing
+is known.
 """
 
 from __future__ import annotations
@@ -9,13 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+from mirror.proxy.limits.hold import Cost, Holds
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
-
-HOLD_SECONDS = 60.0
-"""How long nothing is asked after a 429 that does not say for how long."""
-
-LONGEST_HOLD = 3600.0
-"""How long nothing is asked at most, whatever a 429 says."""
 
 DOUBT_SECONDS = 300.0
 """How long after that nothing is taken to be left, while nobody has asked: a 429 a minute is one limit, not many."""
@@ -34,9 +29,9 @@ class Budget:
         self._rate: RateLimit | None = None
         self._told_at = -math.inf
         self._under_way = 0
-        self._held_at = -math.inf
-        self._held_for = 0.0
-        self._doubted = False
+        self._holds = Holds()
+        # What has to be answered, at least, before something is taken to be left; None while nothing is in doubt.
+        self._doubted: Cost | None = None
         self._looked_at = -math.inf
 
     # What is heard of it. ---------------------------------------------------------------------------------
@@ -44,18 +39,21 @@ class Budget:
     def told(self, rate: RateLimit, now: float) -> None:
         """The registry has said how much is left."""
         self._rate, self._told_at, self._looked_at = rate, now, now
-        self._doubted = self._doubted and rate.remaining == 0
+        if rate.remaining:
+            self._doubted = None
 
-    def answered(self) -> None:
-        """The registry has answered, and not by a 429; what it said before of its limit still holds."""
-        self._doubted = False
+    def answered(self, cost: Cost) -> None:
+        """The registry has answered what costs so much, and not by a 429; what it said of its limit still holds."""
+        if self._doubted is not None and cost >= self._doubted:
+            self._doubted = None
 
-    def throttled(self, retry_after: float | None, now: float) -> None:
-        """The registry has said 429: nothing is asked for so many seconds, bounded, and then the free way first."""
-        seconds = hold_seconds(retry_after)
-        if seconds >= self.held_for(now):
-            self._held_at, self._held_for = now, seconds
-        self._doubted = True
+    def throttled(self, cost: Cost, retry_after: float | None, now: float) -> None:
+        """The registry has said 429: nothing that costs as much, or more, is asked for so many seconds, bounded.
+
+        Then the free way goes first. That blobs come is no sign that pulls do.
+        """
+        self._holds.hold(cost, retry_after, now)
+        self._doubted = max(self._doubted or Cost.NOTHING, min(cost, Cost.LOOK))
         self._looked_at = -math.inf
 
     def begin(self) -> None:
@@ -88,24 +86,24 @@ class Budget:
             return None
         return replace(self._rate, remaining=max(0, self._rate.remaining - self._under_way))
 
-    def held_for(self, now: float) -> float:
-        """Return for how many seconds nothing is asked at all, 0 if something may be."""
-        return self._held_at + self._held_for - now if _within(self._held_at, self._held_for, now) else 0.0
+    def held_for(self, cost: Cost, now: float) -> float:
+        """Return for how many seconds nothing is asked that costs so much, 0 if it may be."""
+        return self._holds.left(cost, now)
 
     def is_doubtful(self, now: float) -> bool:
         """Tell whether a pull would be tried in vain, as far as is known."""
         rate = self.rate(now)
-        return self._doubted or (rate is not None and rate.remaining == 0)
+        return self._doubted is not None or (rate is not None and rate.remaining == 0)
 
-    def wait(self, now: float) -> float:
-        """Return after how many seconds it may be asked again whether there is something."""
-        looked = self._looked_at + LOOK_SECONDS - now if _within(self._looked_at, LOOK_SECONDS, now) else 0.0
-        return max(self.held_for(now), looked)
+    def wait(self, cost: Cost, now: float) -> float:
+        """Return after how many seconds something that costs so much may be tried again."""
+        looks_again = cost is Cost.PULL and _within(self._looked_at, LOOK_SECONDS, now)
+        return max(self.held_for(cost, now), self._looked_at + LOOK_SECONDS - now if looks_again else 0.0)
 
     def spending(self, reserve: Reserve, now: float) -> Spending:
         """Return what may be spent; FREE where no limit is known."""
-        is_doubted = self._doubted and _within(self._held_at, self._held_for + DOUBT_SECONDS, now)
-        if self.held_for(now) or is_doubted:
+        is_doubted = self._doubted is not None and self._holds.left(Cost.PULL, now, DOUBT_SECONDS) > 0
+        if self.held_for(Cost.PULL, now) or is_doubted:
             return Spending.EXHAUSTED
         rate = self.rate(now)
         if rate is None:
@@ -113,11 +111,6 @@ class Budget:
         if rate.remaining == 0:
             return Spending.EXHAUSTED
         return Spending.SAVING if rate.remaining <= reserve.of(rate.limit) else Spending.FREE
-
-
-def hold_seconds(retry_after: float | None) -> float:
-    """Return for how long nothing is asked after a 429 that says this, None where it says nothing."""
-    return HOLD_SECONDS if retry_after is None else min(max(retry_after, 1.0), LONGEST_HOLD)
 
 
 def _within(since: float, seconds: float, now: float) -> bool:

@@ -12,6 +12,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.interfaces import Clock
 from mirror.proxy.limits.budget import Budget
 from mirror.proxy.limits.forecast import Forecast
+from mirror.proxy.limits.hold import Cost
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
 
 _LONGEST_SOURCE = 200
@@ -106,9 +107,9 @@ class Purse:
         rate = self.budget.rate(self._now())
         return -math.inf if rate is None else -rate.remaining
 
-    def is_held(self) -> bool:
-        """Tell whether nothing is to be asked now, be it free or not."""
-        return self.budget.held_for(self._now()) > 0
+    def is_held(self, cost: Cost) -> bool:
+        """Tell whether nothing that costs so much is to be asked now."""
+        return self.budget.held_for(cost, self._now()) > 0
 
     def is_doubtful(self) -> bool:
         """Tell whether something that costs nothing is to be asked before a pull is tried."""
@@ -126,14 +127,14 @@ class Purse:
         self.budget.told(rate, self._now())
         self._purses.review()
 
-    def answered(self) -> None:
-        """The registry has answered, and not by a 429."""
-        self.budget.answered()
+    def answered(self, cost: Cost) -> None:
+        """The registry has answered what costs so much, and not by a 429."""
+        self.budget.answered(cost)
         self._purses.review()
 
-    def throttled(self, retry_after: float | None) -> None:
-        """The registry has said 429."""
-        self.budget.throttled(retry_after, self._now())
+    def throttled(self, cost: Cost, retry_after: float | None) -> None:
+        """The registry has said 429, which holds back what costs so much, or more."""
+        self.budget.throttled(cost, retry_after, self._now())
         self._purses.review()
 
     @contextmanager
@@ -147,16 +148,17 @@ class Purse:
             budget.end(begun_at)
             self._purses.review()
 
-    def refusal(self) -> LimitReached:
-        """Return the error that says whose limit it is, what is left of it, and when something may be asked again."""
+    def refusal(self, cost: Cost) -> LimitReached:
+        """Return the error that says whose limit it is, what is left of it, and when this may be asked again."""
         now = self._now()
         rate = self.budget.rate(now)
-        seconds = max(1, math.ceil(self.budget.wait(now)))
-        if rate is not None and rate.remaining == 0:
+        seconds = max(1, math.ceil(self.budget.wait(cost, now)))
+        if rate is not None and rate.remaining == 0 and not self.is_held(Cost.NOTHING):
             within = f" in {_span(rate.window)}" if rate.window else ""
             what = f"{self._purses.upstream} gives {self._owner} {rate.limit} pulls{within}, and none is left"
         else:
-            what = f"{self._purses.upstream} limits the requests of {self._owner}"
+            limited = "requests" if self.is_held(Cost.NOTHING) or not self.is_held(Cost.PULL) else "pulls"
+            what = f"{self._purses.upstream} limits the {limited} of {self._owner}"
         return LimitReached(f"{what}; it is asked again in {seconds} s", seconds)
 
     def _now(self) -> float:

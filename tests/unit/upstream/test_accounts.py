@@ -5,10 +5,11 @@ import pytest
 from mirror import errors
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
+from mirror.proxy.limits.hold import Cost
 from mirror.proxy.limits.purses import Purses
 from mirror.proxy.rate_limit import RateLimit, Reserve
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.account import Account, Accounts, Unable, counts, what_they_say
+from mirror.upstream.account import Account, Accounts, Unable, cost_of, what_they_say
 from mirror.upstream.answers import RegistryRequest
 from mirror.upstream.auth import AuthPolicy
 from mirror.upstream.egress import Egress
@@ -81,16 +82,18 @@ def test_a_no_is_final_if_everybody_has_been_told_it(refusals: list[Unable], sai
 @pytest.mark.parametrize("kind", list(Kind))
 def test_what_counts_is_the_get_of_a_manifest(method: str, kind: Kind) -> None:
     request = RegistryRequest(method, kind, APP, "x", errors.ManifestUnknown)
-    assert counts(request) is (method == "GET" and kind is Kind.MANIFEST)
+    of_a_manifest = Cost.PULL if method == "GET" else Cost.LOOK
+    assert cost_of(request) is (of_a_manifest if kind is Kind.MANIFEST else Cost.NOTHING)
 
 
 @pytest.mark.parametrize("status", [200, 404, 429])
-def test_only_the_registry_speaks_of_its_limit(status: int) -> None:
+async def test_only_the_registry_speaks_of_its_limit(status: int) -> None:
     account, *_ = three()
     headers = {"ratelimit-limit": "10;w=60", "ratelimit-remaining": "0;w=60", "Retry-After": "5"}
-    account.hears(answer(status, headers=headers), is_own=False)
+    await account.hears(answer(status, headers=headers), Cost.PULL, is_own=False)
     assert not account.purse.is_doubtful()
-    assert not account.purse.is_held()
-    account.hears(answer(status, headers=headers), is_own=True)
+    assert not account.purse.is_held(Cost.PULL)
+    await account.hears(answer(status, headers=headers), Cost.PULL, is_own=True)
     assert account.purse.is_doubtful()
-    assert account.purse.is_held() is (status == 429)
+    assert account.purse.is_held(Cost.PULL) is (status == 429)
+    assert not account.purse.is_held(Cost.LOOK)

@@ -21,7 +21,7 @@ from mirror.errors import (
 from mirror.oci.reference import Repository
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.access import CredentialsWithheld
-from mirror.proxy.limits.budget import HOLD_SECONDS
+from mirror.proxy.limits.hold import HOLD_SECONDS
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
 from mirror.upstream.challenge import Challenge, parse_challenges

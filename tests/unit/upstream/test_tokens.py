@@ -15,7 +15,7 @@ from yarl import URL
 from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, UpstreamThrottled, UpstreamTimeout
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events.access import TokenRequested
-from mirror.proxy.limits.budget import HOLD_SECONDS, LONGEST_HOLD
+from mirror.proxy.limits.hold import HOLD_SECONDS, LONGEST_HOLD
 from mirror.proxy.tasks import Tasks
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.tokens import (

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.proxy.limits.budget import DOUBT_SECONDS, HOLD_SECONDS, LONGEST_HOLD, LOOK_SECONDS, Budget, hold_seconds
+from mirror.proxy.limits.budget import DOUBT_SECONDS, LOOK_SECONDS, Budget
+from mirror.proxy.limits.hold import HOLD_SECONDS, LONGEST_HOLD, Cost, hold_seconds
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
 
 NOW = 1_700_000_000.0
@@ -18,6 +19,7 @@ RATES = st.builds(
     st.integers(0, 1000),
     st.none() | st.integers(1, 100_000),
 )
+COSTS = st.sampled_from(Cost)
 RESERVES = st.builds(Reserve, st.floats(0, 1), st.integers(0, 1000))
 
 
@@ -49,7 +51,7 @@ def test_without_a_reserve_all_is_spent() -> None:
 
 def test_who_tells_of_no_limit_has_none() -> None:
     budget = Budget()
-    budget.answered()
+    budget.answered(Cost.PULL)
     assert budget.rate(NOW) is None
     assert budget.spending(Reserve(share=1.0), NOW) is Spending.FREE
     assert not budget.is_doubtful(NOW)
@@ -58,7 +60,7 @@ def test_who_tells_of_no_limit_has_none() -> None:
 def test_an_answer_without_a_word_on_the_limit_takes_nothing_back() -> None:
     # Docker Hub says nothing with images that it does not count.
     budget = told(0)
-    budget.answered()
+    budget.answered(Cost.PULL)
     assert budget.spending(TENTH, NOW) is Spending.EXHAUSTED
 
 
@@ -95,41 +97,59 @@ def test_a_pull_of_which_nothing_was_heard_may_have_been_counted() -> None:
 )
 def test_after_a_429_nothing_is_asked_for_a_while(retry_after: float | None, seconds: float) -> None:
     budget = Budget()
-    budget.throttled(retry_after, NOW)
+    budget.throttled(Cost.NOTHING, retry_after, NOW)
     assert hold_seconds(retry_after) == seconds
-    assert budget.held_for(NOW) == budget.wait(NOW) == seconds
-    assert budget.held_for(NOW + seconds - 0.5) == 0.5
-    assert budget.held_for(NOW + seconds) == 0
+    assert budget.held_for(Cost.NOTHING, NOW) == budget.wait(Cost.PULL, NOW) == seconds
+    assert budget.held_for(Cost.NOTHING, NOW + seconds - 0.5) == 0.5
+    assert budget.held_for(Cost.NOTHING, NOW + seconds) == 0
     # That there is something again has to be shown; but not for ever.
     assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS - 1) is Spending.EXHAUSTED
     assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS) is Spending.FREE
-    budget.answered()
+    budget.answered(Cost.PULL)
     assert budget.spending(Reserve(), NOW + seconds - 0.5) is Spending.EXHAUSTED
     assert budget.spending(Reserve(), NOW + seconds) is Spending.FREE
 
 
 def test_a_clock_that_is_set_back_does_not_hold_for_ever() -> None:
     budget = Budget()
-    budget.throttled(17, NOW)
-    assert budget.held_for(NOW - 86400) == 0
+    budget.throttled(Cost.NOTHING, 17, NOW)
+    assert budget.held_for(Cost.NOTHING, NOW - 86400) == 0
     assert budget.look(NOW)
     assert budget.look(NOW - 86400)
 
 
 def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
     budget = Budget()
-    budget.throttled(600, NOW)
-    budget.throttled(1, NOW + 1)
-    assert budget.held_for(NOW + 1) == 599
+    budget.throttled(Cost.NOTHING, 600, NOW)
+    budget.throttled(Cost.NOTHING, 1, NOW + 1)
+    assert budget.held_for(Cost.NOTHING, NOW + 1) == 599
+
+
+@pytest.mark.parametrize("refused", list(Cost))
+def test_what_costs_less_than_what_was_refused_goes_on(refused: Cost) -> None:
+    budget = Budget()
+    budget.throttled(refused, 30, NOW)
+    assert [cost for cost in Cost if budget.held_for(cost, NOW)] == [cost for cost in Cost if cost >= refused]
+    assert budget.spending(Reserve(), NOW) is Spending.EXHAUSTED
+
+
+@pytest.mark.parametrize("refused", list(Cost))
+@pytest.mark.parametrize("answered", list(Cost))
+def test_that_blobs_come_is_no_sign_that_pulls_do(refused: Cost, answered: Cost) -> None:
+    budget = Budget()
+    budget.throttled(refused, 30, NOW)
+    budget.throttled(Cost.NOTHING, 30, NOW)
+    budget.answered(answered)
+    assert budget.is_doubtful(NOW + 30) is (refused is not Cost.NOTHING and answered is Cost.NOTHING)
 
 
 def test_after_a_429_something_free_is_asked_first_until_it_is_answered() -> None:
     budget = Budget()
-    budget.throttled(1, NOW)
+    budget.throttled(Cost.NOTHING, 1, NOW)
     assert budget.is_doubtful(NOW + 60)
-    budget.answered()
+    budget.answered(Cost.PULL)
     assert not budget.is_doubtful(NOW + 60)
-    budget.throttled(1, NOW)
+    budget.throttled(Cost.NOTHING, 1, NOW)
     budget.told(RateLimit(100, 0, WINDOW), NOW + 60)
     assert budget.is_doubtful(NOW + 60)
     budget.told(RateLimit(100, 1, WINDOW), NOW + 61)
@@ -139,7 +159,7 @@ def test_after_a_429_something_free_is_asked_first_until_it_is_answered() -> Non
 def test_it_is_seldom_seen_whether_something_is_left_again() -> None:
     budget = told(0)
     assert not budget.look(NOW + LOOK_SECONDS - 1)
-    assert budget.wait(NOW + LOOK_SECONDS - 1) == 1
+    assert budget.wait(Cost.PULL, NOW + LOOK_SECONDS - 1) == 1
     assert budget.look(NOW + LOOK_SECONDS)
     assert not budget.look(NOW + LOOK_SECONDS)
 
@@ -166,7 +186,7 @@ def test_whatever_is_heard_it_comes_to_an_end(data: st.DataObject) -> None:
             case "told":
                 budget.told(data.draw(RATES), now)
             case "throttled":
-                budget.throttled(data.draw(st.none() | st.floats(-1e12, 1e12)), now)
+                budget.throttled(data.draw(COSTS), data.draw(st.none() | st.floats(-1e12, 1e12)), now)
             case "begin":
                 budget.begin()
                 under_way += 1
@@ -176,11 +196,12 @@ def test_whatever_is_heard_it_comes_to_an_end(data: st.DataObject) -> None:
             case "look":
                 budget.look(now)
             case _:
-                budget.answered()
+                budget.answered(data.draw(COSTS))
         rate = budget.rate(now)
         assert rate is None or 0 <= rate.remaining <= rate.limit
-        assert 0 <= budget.held_for(now) <= LONGEST_HOLD
-        assert budget.wait(now) <= max(LONGEST_HOLD, LOOK_SECONDS)
+        held = [budget.held_for(cost, now) for cost in Cost]
+        assert 0 <= held[0] <= held[1] <= held[2] <= LONGEST_HOLD
+        assert budget.wait(Cost.PULL, now) <= max(LONGEST_HOLD, LOOK_SECONDS)
     assert budget.spending(Reserve(share=1.0), latest + 200_000) is Spending.FREE
     assert budget.look(latest + 200_000)
 

@@ -7,8 +7,9 @@ import pytest
 
 from mirror.errors import LimitReached
 from mirror.proxy.events.limits import LimitTold, SpendingChanged
-from mirror.proxy.limits.budget import DOUBT_SECONDS, HOLD_SECONDS, LOOK_SECONDS
+from mirror.proxy.limits.budget import DOUBT_SECONDS, LOOK_SECONDS
 from mirror.proxy.limits.budgets import Budgets
+from mirror.proxy.limits.hold import HOLD_SECONDS, Cost
 from mirror.proxy.limits.purses import Purse
 from mirror.proxy.rate_limit import RateLimit, Reserve, Spending
 from tests.unit.proxy.doubles import SettableClock
@@ -65,16 +66,16 @@ def test_each_change_is_told_once() -> None:
 def test_one_429_after_another_is_one_change() -> None:
     house = House()
     for _ in range(10):
-        house.purse().throttled(None)
+        house.purse().throttled(Cost.NOTHING, None)
         house.clock.now += HOLD_SECONDS
         assert house.told.spending is Spending.EXHAUSTED
-    house.purse().answered()
+    house.purse().answered(Cost.PULL)
     assert house.changes == [Spending.EXHAUSTED, Spending.FREE]
 
 
 def test_a_429_that_is_long_ago_is_forgotten_when_somebody_wants_to_know() -> None:
     house = House()
-    house.purse().throttled(None)
+    house.purse().throttled(Cost.NOTHING, None)
     house.clock.now += HOLD_SECONDS + DOUBT_SECONDS
     assert house.told.spending is Spending.FREE
     assert house.changes == [Spending.EXHAUSTED, Spending.FREE]
@@ -89,7 +90,7 @@ def test_the_richest_account_decides() -> None:
     second.told(rate(9), "b")
     assert house.spending() is Spending.SAVING
     assert sorted([first, second], key=lambda purse: purse.rank) == [second, first]
-    second.throttled(60)
+    second.throttled(Cost.NOTHING, 60)
     assert house.spending() is Spending.SAVING
     first.told(rate(0), "a")
     assert house.spending() is Spending.EXHAUSTED
@@ -149,14 +150,17 @@ def test_a_refusal_says_whose_limit_it_is_and_when_to_try_again() -> None:
     purse = house.purse()
     purse.told(rate(0), ADDRESS)
     house.clock.now += 13.5
-    refusal = purse.refusal()
+    refusal = purse.refusal(Cost.PULL)
     assert isinstance(refusal, LimitReached)
     assert str(refusal) == (
         "docker.io gives the mirror's account 100 pulls in 6 h, and none is left; it is asked again in 47 s"
     )
     assert refusal.retry_after == 47
-    purse.throttled(600)
-    assert purse.refusal().retry_after == 600
+    purse.throttled(Cost.PULL, 600)
+    assert purse.refusal(Cost.PULL).retry_after == 600
+    assert "none is left" in str(purse.refusal(Cost.PULL))
+    purse.throttled(Cost.NOTHING, 30)
+    assert "limits the requests of the mirror's account; it is asked again in 30 s" in str(purse.refusal(Cost.NOTHING))
 
 
 @pytest.mark.parametrize(("window", "said"), [(3600, "1 h"), (90, "90 s"), (300, "5 min"), (None, None)])
@@ -164,16 +168,16 @@ def test_a_window_is_said_as_people_say_it(window: int | None, said: str | None)
     house = House()
     house.purse().told(RateLimit(100, 0, window), None)
     within = f" in {said}" if said else ""
-    assert f"gives the mirror's account 100 pulls{within}, and none is left" in str(house.purse().refusal())
+    assert f"gives the mirror's account 100 pulls{within}, and none is left" in str(house.purse().refusal(Cost.PULL))
 
 
 def test_a_refusal_without_a_number() -> None:
     house = House()
-    house.purse().throttled(30)
-    refusal = house.purse().refusal()
+    house.purse().throttled(Cost.NOTHING, 30)
+    refusal = house.purse().refusal(Cost.PULL)
     assert str(refusal) == "docker.io limits the requests of the mirror's account; it is asked again in 30 s"
     house.clock.now += 30
-    assert house.purse().refusal().retry_after == 1
+    assert house.purse().refusal(Cost.PULL).retry_after == 1
 
 
 def test_nobody_is_told_for_whom_a_registry_counts() -> None:
@@ -181,7 +185,7 @@ def test_nobody_is_told_for_whom_a_registry_counts() -> None:
     purse = house.purse()
     purse.told(rate(0), ADDRESS)
     house.budgets.tell()
-    assert ADDRESS not in f"{purse.refusal()}{house.observer.events}"
+    assert ADDRESS not in f"{purse.refusal(Cost.PULL)}{house.observer.events}"
 
 
 def test_a_pull_is_counted_while_it_is_on_its_way() -> None:
