@@ -61,6 +61,11 @@ class Reserve:
         """Return how many pulls that is; never more than the limit."""
         return min(limit, max(self.pulls, math.ceil(limit * self.share)))
 
+    def regained(self, limit: int) -> int:
+        """Return above how many pulls nothing is saved any more, once it was: half as much again, if there can be."""
+        kept = self.of(limit)
+        return max(kept, min(kept + math.ceil(kept / 2), limit - 1))
+
 
 def stretched(ttl: timedelta) -> timedelta:
     """Return for how long upstream's word is believed while pulls are saved: never shorter than otherwise."""

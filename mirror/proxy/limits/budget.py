@@ -23,9 +23,11 @@ _WINDOW = 3600.0
 
 
 class Budget:
-    """What one account may spend."""
+    """What one account may spend, of which a reserve is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, reserve: Reserve) -> None:
+        self._reserve = reserve
+        self._saves = False
         self._rate: RateLimit | None = None
         self._told_at = -math.inf
         self._under_way = 0
@@ -38,6 +40,10 @@ class Budget:
 
     def told(self, rate: RateLimit, now: float) -> None:
         """The registry has said how much is left."""
+        # A limit that gives back pulls one by one would else begin and end to save with each of them.
+        regains = self._saves and self.rate(now) is not None
+        kept = self._reserve.regained(rate.limit) if regains else self._reserve.of(rate.limit)
+        self._saves = rate.remaining <= kept
         self._rate, self._told_at, self._looked_at = rate, now, now
         if rate.remaining:
             self._doubted = None
@@ -100,7 +106,7 @@ class Budget:
         looks_again = cost is Cost.PULL and _within(self._looked_at, LOOK_SECONDS, now)
         return max(self.held_for(cost, now), self._looked_at + LOOK_SECONDS - now if looks_again else 0.0)
 
-    def spending(self, reserve: Reserve, now: float) -> Spending:
+    def spending(self, now: float) -> Spending:
         """Return what may be spent; FREE where no limit is known."""
         is_doubted = self._doubted is not None and self._holds.left(Cost.PULL, now, DOUBT_SECONDS) > 0
         if self.held_for(Cost.PULL, now) or is_doubted:
@@ -110,7 +116,7 @@ class Budget:
             return Spending.FREE
         if rate.remaining == 0:
             return Spending.EXHAUSTED
-        return Spending.SAVING if rate.remaining <= reserve.of(rate.limit) else Spending.FREE
+        return Spending.SAVING if self._saves or rate.remaining <= self._reserve.of(rate.limit) else Spending.FREE
 
 
 def _within(since: float, seconds: float, now: float) -> bool:

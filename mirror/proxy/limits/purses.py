@@ -24,7 +24,7 @@ class Purses:
     def __init__(self, upstream: str, reserve: Reserve, clock: Clock, observer: Observer) -> None:
         self.upstream = upstream
         self.clock = clock
-        self._reserve = reserve
+        self.reserve = reserve
         self._observer = observer
         self._purses: dict[tuple[str, str], Purse] = {}
         self._forecast = Forecast()
@@ -39,7 +39,7 @@ class Purses:
     def spending(self) -> Spending:
         """Return what may be spent now: as much as the account may that has the most."""
         now = self.clock()
-        found = {budget.spending(self._reserve, now) for budget in self._budgets()}
+        found = {budget.spending(now) for budget in self._budgets()}
         return next((spending for spending in Spending if spending in found), Spending.FREE)
 
     def tell(self) -> None:
@@ -57,9 +57,14 @@ class Purses:
         rate, spending = self._rate(), self.spending()
         if rate is not None:
             self._forecast.told(rate.remaining, self.clock())
-        if spending is not self._spending:
+        if spending is not self._spending and not self._is_trickle(spending, rate):
             self._spending = spending
             self._observer.notify(SpendingChanged(self.upstream, spending, rate))
+
+    def _is_trickle(self, spending: Spending, rate: RateLimit | None) -> bool:
+        """Tell whether pulls only come back one by one after the end, to be spent at once: that is no news."""
+        is_past_end = self._spending is Spending.EXHAUSTED and spending is Spending.SAVING
+        return is_past_end and rate is not None and rate.remaining <= self.reserve.of(rate.limit) / 4
 
     def budget_of(self, purse: Purse, source: str) -> Budget:
         """Return the budget that its registry counts for `source`, which two accounts there may share."""
@@ -69,7 +74,7 @@ class Purses:
         if twin is not None:
             return twin.budget
         is_shared = any(other.budget is purse.budget for other in others)
-        return Budget() if is_shared else purse.budget
+        return Budget(self.reserve) if is_shared else purse.budget
 
     def _budgets(self) -> list[Budget]:
         paying = (purse.budget for purse in self._purses.values() if purse.pays)
@@ -95,7 +100,7 @@ class Purse:
 
     def __init__(self, purses: Purses, endpoint: str, owner: str) -> None:
         self.endpoint = endpoint
-        self.budget = Budget()
+        self.budget = Budget(purses.reserve)
         self.source: str | None = None
         self.pays = False
         self._purses = purses

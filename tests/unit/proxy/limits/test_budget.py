@@ -23,10 +23,10 @@ COSTS = st.sampled_from(Cost)
 RESERVES = st.builds(Reserve, st.floats(0, 1), st.integers(0, 1000))
 
 
-def told(remaining: int, limit: int = 100) -> Budget:
+def told(remaining: int, reserve: Reserve = TENTH) -> Budget:
     """A budget of which this was said just now."""
-    budget = Budget()
-    budget.told(RateLimit(limit, remaining, WINDOW), NOW)
+    budget = Budget(reserve)
+    budget.told(RateLimit(100, remaining, WINDOW), NOW)
     return budget
 
 
@@ -41,19 +41,41 @@ def told(remaining: int, limit: int = 100) -> Budget:
     ],
 )
 def test_below_the_reserve_pulls_are_saved(remaining: int, spending: Spending) -> None:
-    assert told(remaining).spending(TENTH, NOW) is spending
+    assert told(remaining).spending(NOW) is spending
+
+
+@pytest.mark.parametrize(
+    ("reserve", "limit", "saved_up_to"),
+    [(TENTH, 100, 15), (TENTH, 10, 2), (Reserve(pulls=80), 100, 99), (Reserve(share=1.0), 100, 100), (Reserve(), 9, 0)],
+)
+def test_saving_ends_when_half_as_much_again_has_come_back(reserve: Reserve, limit: int, saved_up_to: int) -> None:
+    budget = Budget(reserve)
+    for remaining in range(reserve.of(limit), limit + 1):
+        budget.told(RateLimit(limit, remaining, WINDOW), NOW)
+        expected = Spending.SAVING if remaining <= saved_up_to else Spending.FREE
+        assert budget.spending(NOW) is (expected if remaining else Spending.EXHAUSTED)
+
+
+def test_a_limit_that_gives_back_pulls_one_by_one_changes_nothing_around_the_reserve() -> None:
+    budget = told(10)
+    for remaining in (11, 10, 11, 12, 11, 10, 9, 10, 11):
+        budget.told(RateLimit(100, remaining, WINDOW), NOW)
+        assert budget.spending(NOW) is Spending.SAVING
+    # What was saved in a window that is over is over.
+    budget.told(RateLimit(100, 12, WINDOW), NOW + WINDOW)
+    assert budget.spending(NOW + WINDOW) is Spending.FREE
 
 
 def test_without_a_reserve_all_is_spent() -> None:
-    assert told(1).spending(Reserve(), NOW) is Spending.FREE
-    assert told(0).spending(Reserve(), NOW) is Spending.EXHAUSTED
+    assert told(1, Reserve()).spending(NOW) is Spending.FREE
+    assert told(0, Reserve()).spending(NOW) is Spending.EXHAUSTED
 
 
 def test_who_tells_of_no_limit_has_none() -> None:
-    budget = Budget()
+    budget = Budget(Reserve(share=1.0))
     budget.answered(Cost.PULL)
     assert budget.rate(NOW) is None
-    assert budget.spending(Reserve(share=1.0), NOW) is Spending.FREE
+    assert budget.spending(NOW) is Spending.FREE
     assert not budget.is_doubtful(NOW)
 
 
@@ -61,14 +83,14 @@ def test_an_answer_without_a_word_on_the_limit_takes_nothing_back() -> None:
     # Docker Hub says nothing with images that it does not count.
     budget = told(0)
     budget.answered(Cost.PULL)
-    assert budget.spending(TENTH, NOW) is Spending.EXHAUSTED
+    assert budget.spending(NOW) is Spending.EXHAUSTED
 
 
 @pytest.mark.parametrize(("later", "holds"), [(0, True), (WINDOW - 1, True), (WINDOW, False), (-1, False)])
 def test_what_was_said_holds_for_its_window_and_not_before_it_was_said(later: float, holds: bool) -> None:
     budget = told(0)
     assert (budget.rate(NOW + later) is not None) is holds
-    assert (budget.spending(TENTH, NOW + later) is Spending.EXHAUSTED) is holds
+    assert (budget.spending(NOW + later) is Spending.EXHAUSTED) is holds
 
 
 def test_what_is_under_way_is_spent() -> None:
@@ -76,7 +98,7 @@ def test_what_is_under_way_is_spent() -> None:
     begun_at = NOW + 1
     budget.begin()
     budget.begin()
-    assert budget.spending(TENTH, NOW) is Spending.SAVING
+    assert budget.spending(NOW) is Spending.SAVING
     budget.told(RateLimit(100, 11, WINDOW), NOW + 2)
     budget.end(begun_at)
     assert budget.rate(NOW + 2) == RateLimit(100, 10, WINDOW)
@@ -96,22 +118,22 @@ def test_a_pull_of_which_nothing_was_heard_may_have_been_counted() -> None:
     ("retry_after", "seconds"), [(None, HOLD_SECONDS), (0, 1), (-5, 1), (17, 17), (10**9, LONGEST_HOLD)]
 )
 def test_after_a_429_nothing_is_asked_for_a_while(retry_after: float | None, seconds: float) -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(Cost.NOTHING, retry_after, NOW)
     assert hold_seconds(retry_after) == seconds
     assert budget.held_for(Cost.NOTHING, NOW) == budget.wait(Cost.PULL, NOW) == seconds
     assert budget.held_for(Cost.NOTHING, NOW + seconds - 0.5) == 0.5
     assert budget.held_for(Cost.NOTHING, NOW + seconds) == 0
     # That there is something again has to be shown; but not for ever.
-    assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS - 1) is Spending.EXHAUSTED
-    assert budget.spending(Reserve(), NOW + seconds + DOUBT_SECONDS) is Spending.FREE
+    assert budget.spending(NOW + seconds + DOUBT_SECONDS - 1) is Spending.EXHAUSTED
+    assert budget.spending(NOW + seconds + DOUBT_SECONDS) is Spending.FREE
     budget.answered(Cost.PULL)
-    assert budget.spending(Reserve(), NOW + seconds - 0.5) is Spending.EXHAUSTED
-    assert budget.spending(Reserve(), NOW + seconds) is Spending.FREE
+    assert budget.spending(NOW + seconds - 0.5) is Spending.EXHAUSTED
+    assert budget.spending(NOW + seconds) is Spending.FREE
 
 
 def test_a_clock_that_is_set_back_does_not_hold_for_ever() -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(Cost.NOTHING, 17, NOW)
     assert budget.held_for(Cost.NOTHING, NOW - 86400) == 0
     assert budget.look(NOW)
@@ -119,7 +141,7 @@ def test_a_clock_that_is_set_back_does_not_hold_for_ever() -> None:
 
 
 def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(Cost.NOTHING, 600, NOW)
     budget.throttled(Cost.NOTHING, 1, NOW + 1)
     assert budget.held_for(Cost.NOTHING, NOW + 1) == 599
@@ -127,16 +149,16 @@ def test_a_shorter_hold_does_not_end_a_longer_one() -> None:
 
 @pytest.mark.parametrize("refused", list(Cost))
 def test_what_costs_less_than_what_was_refused_goes_on(refused: Cost) -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(refused, 30, NOW)
     assert [cost for cost in Cost if budget.held_for(cost, NOW)] == [cost for cost in Cost if cost >= refused]
-    assert budget.spending(Reserve(), NOW) is Spending.EXHAUSTED
+    assert budget.spending(NOW) is Spending.EXHAUSTED
 
 
 @pytest.mark.parametrize("refused", list(Cost))
 @pytest.mark.parametrize("answered", list(Cost))
 def test_that_blobs_come_is_no_sign_that_pulls_do(refused: Cost, answered: Cost) -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(refused, 30, NOW)
     budget.throttled(Cost.NOTHING, 30, NOW)
     budget.answered(answered)
@@ -144,7 +166,7 @@ def test_that_blobs_come_is_no_sign_that_pulls_do(refused: Cost, answered: Cost)
 
 
 def test_after_a_429_something_free_is_asked_first_until_it_is_answered() -> None:
-    budget = Budget()
+    budget = Budget(Reserve())
     budget.throttled(Cost.NOTHING, 1, NOW)
     assert budget.is_doubtful(NOW + 60)
     budget.answered(Cost.PULL)
@@ -167,18 +189,18 @@ def test_it_is_seldom_seen_whether_something_is_left_again() -> None:
 @given(RATES, RESERVES, st.integers(0, 5))
 def test_more_is_never_worse(rate: RateLimit, reserve: Reserve, under_way: int) -> None:
     order = list(Spending)
-    less, more = Budget(), Budget()
+    less, more = Budget(reserve), Budget(reserve)
     less.told(rate, NOW)
     more.told(RateLimit(rate.limit, min(rate.limit, rate.remaining + 1), rate.window), NOW)
     for _ in range(under_way):
         less.begin()
         more.begin()
-    assert order.index(more.spending(reserve, NOW)) <= order.index(less.spending(reserve, NOW))
+    assert order.index(more.spending(NOW)) <= order.index(less.spending(NOW))
 
 
 @given(st.data())
 def test_whatever_is_heard_it_comes_to_an_end(data: st.DataObject) -> None:
-    budget, now, latest, under_way = Budget(), NOW, NOW, 0
+    budget, now, latest, under_way = Budget(Reserve(share=1.0)), NOW, NOW, 0
     for _ in range(data.draw(st.integers(0, 15))):
         now += data.draw(st.floats(-1e6, 1e6))
         latest = max(latest, now)
@@ -202,7 +224,7 @@ def test_whatever_is_heard_it_comes_to_an_end(data: st.DataObject) -> None:
         held = [budget.held_for(cost, now) for cost in Cost]
         assert 0 <= held[0] <= held[1] <= held[2] <= LONGEST_HOLD
         assert budget.wait(Cost.PULL, now) <= max(LONGEST_HOLD, LOOK_SECONDS)
-    assert budget.spending(Reserve(share=1.0), latest + 200_000) is Spending.FREE
+    assert budget.spending(latest + 200_000) is Spending.FREE
     assert budget.look(latest + 200_000)
 
 

@@ -63,6 +63,22 @@ def test_each_change_is_told_once() -> None:
     assert house.observer.of(SpendingChanged)[0] == SpendingChanged("docker.io", Spending.SAVING, rate(10))
 
 
+def test_pulls_that_come_back_one_by_one_are_no_news() -> None:
+    house = House()
+    purse = house.purse()
+    for remaining in (11, 10, 11, 10, 12, 11, 9):
+        purse.told(rate(remaining), None)
+    for _ in range(5):
+        purse.told(rate(0), None)
+        purse.told(rate(1), None)
+        # They can be spent all the same.
+        assert house.spending() is Spending.SAVING
+        assert house.told.spending is Spending.EXHAUSTED
+    for remaining in (2, 3, 10, 15, 16):
+        purse.told(rate(remaining), None)
+    assert house.changes == [Spending.SAVING, Spending.EXHAUSTED, Spending.SAVING, Spending.FREE]
+
+
 def test_one_429_after_another_is_one_change() -> None:
     house = House()
     for _ in range(10):
