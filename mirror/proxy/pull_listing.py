@@ -80,7 +80,7 @@ class PullListing:
         self._governor = memory.governor
         self._observer = observer
         self._flights = SingleFlight[PulledListing](tasks)
-        self._background = Background(self._flights)
+        self._background = Background(self._flights, observer)
 
     async def tags(self, route: Route) -> PulledListing:
         """Return the tags of a repository, in their order: upstream's within the TTL, or marked as stale.
@@ -119,7 +119,7 @@ class PullListing:
             return None
         if await self._failures.known(listed.kind, listed.route, listed.digest):
             return None
-        self._background.begin(listed, lambda: self._look_up(listed))
+        self._background.begin(listed, listed.route.upstream, str(listed), lambda: self._look_up(listed))
         return self._pulled(listing, CacheStatus(Outcome.STALE, detail=REVALIDATING))
 
     def _fresh(self, listed: Listed, listing: Listing | None) -> PulledListing | None:

@@ -71,7 +71,7 @@ class PullManifest:
         self._policy = memory.policy
         self._clock = memory.clock
         self._governor = memory.governor
-        self._flights = ManifestFlights(tasks)
+        self._flights = ManifestFlights(tasks, observer)
         self._digests = PullDigest(upstreams, memory, access, self._flights, observer)
         self._deletions = Deletions(memory.records, memory.policy, memory.clock, observer)
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from mirror.errors import UpstreamUnavailable
 from mirror.oci.descriptor import Manifest
-from mirror.oci.reference import Reference
+from mirror.oci.reference import Reference, Tag, Variant
 from mirror.proxy.background import Background
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.interfaces import Clock, ManifestStore, Records
@@ -52,9 +53,9 @@ LookUp = Callable[[], Coroutine[Any, Any, PulledManifest]]
 class ManifestFlights:
     """Look-ups of manifests, one at a time for a reference of a repository."""
 
-    def __init__(self, tasks: Tasks) -> None:
+    def __init__(self, tasks: Tasks, observer: Observer) -> None:
         self._flights = SingleFlight[PulledManifest](tasks)
-        self._background = Background(self._flights)
+        self._background = Background(self._flights, observer)
 
     async def join(
         self, route: Route, reference: Reference, look_up: LookUp, seconds: float = ANSWER_WITHIN
@@ -69,6 +70,6 @@ class ManifestFlights:
             return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
         return pulled
 
-    def begin(self, route: Route, reference: Reference, look_up: LookUp) -> None:
+    def begin(self, route: Route, reference: Tag | Variant, look_up: LookUp) -> None:
         """Begin a flight that nobody waits for, if there is none, and few such are under way."""
-        self._background.begin((route, reference), look_up)
+        self._background.begin((route, reference), route.upstream, f"{route}:{reference}", look_up)

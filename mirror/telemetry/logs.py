@@ -19,10 +19,10 @@ from mirror.proxy.events.requests import LoopRefused, RequestFinished
 from mirror.proxy.events.scrubbing import FileScrubbed
 from mirror.proxy.events.store import Evicted, PinsCrowding
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
-from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, EndpointUnverified
+from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, EndpointUnverified, RevalidationFailed
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.rate_limit import Spending
-from mirror.telemetry.seldom import Seldom
+from mirror.telemetry.seldom import Few, Seldom
 
 _SHARED: list[Any] = [
     structlog.processors.add_log_level,
@@ -67,6 +67,7 @@ class Logs:
     def __init__(self) -> None:
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("mirror")
         self._seldom = Seldom()
+        self._few = Few()
 
     def lifecycle(self, event: str, **values: object) -> None:
         """Write a line about the mirror itself: starting, listening, stopping."""
@@ -113,6 +114,8 @@ class Logs:
                 self._log.warning("certificate not verified", upstream=upstream, endpoint=endpoint, todo=todo)
             case VisibilityAsked(upstream, "untold") if times := self._seldom.times(f"untold {upstream}"):
                 self._log.warning("visibility cannot be told", upstream=upstream, times=times)
+            case RevalidationFailed():
+                self._unlearned(event)
             case DeletionSeen(upstream, image):
                 todo = "use another before freshness.keep_deleted is over"
                 self._log.warning("deleted upstream", upstream=upstream, image=image, todo=todo)
@@ -146,6 +149,12 @@ class Logs:
                 self._log.warning("few pulls are left, for what is not cached", upstream=event.upstream, **left)
             case Spending.EXHAUSTED:
                 self._log.warning("limit reached, nothing is pulled", upstream=event.upstream, **left)
+
+    def _unlearned(self, event: RevalidationFailed) -> None:
+        others = self._few.others(f"{event.what} {type(event.error).__name__}")
+        if others is not None:
+            more = {"others": others} if others else {}
+            self._log.warning("not revalidated", what=event.what, cause=_cause(event.error), **more)
 
     def _judged(self, upstream: str, endpoint: str, *, is_well: bool, cause: str | None) -> None:
         if is_well:

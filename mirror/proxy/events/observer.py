@@ -17,6 +17,7 @@ from mirror.proxy.events.upstreams import (
     DeletionSeen,
     EndpointJudged,
     EndpointUnverified,
+    RevalidationFailed,
     UpstreamAnswered,
     UpstreamReceived,
 )
@@ -32,6 +33,7 @@ Event = (
     | EndpointJudged
     | UpstreamReceived
     | EndpointUnverified
+    | RevalidationFailed
     | DeletionSeen
     | TokenRequested
     | CredentialsWithheld

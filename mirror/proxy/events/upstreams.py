@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mirror.errors import MirrorError
 from mirror.proxy.cache_status import Kind
 
 
@@ -41,6 +42,18 @@ class EndpointUnverified:
 
     upstream: str
     endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RevalidationFailed:
+    """An upstream was asked about what had been served a little too old, and nothing was learned.
+
+    `what` is a tag, or a list, in words.
+    """
+
+    upstream: str
+    what: str
+    error: MirrorError
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from mirror.oci.reference import Tag, Variant
 from mirror.proxy.background import MOST_AT_ONCE
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.deadline import ANSWER_WITHIN
+from mirror.proxy.events.upstreams import RevalidationFailed
 from mirror.proxy.failures import UNAVAILABLE_SECONDS
 from mirror.proxy.freshness import IMMUTABLE, TagRecord
 from mirror.proxy.listing import Listed, Listing
@@ -88,7 +89,7 @@ async def test_once_upstream_could_not_be_asked_it_is_an_outage(error: MirrorErr
     await mirror.tasks.finished()
     assert (await mirror.pull()).status.outcome is Outcome.HIT
     assert mirror.asked == ["HEAD latest"] * 2
-    assert not mirror.observer.events
+    assert mirror.observer.events == [RevalidationFailed("docker.io", "docker.io/library/alpine:latest", error)]
 
 
 @in_virtual_time
@@ -112,6 +113,30 @@ async def test_a_no_that_is_heard_meanwhile_holds_for_the_next(error: MirrorErro
         await mirror.pull()
     assert raised.value.remembered
     assert mirror.record is None
+    # A no is an answer.
+    assert not mirror.observer.events
+
+
+@pytest.mark.parametrize("error", [errors.PullSaved("few are left"), errors.LimitReached("none is left", 60), None])
+@in_virtual_time
+async def test_what_was_told_elsewhere_is_not_told_of_each_tag(error: MirrorError | None) -> None:
+    mirror = relaxed(WITHIN)
+    known = errors.UpstreamDown("it does not answer", 60)
+    known.remembered = True
+    mirror.upstream.head_manifests.append(error or known)
+    assert (await mirror.pull()).status == AT_ONCE
+    await mirror.tasks.finished()
+    assert not mirror.observer.events
+
+
+@in_virtual_time
+async def test_of_a_question_that_ends_with_the_mirror_nothing_is_told() -> None:
+    mirror = relaxed(WITHIN)
+    mirror.upstream.head_manifests.append(Never())
+    await mirror.pull()
+    await settle()
+    await mirror.tasks.cancel()
+    assert not mirror.observer.events
 
 
 @in_virtual_time
@@ -322,6 +347,7 @@ async def test_once_a_list_could_not_be_had_it_is_an_outage(error: MirrorError) 
     assert pulled.status == CacheStatus(Outcome.STALE, detail="upstream-unavailable")
     assert type(pulled.trouble) is type(error)
     assert len(mirror.asked) == 1
+    assert mirror.observer.events == [RevalidationFailed("docker.io", "tags docker.io/library/alpine", error)]
 
 
 @pytest.mark.parametrize("error", lists.REFUSED)

@@ -22,6 +22,7 @@ from mirror.proxy.events.upstreams import (
     DeletionSeen,
     EndpointJudged,
     EndpointUnverified,
+    RevalidationFailed,
     UpstreamAnswered,
     UpstreamReceived,
 )
@@ -51,6 +52,7 @@ def one_of_each() -> list[Event]:
         CredentialsUnreadable("docker.io", "docker-credential-x cannot be run"),
         EndpointUnverified("docker.io", "https://registry.example"),
         VisibilityAsked("docker.io", "untold"),
+        RevalidationFailed("docker.io", "docker.io/library/alpine:3.20", UpstreamFailed("upstream answered 500")),
         DeletionSeen("docker.io", "docker.io/library/alpine:3.20"),
         FillStarted("docker.io", DIGEST),
         FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from mirror.errors import StoreFailed, UpstreamFailed
+from mirror.errors import StoreFailed, UpstreamFailed, UpstreamTimeout
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.access import CredentialsWithheld, TokenRequested
 from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, ConnectionsCounted
@@ -21,11 +21,12 @@ from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
 from mirror.proxy.events.store import CacheResized
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
-from mirror.proxy.events.upstreams import UpstreamAnswered, UpstreamReceived
+from mirror.proxy.events.upstreams import RevalidationFailed, UpstreamAnswered, UpstreamReceived
 from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.observers import Observers
+from mirror.telemetry.seldom import AGAIN_SECONDS, MOST_A_MINUTE, Few
 from tests.unit.recorder import Recorder
 from tests.unit.telemetry.happenings import DIGEST, one_of_each
 
@@ -240,6 +241,43 @@ def test_a_flood_of_refusals_is_a_line_now_and_then(lines: Lines, monkeypatch: p
         ("malformed", 1),
     ]
     assert told[0]["client"] == "10.0.0.0"
+
+
+def test_an_outage_with_thousands_of_tags_is_some_lines_and_none_of_them_twice(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    set_up("info", "text")
+    logs = Logs()
+    images = [f"docker.io/library/app-{number}:latest" for number in range(3000)]
+    for _ in range(3):
+        for image in images:
+            logs.notify(RevalidationFailed("docker.io", image, UpstreamFailed("upstream answered 503")))
+        now += 20
+    first = lines()
+    assert len(first) == MOST_A_MINUTE
+    assert first[0].endswith(f'event="not revalidated" what={images[0]} cause="upstream answered 503"')
+    logs.notify(RevalidationFailed("docker.io", images[0], UpstreamFailed("upstream answered 503")))
+    assert lines() == []
+    logs.notify(RevalidationFailed("docker.io", images[0], UpstreamTimeout("upstream did not answer in time")))
+    [line] = lines()
+    assert line.endswith(
+        f'what={images[0]} cause="upstream did not answer in time" others={3 * (3000 - MOST_A_MINUTE)}'
+    )
+    now += AGAIN_SECONDS
+    logs.notify(RevalidationFailed("docker.io", images[0], UpstreamFailed("upstream answered 503")))
+    assert len(lines()) == 1
+
+
+def test_what_was_told_is_not_remembered_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    few = Few()
+    for number in range(2000):
+        now += 4
+        assert few.others(str(number)) == 0
+    assert len(few._told) == AGAIN_SECONDS / 4
 
 
 def test_a_client_that_tries_tls_first_is_no_warning(lines: Lines) -> None:
