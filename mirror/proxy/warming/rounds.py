@@ -21,6 +21,9 @@ from mirror.proxy.warming.warm import Wanted, Warm, Warmed, Warmth
 JITTER = 0.1
 """A round begins up to this share of the time earlier or later: many mirrors do not ask in chorus."""
 
+AGAIN = timedelta(minutes=5)
+"""How soon a round is repeated of which something is not there; then after twice the time, up to the usual one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -49,17 +52,20 @@ class Rounds:
 
     async def run(self) -> None:
         """Go on until cancelled, or until the only round has ended."""
+        every, again = self._plan.every, AGAIN
         while True:
+            is_whole = False
             try:
-                await self.go_round()
+                is_whole = await self.go_round()
             except Exception as error:  # a bug here must not be the end of all rounds
                 self._observer.notify(TaskCrashed("warming", error))
-            if self._plan.every is None:
+            if every is None:
                 return
-            await asyncio.sleep(self._plan.every.total_seconds() * (1 + JITTER * (2 * self._chance() - 1)))
+            pause, again = (every, AGAIN) if is_whole else (min(again, every), min(again * 2, every))
+            await asyncio.sleep(pause.total_seconds() * (1 + JITTER * (2 * self._chance() - 1)))
 
-    async def go_round(self) -> None:
-        """Warm each image once, and tell how it went with all of them."""
+    async def go_round(self) -> bool:
+        """Warm each image once, tell how it went with all of them, and whether all that is wanted is there."""
         ended = Counter[Warmth]()
 
         def told(warmed: Warmed) -> None:
@@ -69,6 +75,7 @@ class Rounds:
         await Batch(self._warm).run(self._once(wanted), told)
         counts = {str(warmth): ended[warmth] for warmth in Warmth}
         self._observer.notify(WarmingRoundFinished(self._clock(), counts))
+        return not ended[Warmth.FAILED] and not ended[Warmth.SPARED]
 
     async def _listed(self, ended: Counter[Warmth]) -> list[Wanted]:
         try:

@@ -12,9 +12,10 @@ from mirror.oci.platforms import ALL, Platforms
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.operations.catalogue import Pins
+from mirror.proxy.rate_limit import Spending
 from mirror.proxy.tasks import cancelled
 from mirror.proxy.warming.kept import Kept
-from mirror.proxy.warming.rounds import JITTER, Plan, Rounds
+from mirror.proxy.warming.rounds import AGAIN, JITTER, Plan, Rounds
 from mirror.proxy.warming.warm import Wanted
 from tests.unit.proxy.memory_catalogue import MemoryCatalogue, digest_of, named
 from tests.unit.proxy.warmed import Warmer, image
@@ -22,6 +23,7 @@ from tests.unit.virtual_time import in_virtual_time
 
 AMD64 = Platforms.parse(["linux/amd64"])
 HOURS = timedelta(hours=6)
+MINUTE = 60.0
 IMAGE = image(b"layer")
 
 
@@ -32,13 +34,13 @@ class Site:
         self.warmer = Warmer()
         self.listed: list[str] | Exception = list(listed)
         self.catalogue = MemoryCatalogue()
-        self.looks = 0
+        self.begins: list[float] = []
         kept = Kept(self._pins, self.catalogue, {"docker.io"}, AMD64)
         plan = Plan(self._listed, ALL, every)
         self.rounds = Rounds(self.warmer.warm, plan, kept, self.warmer.clock, self.warmer.observer, lambda: chance)
 
     async def _listed(self) -> Sequence[str]:
-        self.looks += 1
+        self.begins.append(asyncio.get_running_loop().time())
         if isinstance(self.listed, Exception):
             raise self.listed
         return self.listed
@@ -83,10 +85,40 @@ async def test_without_a_time_there_is_one_round() -> None:
 
 
 @in_virtual_time
+async def test_a_round_of_which_something_is_not_there_is_soon_repeated_and_then_ever_later() -> None:
+    site = Site()
+    site.listed = trouble = ListUnreadable("it cannot be read")
+    task = asyncio.create_task(site.rounds.run())
+    await asyncio.sleep(16 * MINUTE)
+    site.listed = []
+    await asyncio.sleep(HOURS.total_seconds())
+    site.listed = trouble
+    await asyncio.sleep(18 * 60 * MINUTE)
+    await cancelled(task)
+    minutes = [begin / MINUTE for begin in site.begins]
+    assert minutes == [0, 5, 15, 35, 395, 400, 410, 430, 470, 550, 710, 1030, 1390]
+
+
+@in_virtual_time
+async def test_what_is_left_while_few_pulls_are_is_tried_again_soon() -> None:
+    site = Site("alpine:1")
+    site.warmer.governor.now = Spending.SAVING
+    site.warmer.upstream.head_manifests += [IMAGE.descriptor] * 10
+    assert await site.goes_on(AGAIN.total_seconds() + 1) == [{"spared": 1}] * 2
+
+
+@in_virtual_time
+async def test_rounds_are_no_further_apart_after_a_failure_than_without_one() -> None:
+    site = Site("alpine:1", every=timedelta(minutes=1))
+    site.warmer.upstream.head_manifests += [ManifestUnknown("no")] * 10
+    assert len(await site.goes_on(181)) == 4
+
+
+@in_virtual_time
 async def test_what_fails_is_told_once_a_round_and_tried_again() -> None:
     site = Site("alpine:1")
     site.warmer.upstream.head_manifests += [ManifestUnknown("no")] * 10
-    assert await site.goes_on(HOURS.total_seconds() + 1) == [{"failed": 1}] * 2
+    assert await site.goes_on(AGAIN.total_seconds() + 1) == [{"failed": 1}] * 2
     assert len(site.warmer.observer.of(ImageWarmed)) == 2
 
 
@@ -94,7 +126,7 @@ async def test_what_fails_is_told_once_a_round_and_tried_again() -> None:
 async def test_a_list_that_cannot_be_read_is_a_failure_and_not_the_end() -> None:
     site = Site()
     site.listed = ListUnreadable("it cannot be read")
-    assert await site.goes_on(HOURS.total_seconds() + 1) == [{"failed": 1}] * 2
+    assert await site.goes_on(AGAIN.total_seconds() + 1) == [{"failed": 1}] * 2
     assert [event.error for event in site.warmer.observer.of(ImageWarmed)] == [site.listed] * 2
 
 
@@ -102,8 +134,8 @@ async def test_a_list_that_cannot_be_read_is_a_failure_and_not_the_end() -> None
 async def test_a_bug_is_not_the_end_of_all_rounds() -> None:
     site = Site()
     site.listed = ZeroDivisionError()
-    await site.goes_on(HOURS.total_seconds() + 1)
-    assert (len(site.warmer.observer.of(TaskCrashed)), site.looks) == (2, 2)
+    await site.goes_on(AGAIN.total_seconds() + 1)
+    assert (len(site.warmer.observer.of(TaskCrashed)), len(site.begins)) == (2, 2)
 
 
 @in_virtual_time
