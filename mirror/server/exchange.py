@@ -52,7 +52,7 @@ class Exchange:
     def record(self, status: CacheStatus) -> None:
         """Note what the cache did, for the client and for the operator."""
         self.headers["Cache-Status"] = str(status)
-        self.note.outcome = status.outcome
+        self.note.outcome, self.note.detail = status.outcome, status.detail
         self.note.source = "upstream" if status.outcome in (Outcome.MISS, Outcome.COLLAPSED) else "cache"
 
     def respond(self, body: bytes, headers: Mapping[str, str], status: int = 200) -> web.Response:

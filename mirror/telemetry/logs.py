@@ -172,7 +172,7 @@ class Logs:
 
     def _request(self, event: RequestFinished) -> None:
         write = self._log.warning if event.cause else self._log.info
-        optional = {"cause": event.cause} if event.cause else {}
+        optional = {"detail": event.detail, "cause": event.cause}
         write(
             "request",
             client=event.client,
@@ -185,7 +185,7 @@ class Logs:
             bytes=event.sent,
             seconds=round(event.seconds, 6),
             user_agent=event.user_agent,
-            **optional,
+            **{key: value for key, value in optional.items() if value},
         )
 
 

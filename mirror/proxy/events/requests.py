@@ -25,6 +25,8 @@ class RequestFinished:
     seconds: float = 0.0
     cause: str | None = None
     """Why it went wrong, for the operator; None when nothing did."""
+    detail: str | None = None
+    """What `Cache-Status` has to say beside the outcome: why it is stale, or which error it is."""
     user_agent: str = ""
 
 

@@ -129,6 +129,17 @@ def test_json_lines_are_json(lines: Lines) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", content["timestamp"])
 
 
+def test_a_request_that_went_well_has_a_word_on_why_it_is_stale(lines: Lines) -> None:
+    set_up("info", "text")
+    Logs().notify(request(status=200, outcome=Outcome.STALE, detail="deleted-upstream"))
+    Logs().notify(request(status=200, outcome=Outcome.HIT))
+    stale, hit = lines()
+    assert " level=info " in stale
+    assert " outcome=stale " in stale
+    assert stale.endswith(" detail=deleted-upstream")
+    assert "detail" not in hit
+
+
 def test_text_lines_are_logfmt(lines: Lines) -> None:
     set_up("info", "text")
     Logs().notify(request(path="/v2/a b", status=200, sent=5, seconds=0.1234567891, user_agent='x "y"'))
