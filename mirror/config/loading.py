@@ -46,6 +46,8 @@ _SECTIONS = {
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _SIGN = re.compile(r"'(?:<[a-z ]+>|\\t|.)'")
+_NAMED = re.compile(r"(\S+): ")
+# A path of fields; other sentences have colons as well.
 _TAB = "character '\\t'"
 
 DEFAULT_FILE = Path("config.yaml")
@@ -155,10 +157,10 @@ def _first_problem(error: ValidationError) -> ConfigError:
     message = message.replace("Input should be ", "expected is ")
     if first["type"] == "extra_forbidden":
         message += _meant(first["loc"])
-    if first["type"] == "value_error" and ": " in message:
+    if first["type"] == "value_error" and (named := _NAMED.match(message)):
         # A rule about several fields names the one at fault itself.
-        field, _, message = message.partition(": ")
-        key = f"{key}.{field}" if key else field
+        message = message[named.end() :]
+        key = f"{key}.{named[1]}" if key else named[1]
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return ConfigError(key, message + _from(first["loc"]) + more)
 

@@ -86,7 +86,7 @@ async def test_blobs_of_an_upstream_with_a_limit_are_held_back_and_nothing_else(
         ({"fills": None}, ".fills"),
         ({"bandwidth": 1_000_000}, ".bandwidth"),
         ({"bandwidth": "0MiB"}, ".bandwidth"),
-        ({"bandwidth": "63KiB"}, ".bandwidth"),
+        ({"bandwidth": "63KiB"}, ".bandwidth: so many bytes a second, 64KiB at least"),
         ({"bandwidth": "fast"}, ".bandwidth"),
         ({"bandwidth": "10Mbit"}, ".bandwidth"),
         ({"band_width": "1MiB"}, ".band_width: unknown key; did you mean bandwidth?"),

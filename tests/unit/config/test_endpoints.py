@@ -82,6 +82,7 @@ def test_a_path_goes_before_the_names_of_repositories(given: str, url: str) -> N
 def test_a_url_that_cannot_be_one(url: str, word: str) -> None:
     for given in (url, {"url": url}):
         said = refusal(given)
+        assert said.startswith(".url: ")
         assert word in said
         assert "hunter2" not in said
 
