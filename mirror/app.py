@@ -17,7 +17,7 @@ from mirror.composition.pulls import Inside, pulls, visibility
 from mirror.composition.warming import Warming
 from mirror.config import Config
 from mirror.proxy.events.troubles import ReadinessTold
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.scrubbing.patrol import Patrol

@@ -13,7 +13,8 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.fills.throttle import Throttle
-from mirror.proxy.interfaces import Clock, ShortLivedCache
+from mirror.proxy.interfaces.clock import Clock
+from mirror.proxy.interfaces.store import ShortLivedCache
 from mirror.proxy.listing import ListingUpstream
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_listing import ListingMemory, PullListing

@@ -10,7 +10,7 @@ from yarl import URL
 from mirror.config import Config, CredentialsConfig, EndpointConfig, ProxyConfig, UpstreamConfig
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import EndpointUnverified
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.limits.budgets import Budgets
 from mirror.proxy.listing import ListingUpstream
 from mirror.proxy.offline import OfflineUpstream

@@ -17,7 +17,7 @@ from mirror.errors import ListUnreadable
 from mirror.oci.image_list import image_list
 from mirror.oci.platforms import Platforms
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.warming.hot import Asking, KeepHot, Requests
 from mirror.proxy.warming.kept import Kept
 from mirror.proxy.warming.rounds import Plan, Rounds

@@ -13,7 +13,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.failures import Failures
-from mirror.proxy.interfaces import Records
+from mirror.proxy.interfaces.store import Records
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks

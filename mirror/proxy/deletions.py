@@ -13,7 +13,8 @@ from mirror.oci.reference import Tag, Variant
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import DeletionSeen
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, deleted, judge
-from mirror.proxy.interfaces import Clock, Records
+from mirror.proxy.interfaces.clock import Clock
+from mirror.proxy.interfaces.store import Records
 from mirror.proxy.routing import Route
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from mirror.errors import MirrorError, Refused, UpstreamLoops, UpstreamUnavailable
 from mirror.oci.reference import Reference
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.interfaces import ShortLivedCache
+from mirror.proxy.interfaces.store import ShortLivedCache
 from mirror.proxy.routing import Route
 
 UNAVAILABLE_SECONDS = 5.0

@@ -8,7 +8,7 @@ from typing import Protocol
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.interfaces import Upstream
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.routing import Route
 
 

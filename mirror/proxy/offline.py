@@ -7,7 +7,7 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 from mirror.proxy.cache_status import Kind
-from mirror.proxy.interfaces import WHOLE, Rest, Transfer
+from mirror.proxy.interfaces.upstream import WHOLE, Rest, Transfer
 
 _WHY = "the mirror is offline and this is not in its cache: with offline: false, it can be pulled once, and is kept"
 

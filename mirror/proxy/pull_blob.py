@@ -16,7 +16,9 @@ from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.filler import Filler
-from mirror.proxy.interfaces import BlobStore, Body, Upstream
+from mirror.proxy.interfaces.bodies import Body
+from mirror.proxy.interfaces.store import BlobStore
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.routing import Route
 
 _ATTEMPTS = 3

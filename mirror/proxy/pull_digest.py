@@ -14,7 +14,7 @@ from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
-from mirror.proxy.interfaces import Upstream
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
 from mirror.proxy.routing import Route
 

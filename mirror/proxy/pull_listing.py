@@ -24,7 +24,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age, outlasts
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.listing import Listed, Listing, ListingStore, ListingUpstream
 from mirror.proxy.rate_limit import Governor, Spending, Unlimited
 from mirror.proxy.routing import Route

@@ -29,7 +29,7 @@ from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
-from mirror.proxy.interfaces import Upstream
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.pull_digest import PullDigest
 from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
 from mirror.proxy.rate_limit import Spending

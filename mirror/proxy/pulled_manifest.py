@@ -15,7 +15,8 @@ from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy
-from mirror.proxy.interfaces import Clock, ManifestStore, Records
+from mirror.proxy.interfaces.clock import Clock
+from mirror.proxy.interfaces.store import ManifestStore, Records
 from mirror.proxy.rate_limit import Governor, Unlimited
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight

@@ -28,7 +28,8 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.access import VisibilityAsked
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
-from mirror.proxy.interfaces import Clock, ShortLivedCache
+from mirror.proxy.interfaces.clock import Clock
+from mirror.proxy.interfaces.store import ShortLivedCache
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from mirror.oci.digest import Digest
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.routing import Route
 from mirror.server.body import send_pieces, send_unmeasured

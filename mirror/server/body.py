@@ -20,7 +20,7 @@ from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.fills.progress import HOLD_BACK
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces.bodies import Body
 from mirror.server.exchange import Exchange
 from mirror.server.pieces import Piece, split_end
 from mirror.server.ranges import Span

@@ -1,4 +1,4 @@
-"""Blobs at rest and on their way there: `blobs/`, `partial/` and `run/` (see interfaces.BlobStore)."""
+"""Blobs at rest and on their way there: `blobs/`, `partial/` and `run/` (see BlobStore)."""
 
 from __future__ import annotations
 

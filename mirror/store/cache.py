@@ -17,7 +17,7 @@ from mirror.errors import ConfigError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.store import files, layout
 from mirror.store.blobs import Blobs

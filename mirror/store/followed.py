@@ -1,11 +1,11 @@
-"""A partial file that another process writes, as one who reads along sees it (see interfaces.FollowedFile)."""
+"""A partial file that another process writes, as one who reads along sees it (see FollowedFile)."""
 
 from __future__ import annotations
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces import Sighting
+from mirror.proxy.interfaces.fills import Sighting
 from mirror.store import files, pages
 from mirror.store.hashing import take_in
 from mirror.store.pages import Page

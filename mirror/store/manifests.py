@@ -49,7 +49,7 @@ class _Hot:
 
 
 class StoredManifests:
-    """Manifests by digest (see interfaces.ManifestStore)."""
+    """Manifests by digest (see ManifestStore)."""
 
     def __init__(self, blobs: Blobs, index: Index, records: StoredRecords, purges: Purges, threads: Threads) -> None:
         self._blobs = blobs

@@ -9,7 +9,7 @@ _CHARACTERS = 32 * 1024 * 1024
 
 
 class BoundedMemory(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no types
-    """aiocache's memory backend, which has no bound of its own, with two (see interfaces.ShortLivedCache).
+    """aiocache's memory backend, which has no bound of its own, with two (see ShortLivedCache).
 
     So many entries, and so many characters of all keys and values; the entry that was set first makes room. aiocache
     keeps for ever what has no time to live, so what would live no time at all is not kept.

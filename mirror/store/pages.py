@@ -22,7 +22,7 @@ SIZE = _FORM.size + _CHECK.size
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """How far the fill of the partial file with this inode has come (see interfaces.Sighting)."""
+    """How far the fill of the partial file with this inode has come (see Sighting)."""
 
     inode: int
     prefix: int = 0

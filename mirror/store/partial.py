@@ -40,7 +40,7 @@ class PartialEvents:
 
 
 class Partial:
-    """The file of a fill in progress (see interfaces.PartialFile)."""
+    """The file of a fill in progress (see PartialFile)."""
 
     def __init__(
         self, digest: Digest, place: Place, room: Room, passages: Passages, threads: FileThreads, events: PartialEvents

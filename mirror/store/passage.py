@@ -22,7 +22,7 @@ MOST_PASSAGES = 16
 
 
 class Segment:
-    """A piece of a passage (see interfaces.OpenFile); the passage closes it."""
+    """A piece of a passage (see OpenFile); the passage closes it."""
 
     def __init__(self) -> None:
         self._fd = in_passing()
@@ -42,7 +42,7 @@ class Segment:
 
 
 class PassageFile:
-    """The bytes of a blob from `start` on (see interfaces.Passage); `hasher` knows those before."""
+    """The bytes of a blob from `start` on (see Passage); `hasher` knows those before."""
 
     def __init__(
         self, digest: Digest, hasher: Hasher, start: int, threads: Threads, closed: Callable[[], None]

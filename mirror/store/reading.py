@@ -10,7 +10,7 @@ from mirror.store.threads import Threads
 
 
 class ReadableFile:
-    """A descriptor of its own, and the threads that read ahead for it (see interfaces.OpenFile)."""
+    """A descriptor of its own, and the threads that read ahead for it (see OpenFile)."""
 
     def __init__(self, fd: int, threads: Threads) -> None:
         self._fd = fd
@@ -41,7 +41,7 @@ class ReadableFile:
 
 
 class StoredBlob(ReadableFile):
-    """A committed blob (see interfaces.Body); `closed` is called when its reader lets go, `doubted` when it
+    """A committed blob (see Body); `closed` is called when its reader lets go, `doubted` when it
     did not give the bytes it should have.
     """
 

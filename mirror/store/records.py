@@ -37,7 +37,7 @@ Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 
 
 class StoredRecords:
-    """Tags, media types and grants (see interfaces.Records), and what is public (see visibility.Sightings).
+    """Tags, media types and grants (see Records), and what is public (see visibility.Sightings).
 
     Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`, of
     content, and for clients that do not take what a tag points to, `variant <upstream>/<repository>:<tag> as <types>`;

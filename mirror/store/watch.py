@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import dataclass
 
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.store.folders import Folders
 from mirror.store.threads import Threads
 

@@ -27,7 +27,7 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.fills import DigestMismatched
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamReceived
-from mirror.proxy.interfaces import WHOLE, Rest
+from mirror.proxy.interfaces.upstream import WHOLE, Rest
 from mirror.upstream.answers import RegistryRequest, declared_digest, is_page, read_capped
 from mirror.upstream.endpoints import Candidate, Endpoints
 from mirror.upstream.pages import Walk

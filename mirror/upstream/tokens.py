@@ -21,7 +21,7 @@ from mirror.errors import Denied, MirrorError, UpstreamFailed, UpstreamInvalid, 
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.access import TokenRequested
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.interfaces import ShortLivedCache
+from mirror.proxy.interfaces.store import ShortLivedCache
 from mirror.proxy.limits.hold import hold_seconds
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks

@@ -1,4 +1,4 @@
-"""The body of a blob on its way from an upstream (see interfaces.Transfer)."""
+"""The body of a blob on its way from an upstream (see Transfer)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import aiohttp
 
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamReceived
-from mirror.proxy.interfaces import Validator
+from mirror.proxy.interfaces.upstream import Validator
 from mirror.upstream.egress import translated
 from mirror.upstream.pulse import Pulse
 from mirror.upstream.resume import strong_tag

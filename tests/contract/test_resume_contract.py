@@ -9,7 +9,7 @@ from yarl import URL
 
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
-from mirror.proxy.interfaces import Rest, Transfer, Validator
+from mirror.proxy.interfaces.upstream import Rest, Transfer, Validator
 from mirror.upstream.client import RegistryClient
 from tests.contract.conftest import Subjects
 from tests.fakes import content

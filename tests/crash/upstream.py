@@ -8,7 +8,7 @@ from collections import Counter
 from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
-from mirror.proxy.interfaces import WHOLE, Rest
+from mirror.proxy.interfaces.upstream import WHOLE, Rest
 from tests.crash.content import BLOBS, MANIFEST, PIECE
 
 
@@ -34,7 +34,7 @@ class CountingUpstream:
 
 
 class Sending:
-    """A transfer (see interfaces.Transfer)."""
+    """A transfer (see Transfer)."""
 
     validator = None
 

@@ -15,7 +15,7 @@ import pytest
 from mirror.app import Mirror
 from mirror.config import Config
 from mirror.proxy import deadline
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService

@@ -8,7 +8,7 @@ from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.routing import Route
 from tests.simulation.chance import Chance
 from tests.simulation.origin import Origin

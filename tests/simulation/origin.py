@@ -18,7 +18,7 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository, Tag
-from mirror.proxy.interfaces import WHOLE, Rest, Validator
+from mirror.proxy.interfaces.upstream import WHOLE, Rest, Validator
 from tests.simulation.chance import Chance
 from tests.simulation.scale import LARGEST_PIECE
 

@@ -22,7 +22,9 @@ from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import FillState, Progress
 from mirror.proxy.fills.supply import Supply
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
-from mirror.proxy.interfaces import BlobStore, PartialFile, Passage, Records, Sink, Upstream
+from mirror.proxy.interfaces.fills import PartialFile, Passage, Sink
+from mirror.proxy.interfaces.store import BlobStore, Records
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.routing import Route
 
 

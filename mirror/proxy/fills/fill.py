@@ -14,7 +14,8 @@ from typing import Protocol
 from mirror.errors import BodyCut, MirrorError, StoreFailed, UpstreamInvalid
 from mirror.oci.digest import Digest
 from mirror.proxy.fills.progress import FillState, Progress
-from mirror.proxy.interfaces import Body, OpenFile, Passage
+from mirror.proxy.interfaces.bodies import Body, OpenFile
+from mirror.proxy.interfaces.fills import Passage
 from mirror.proxy.routing import Route
 
 SMALL = 1024 * 1024
@@ -216,7 +217,7 @@ class Fill:
 
 
 class FillReader:
-    """A body that grows as its fill does (see interfaces.Body)."""
+    """A body that grows as its fill does (see Body)."""
 
     def __init__(self, fill: Fill, progress: Progress, file: OpenFile | None) -> None:
         self._fill = fill

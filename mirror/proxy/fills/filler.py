@@ -16,7 +16,7 @@ from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.following import POLL_SECONDS, follow
 from mirror.proxy.fills.progress import FillState
 from mirror.proxy.fills.turns import Turns
-from mirror.proxy.interfaces import FollowedFile, PartialFile, Passage
+from mirror.proxy.interfaces.fills import FollowedFile, PartialFile, Passage
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces import FollowedFile, Sighting
+from mirror.proxy.interfaces.fills import FollowedFile, Sighting
 
 POLL_SECONDS = 0.02
 """How often one process looks how far another has come."""

@@ -21,7 +21,7 @@ from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
-from mirror.proxy.interfaces import Rest, Transfer, Upstream, Validator
+from mirror.proxy.interfaces.upstream import Rest, Transfer, Upstream, Validator
 from mirror.proxy.routing import Route
 
 STALL_SECONDS = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.limits.purses import Purse, Purses
 from mirror.proxy.rate_limit import Reserve, Spending
 

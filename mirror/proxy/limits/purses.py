@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from mirror.errors import LimitReached
 from mirror.proxy.events.limits import LimitTold, SpendingChanged
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.limits.budget import Budget
 from mirror.proxy.limits.forecast import Forecast
 from mirror.proxy.limits.hold import Cost

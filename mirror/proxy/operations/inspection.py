@@ -15,7 +15,7 @@ from mirror.oci.children import Child
 from mirror.oci.digest import Digest
 from mirror.proxy.belief import Belief, Believed
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, Lifetime, TagRecord, judge, lifetime
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.operations.catalogue import Catalogue, FileUse, Images, Snapshot, images_of
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.rate_limit import Governor, Unlimited

@@ -11,7 +11,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.scrubbing import ScrubFinished
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.scrubbing.scrub import Scrub, StoredFile, Thoroughness
 
 LOOK_SECONDS = 60.0

@@ -18,7 +18,8 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.freshness import FreshnessPolicy, lifetime
-from mirror.proxy.interfaces import Clock, Records
+from mirror.proxy.interfaces.clock import Clock
+from mirror.proxy.interfaces.store import Records
 from mirror.proxy.pull_manifest import PullManifest, Refreshed
 from mirror.proxy.rate_limit import Governor, Spending
 from mirror.proxy.routing import Route

@@ -13,7 +13,7 @@ from mirror.oci.platforms import Platforms
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.warming.batch import Batch
 from mirror.proxy.warming.kept import Kept
 from mirror.proxy.warming.warm import Wanted, Warm, Warmed, Warmth

@@ -34,7 +34,7 @@ from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.warming import ImageWarmed
-from mirror.proxy.interfaces import Upstream
+from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.operations.naming import FullName, Naming
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import PullManifest, Refreshed

@@ -15,7 +15,8 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository, Tag, Variant
 from mirror.proxy.freshness import TagRecord
-from mirror.proxy.interfaces import WHOLE, Body, Rest, Validator
+from mirror.proxy.interfaces.bodies import Body
+from mirror.proxy.interfaces.upstream import WHOLE, Rest, Validator
 from mirror.proxy.listing import Listed, Listing
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route

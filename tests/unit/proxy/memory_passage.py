@@ -1,4 +1,4 @@
-"""Bytes on their way through memory, in segments that are let go one by one (see interfaces.Passage)."""
+"""Bytes on their way through memory, in segments that are let go one by one (see Passage)."""
 
 from __future__ import annotations
 

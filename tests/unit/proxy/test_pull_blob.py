@@ -20,7 +20,7 @@ from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.fills.retry import RESUMES
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.pull_blob import PullBlob, PulledBlob
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks

@@ -21,7 +21,7 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.fills.retry import FIRST_PAUSE, GIVE_UP_AFTER, LEAST_PACE, RESUMES
 from mirror.proxy.fills.supply import SIZE_WITHIN, STALL_SECONDS, Supply
-from mirror.proxy.interfaces import Rest, Validator
+from mirror.proxy.interfaces.upstream import Rest, Validator
 from tests.unit.proxy.doubles import HUB, Never, Piece, ScriptedTransfer, ScriptedUpstream, Step
 from tests.unit.proxy.works import cut
 from tests.unit.recorder import Recorder

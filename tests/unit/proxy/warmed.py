@@ -15,7 +15,7 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
 from mirror.proxy.freshness import FreshnessPolicy
-from mirror.proxy.interfaces import Clock
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_manifest import PullManifest

@@ -12,7 +12,7 @@ from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
-from mirror.proxy.interfaces import Body
+from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (
     HUB,

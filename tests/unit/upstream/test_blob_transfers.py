@@ -11,7 +11,7 @@ from yarl import URL
 from mirror.errors import UpstreamInvalid, UpstreamUnreachable
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
-from mirror.proxy.interfaces import WHOLE, Rest, Transfer, Validator
+from mirror.proxy.interfaces.upstream import WHOLE, Rest, Transfer, Validator
 from mirror.upstream.client import RegistryClient
 from tests.fakes import content, faults, range_faults
 from tests.fakes.cdn import FakeCDN

@@ -13,7 +13,7 @@ from mirror.oci.descriptor import Descriptor
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Reference, Repository, Tag
-from mirror.proxy.interfaces import Rest
+from mirror.proxy.interfaces.upstream import Rest
 from mirror.upstream.endpoints import FAILOVER_WITHIN
 from tests.unit.upstream.answers import answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client

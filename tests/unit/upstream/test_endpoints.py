@@ -17,7 +17,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Repository, Tag
 from mirror.proxy.events.upstreams import EndpointJudged
-from mirror.proxy.interfaces import Rest
+from mirror.proxy.interfaces.upstream import Rest
 from mirror.upstream.answers import RegistryRequest
 from mirror.upstream.breaker import THRESHOLD
 from mirror.upstream.client import RegistryClient

@@ -12,7 +12,7 @@ from mirror import errors
 from mirror.errors import MirrorError
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
-from mirror.proxy.interfaces import WHOLE, Rest, Transfer, Validator
+from mirror.proxy.interfaces.upstream import WHOLE, Rest, Transfer, Validator
 from tests.unit.upstream.answers import ReadyAnswer, answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client
 

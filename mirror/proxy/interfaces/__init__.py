@@ -1,0 +1,1 @@
+"""What the core asks of the outer parts: upstreams, the store, its records, and the time."""
