@@ -14,7 +14,7 @@ from mirror.errors import MirrorError
 from mirror.proxy.operations.inspection import CachedImage, Part, ShownImage
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.operations.purge import PurgeReport
-from mirror.proxy.warming.warm import Progress, Warmed
+from mirror.proxy.warming.warmth import Progress, Warmed
 
 _STATUSES: dict[type[MirrorError], int] = {
     errors.RequestError: 400,

@@ -20,7 +20,8 @@ from mirror.errors import Busy, InvalidName, InvalidPlatform, MirrorError, Reque
 from mirror.oci.platforms import Platforms
 from mirror.proxy.tasks import cancelled
 from mirror.proxy.warming.batch import Batch
-from mirror.proxy.warming.warm import Wanted, Warm, Warmed, Warmth
+from mirror.proxy.warming.warm import Warm
+from mirror.proxy.warming.warmth import Wanted, Warmed, Warmth
 
 MOST_IMAGES = 1000
 """Images in one call."""

@@ -13,7 +13,7 @@ _WHY = "the mirror is offline and this is not in its cache: with offline: false,
 
 
 class OfflineUpstream:
-    """A registry as one sees it who asks nobody (see listing.ListingUpstream, visibility.Viewer)."""
+    """A registry as one sees it who asks nobody (see ListingUpstream, Viewer)."""
 
     async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
         """Raise UpstreamOffline, as all others do."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from mirror.errors import (
     Denied,
@@ -21,7 +20,7 @@ from mirror.errors import (
     UpstreamInvalid,
     UpstreamUnavailable,
 )
-from mirror.oci.reference import Reference, Repository
+from mirror.oci.reference import Reference
 from mirror.proxy.belief import Belief, by_age
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.deadline import answer_within
@@ -30,6 +29,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.store import ShortLivedCache
+from mirror.proxy.interfaces.views import Sighting, Sightings, Viewer
 from mirror.proxy.routing import Route
 from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
@@ -48,50 +48,12 @@ _OF_THE_QUESTION = (UpstreamInvalid, UpstreamFailed)
 _NOT_PUBLIC = "this repository is not public, and the mirror serves private content to nobody (serve_private)"
 
 
-class Viewer(Protocol):
-    """A registry as a client of it sees it."""
-
-    async def look(self, repository: Repository, kind: Kind, reference: Reference | None) -> None:
-        """Return if this client may read it; the reference is None for the tags of the repository.
-
-        Raises Refused for the registry's own no, UpstreamUnavailable where it did not say.
-        """
-
-
 @dataclass(frozen=True, slots=True)
 class View:
     """An upstream as anybody sees it, and for how long "public" and "private" are believed."""
 
     anybody: Viewer
     auth_ttl: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """When anybody could read something of a repository (epoch seconds), and what."""
-
-    at: float
-    kind: Kind
-    reference: Reference | None
-
-
-class Sightings(Protocol):
-    """What outlives the process: what was public when, and whose content credentials have opened."""
-
-    async def public(self, route: Route) -> Sighting | None:
-        """Return what was last seen of the repository to be public; None if nothing ever was, or not any more."""
-
-    async def put_public(self, route: Route, sighting: Sighting) -> None:
-        """Note what was public."""
-
-    async def forget_public(self, route: Route) -> None:
-        """It is not any more, or may not be."""
-
-    async def credentialed(self, upstream: str) -> bool:
-        """Tell whether the cache may hold what credentials have opened; True where that cannot be told."""
-
-    async def put_credentialed(self, upstream: str) -> None:
-        """Note that from now on it may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag, Variant
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
-from mirror.proxy.visibility import Sighting
 
 
 def tag_row(route: Route, tag: Tag | Variant) -> str:

@@ -11,9 +11,9 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
-from mirror.proxy.visibility import Sighting
 from mirror.store import pins
 from mirror.store.purges import Purges
 from mirror.store.record_rows import (
@@ -37,7 +37,7 @@ Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 
 
 class StoredRecords:
-    """Tags, media types and grants (see Records), and what is public (see visibility.Sightings).
+    """Tags, media types and grants (see Records), and what is public (see Sightings).
 
     Rows are `tag <upstream>/<repository>:<tag>`, `type <digest>` and `grant <upstream>/<repository>@<digest>`, of
     content, and for clients that do not take what a tag points to, `variant <upstream>/<repository>:<tag> as <types>`;

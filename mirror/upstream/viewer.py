@@ -1,4 +1,4 @@
-"""What a registry lets its client read (see visibility.Viewer)."""
+"""What a registry lets its client read (see Viewer)."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class ImageWarmed:
     """An image was to be had in the cache: `fetched` bytes came from its upstream for it.
 
-    Outcome is `warmed`, `present`, `spared` or `failed` (see warming.warm); `error` is why it is one of the last two.
+    Outcome is `warmed`, `present`, `spared` or `failed` (see warming.warmth); `error` is why it is one of the last two.
     """
 
     image: str

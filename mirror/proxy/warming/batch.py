@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from mirror.proxy.warming.in_turn import in_turn
-from mirror.proxy.warming.warm import Progress, Wanted, Warm, Warmed
+from mirror.proxy.warming.warm import Warm
+from mirror.proxy.warming.warmth import Progress, Wanted, Warmed
 
 IMAGES_AT_ONCE = 3
 """Images of one batch that are fetched at a time."""

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Container
 from mirror.oci.platforms import Platforms
 from mirror.proxy.operations.catalogue import Catalogue, Pins, Snapshot
 from mirror.proxy.operations.naming import FullName
-from mirror.proxy.warming.warm import Wanted
+from mirror.proxy.warming.warmth import Wanted
 
 
 class Kept:

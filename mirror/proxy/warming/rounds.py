@@ -16,7 +16,8 @@ from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.warming.batch import Batch
 from mirror.proxy.warming.kept import Kept
-from mirror.proxy.warming.warm import Wanted, Warm, Warmed, Warmth
+from mirror.proxy.warming.warm import Warm
+from mirror.proxy.warming.warmth import Wanted, Warmed, Warmth
 
 JITTER = 0.1
 """A round begins up to this share of the time earlier or later: many mirrors do not ask in chorus."""

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import StrEnum
 
 from mirror.errors import (
     Busy,
@@ -44,6 +43,7 @@ from mirror.proxy.routing import Route
 from mirror.proxy.storing import store_blob
 from mirror.proxy.visibility import Visibility
 from mirror.proxy.warming.in_turn import in_turn
+from mirror.proxy.warming.warmth import Progress, Wanted, Warmed, Warmth
 
 BLOBS_AT_ONCE = 6
 """Blobs that are fetched at a time for all that is warmed; clients have the other turns."""
@@ -61,50 +61,6 @@ _SPARING = {
     Spending.SAVING: "only the reserve of its rate limit is left, and warming spends none of it",
     Spending.EXHAUSTED: "its rate limit is used up, and warming waits until it is not",
 }
-
-
-class Warmth(StrEnum):
-    """How it went with an image; a closed set, because it labels metrics."""
-
-    WARMED = "warmed"
-    """Something of it had to be fetched; now all that was wanted of it is there."""
-    PRESENT = "present"
-    """All of it was there already."""
-    SPARED = "spared"
-    """It was left, at least in part: its upstream's limit is worth more."""
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """An image as people name it, and the platforms of it that are wanted."""
-
-    image: str
-    platforms: Platforms
-
-
-@dataclass(slots=True, eq=False)
-class Progress:
-    """How far an image is: `done` bytes of it are here, of `total` once that is known; `fetched` of them came now."""
-
-    image: str
-    done: int = 0
-    total: int | None = None
-    fetched: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Warmed:
-    """How it went with an image; `size` is of what was wanted of it, `fetched` of what came now, in bytes.
-
-    `error` is why it is spared or failed.
-    """
-
-    image: str
-    warmth: Warmth
-    size: int = 0
-    fetched: int = 0
-    error: MirrorError | None = None
 
 
 @dataclass(frozen=True, slots=True)

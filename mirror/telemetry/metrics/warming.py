@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
-from mirror.proxy.warming.warm import Warmth
+from mirror.proxy.warming.warmth import Warmth
 
 HOT_OUTCOMES = ("unchanged", "moved", "failed")
 

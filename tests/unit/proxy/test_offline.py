@@ -10,9 +10,9 @@ from mirror.errors import UpstreamOffline
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.proxy.cache_status import Kind
+from mirror.proxy.interfaces.views import Viewer
 from mirror.proxy.listing import ListingUpstream
 from mirror.proxy.offline import OfflineUpstream
-from mirror.proxy.visibility import Viewer
 
 ASKED = {"repository": Repository("library/alpine"), "kind": Kind.BLOB}
 QUESTIONS = sorted(

@@ -16,7 +16,7 @@ from mirror.proxy.rate_limit import Spending
 from mirror.proxy.tasks import cancelled
 from mirror.proxy.warming.kept import Kept
 from mirror.proxy.warming.rounds import AGAIN, JITTER, Plan, Rounds
-from mirror.proxy.warming.warm import Wanted
+from mirror.proxy.warming.warmth import Wanted
 from tests.unit.proxy.memory_catalogue import MemoryCatalogue, digest_of, named
 from tests.unit.proxy.warmed import Warmer, image
 from tests.unit.virtual_time import in_virtual_time

@@ -22,9 +22,10 @@ from mirror.proxy.belief import Belief
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.events.access import VisibilityAsked
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
+from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
-from mirror.proxy.visibility import WAIT_WITHIN, Memory, Sighting, View, Visibility
+from mirror.proxy.visibility import WAIT_WITHIN, Memory, View, Visibility
 from tests.unit.proxy.doubles import HUB, OTHER, MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle

@@ -14,7 +14,8 @@ from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.warming.batch import IMAGES_AT_ONCE, Batch
 from mirror.proxy.warming.in_turn import in_turn
-from mirror.proxy.warming.warm import PARTS_AT_ONCE, Progress, Wanted, Warmed, Warmth
+from mirror.proxy.warming.warm import PARTS_AT_ONCE
+from mirror.proxy.warming.warmth import Progress, Wanted, Warmed, Warmth
 from tests.unit.proxy.doubles import Held, ScriptedTransfer
 from tests.unit.proxy.warmed import Warmer, image, index
 from tests.unit.virtual_time import in_virtual_time, settle

@@ -14,8 +14,8 @@ from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.routing import Route
-from mirror.proxy.visibility import Sighting
 from mirror.store.record_rows import parse_tag_record, render_tag_record
 from mirror.store.records import StoredRecords
 from mirror.store.rows import Rows

@@ -21,7 +21,7 @@ from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled
 from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, UpstreamAnswered, UpstreamReceived
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
-from mirror.proxy.warming.warm import Warmth
+from mirror.proxy.warming.warmth import Warmth
 from mirror.telemetry.metrics.access import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES
 from mirror.telemetry.metrics.page import Metrics
 from mirror.telemetry.metrics.warming import HOT_OUTCOMES
