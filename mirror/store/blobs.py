@@ -6,7 +6,7 @@ import secrets
 import time
 
 from mirror.oci.digest import Digest
-from mirror.store import files
+from mirror.store import drafts, files
 from mirror.store.committed import Committed
 from mirror.store.folders import Folders
 from mirror.store.followed import Followed
@@ -143,7 +143,7 @@ class Blobs:
                 left = time.time() - entry.modified - self._room.absent(entry.modified)
                 self._sweep(name, is_private=match[2] is not None, is_old=left > LEFT_SECONDS)
         for folder in (self._folders.run, self._folders.partial):
-            folder.sweep_drafts()
+            drafts.sweep(folder)
 
     def _sweep(self, name: str, *, is_private: bool, is_old: bool) -> None:
         fd = self._folders.partial.claim(name)
@@ -162,7 +162,7 @@ class Blobs:
 
     def writable(self) -> bool:
         """Tell whether the disk takes new files; blocks."""
-        return self._folders.partial.writable()
+        return drafts.is_writable(self._folders.partial)
 
 
 def _name(digest: Digest) -> str:

@@ -19,7 +19,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.readiness import Readiness, Trouble
-from mirror.store import files, layout
+from mirror.store import drafts, files, layout
 from mirror.store.blobs import Blobs
 from mirror.store.catalogue import StoredCatalogue, StoredSweeper
 from mirror.store.committed import Committed
@@ -117,7 +117,7 @@ class Cache:
         """Open the folders, and return what keeps the disk from taking anything for now."""
         self._folders.start()
         try:
-            self._folders.root.replace("oci-layout", layout.LAYOUT)
+            drafts.replace(self._folders.root, "oci-layout", layout.LAYOUT)
             self._room.enter()
             self._purges.enter()
             self.blobs.sweep()
@@ -217,4 +217,4 @@ class Cache:
             # Nothing is known, or nothing could be read; either way the copy there is can only be better.
             return
         document = await self._threads.writing.run(layout.render, rows, self._index)
-        await self._threads.writing.run(self._folders.root.replace, "index.json", document)
+        await self._threads.writing.run(drafts.replace, self._folders.root, "index.json", document)

@@ -7,7 +7,7 @@ import math
 
 from mirror.errors import RequestError
 from mirror.oci.digest import Digest
-from mirror.store import files
+from mirror.store import drafts, files
 from mirror.store.folders import Folders
 from mirror.store.threads import Threads
 
@@ -40,7 +40,7 @@ class StoredDiary:
     async def write(self, finished_at: float, after: Digest | None) -> None:
         """Note both."""
         note = {"finished_at": finished_at, "after": None if after is None else str(after)}
-        await self._threads.run(self._folders.run.replace, _NOTE, json.dumps(note).encode())
+        await self._threads.run(drafts.replace, self._folders.run, _NOTE, json.dumps(note).encode())
 
 
 def _parse(data: bytes) -> tuple[float, Digest | None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterator
@@ -22,9 +21,6 @@ from mirror.store import files
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _SETTLED_NS = 1_000_000_000
 # Longer than the grain of any file system's clock.
-
-DRAFT = ".new"
-"""How the names of small files end that are being written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +181,6 @@ class Folder:
         changed_at = os.fstat(self._fd).st_mtime_ns
         return changed_at if time.time_ns() - changed_at > _SETTLED_NS else None
 
-    def replace(self, name: str, data: bytes) -> None:
-        """Write a whole small file so that a reader, or a crash, sees the old one or the new one."""
-        draft = f".{name}.{secrets.token_hex(4)}{DRAFT}"
-        fd = self.create(draft)
-        try:
-            files.write_all(fd, data)
-            os.fsync(fd)
-            self.move(draft, fd, self, name)
-        except BaseException:
-            self.remove(draft)
-            raise
-        finally:
-            os.close(fd)
-
     def append(self, name: str, data: bytes) -> None:
         """Write `data` behind the content of a file, made if it is missing; in one piece if it is small."""
         fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | _FLAGS, 0o600, dir_fd=self._fd)
@@ -213,12 +195,6 @@ class Folder:
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
         except FileNotFoundError:
             return 0
-
-    def sweep_drafts(self) -> None:
-        """Remove what a writer of small files left behind a minute ago, longer, or in the future: it is dead."""
-        for entry in list(self.entries()):
-            if entry.name.endswith(DRAFT) and abs(time.time() - entry.modified) > 60:
-                self.remove(entry.name)
 
     def read(self, name: str) -> bytes | None:
         """Return the whole content of a file, None if there is none."""
@@ -244,40 +220,6 @@ class Folder:
             return error.errno in files.TOO_MANY_OPEN
         return True
 
-    def writable(self) -> bool:
-        """Tell whether the disk takes new files, by writing one."""
-        try:
-            probe = f".probe.{secrets.token_hex(4)}{DRAFT}"
-            fd = self.create(probe)
-            try:
-                files.write_all(fd, bytes(4096))
-            finally:
-                os.close(fd)
-                self.remove(probe)
-        except OSError:
-            return False
-        return True
-
     def close(self) -> None:
         """Let go of the folder."""
         os.close(self._fd)
-
-
-def make_folder(path: Path) -> os.stat_result:
-    """Make a folder for the owner alone, unless something has its name; return what has it, links not followed."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        os.mkdir(path, mode=0o700)
-    return os.lstat(path)
-
-
-def set_aside(path: Path, found: os.stat_result) -> None:
-    """Give what was `found` at this path another name, unless another process has done so already."""
-    parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(parent, fcntl.LOCK_EX)
-        with suppress(FileNotFoundError):
-            if os.path.samestat(found, os.lstat(path)):
-                os.rename(path, path.with_name(f"{path.name}.broken-{time.time_ns()}"))
-    finally:
-        os.close(parent)

@@ -19,6 +19,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind
 from mirror.proxy.listing import Listed, Listing
 from mirror.proxy.routing import Route
+from mirror.store import drafts
 from mirror.store.folders import Folders
 from mirror.store.purges import Purges
 from mirror.store.threads import FileThreads
@@ -118,7 +119,7 @@ class StoredListings:
 
     def _write(self, listed: Listed, listing: Listing) -> None:
         data = _render(listed, listing)
-        self._folders.listings.replace(_name(listed), data)
+        drafts.replace(self._folders.listings, _name(listed), data)
         self._uncounted += max(len(data), _BLOCK)
         if self._uncounted > _SLACK:
             self._uncounted = 0
@@ -130,7 +131,7 @@ class StoredListings:
         What was written later than now, before the clock was set back, is as good as the oldest.
         """
         latest = time.time() + _CLOCKS_DIFFER
-        self._folders.listings.sweep_drafts()
+        drafts.sweep(self._folders.listings)
         entries = [entry for entry in self._folders.listings.entries() if OURS.fullmatch(entry.name)]
         taken = 0
         for entry in sorted(entries, key=lambda entry: entry.modified if entry.modified <= latest else 0, reverse=True):

@@ -19,7 +19,7 @@ from diskcache.core import MODE_RAW
 from mirror.errors import StoreFailed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
-from mirror.store.folder import make_folder, set_aside
+from mirror.store.table_folder import make_folder, set_aside
 from mirror.store.threads import Threads
 
 T = TypeVar("T")

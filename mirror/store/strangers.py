@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from mirror.errors import InvalidDigest
 from mirror.oci.digest import Digest
-from mirror.store.folder import DRAFT, Folder
+from mirror.store.drafts import DRAFT
+from mirror.store.folder import Folder
 from mirror.store.folders import ALGORITHMS, Folders
 from mirror.store.listings import OURS as LISTINGS
 from mirror.store.place import OURS
@@ -16,7 +17,6 @@ _FILES = {"oci-layout", "index.json"}
 _FOLDERS = {"blobs", "partial", "run", "index", "records", "listings"}
 _SYSTEM = {"lost+found"}
 _MOVED_ASIDE = re.compile(r"(index|records)\.broken-[0-9]+")
-_DRAFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(DRAFT)}")
 _IN_RUN = re.compile(r"room|entered|purges|watch|identity|scrub|scrubbing|process-[0-9a-f]+")
 
 
@@ -39,12 +39,12 @@ def strangers(folders: Folders) -> Iterator[str]:
 
 def _unlike(path: str, folder: Folder, known: re.Pattern[str]) -> Iterator[str]:
     for name, is_file in folder.names():
-        if not (is_file and (known.fullmatch(name) or _DRAFT.fullmatch(name))):
+        if not (is_file and (known.fullmatch(name) or DRAFT.fullmatch(name))):
             yield f"{path}/{name}"
 
 
 def _is_our_file(name: str) -> bool:
-    return name in _FILES or _DRAFT.fullmatch(name) is not None
+    return name in _FILES or DRAFT.fullmatch(name) is not None
 
 
 def _is_our_folder(name: str) -> bool:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 
 from mirror.proxy.interfaces.clock import Clock
+from mirror.store import drafts
 from mirror.store.folders import Folders
 from mirror.store.threads import Threads
 
@@ -68,7 +69,7 @@ class StoredWatch:
         watch = max(known, key=lambda one: one.seen_at).at(now) if known else Watch.begin(now)
         self._watch = watch
         if noted is None or watch.absences != noted.absences or abs(now - noted.seen_at) >= _NOTE_SECONDS:
-            self._folders.run.replace(NAME, _render(watch))
+            drafts.replace(self._folders.run, NAME, _render(watch))
 
     def absent(self, since: float) -> float:
         """Return for how many seconds after `since`, which do not count as age, no mirror ran.

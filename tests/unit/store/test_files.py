@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mirror.store import files
+from mirror.store.drafts import is_writable, replace, sweep
 from mirror.store.files import in_memory, read_ahead, seal, write_all
 from mirror.store.folder import Folder
 from tests.unit.store.cabinet import open_files
@@ -78,7 +79,7 @@ def test_creating_and_replacing_do_not_follow_links(folder: Folder, tmp_path: Pa
         (tmp_path / "here" / name).symlink_to(tmp_path / "outside")
     with pytest.raises(FileExistsError):
         folder.create("created")
-    folder.replace("replaced", b"new")
+    replace(folder, "replaced", b"new")
     assert (tmp_path / "outside").read_bytes() == b"outside"
     assert not (tmp_path / "here" / "replaced").is_symlink()
     assert content(folder, "replaced") == b"new"
@@ -106,7 +107,7 @@ def test_a_moved_file_replaces_what_was_there(folder: Folder, tmp_path: Path) ->
     target = Folder(tmp_path / "there")
     fd = folder.create("new")
     write_all(fd, b"new")
-    target.replace("old", b"old")
+    replace(target, "old", b"old")
     folder.move("new", fd, target, "old")
     assert target.read("old") == b"new"
     assert folder.open("new") is None
@@ -131,10 +132,10 @@ def test_only_the_file_that_was_written_is_moved(folder: Folder, tmp_path: Path)
 
 
 def test_replacing_is_all_or_nothing(folder: Folder) -> None:
-    folder.replace("file", b"old")
+    replace(folder, "file", b"old")
     opened = folder.open("file")
     assert opened is not None
-    folder.replace("file", b"new and longer")
+    replace(folder, "file", b"new and longer")
     assert os.pread(opened[0], 100, 0) == b"old"
     assert content(folder, "file") == b"new and longer"
     assert [entry.name for entry in folder.entries()] == ["file"]
@@ -145,12 +146,12 @@ def test_a_crash_in_the_middle_of_replacing_leaves_the_old_one(folder: Folder, m
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    folder.replace("file", b"old")
+    replace(folder, "file", b"old")
     before = open_files()
     for call in ("write", "fsync", "rename"):
         monkeypatch.setattr(os, call, full)
         with pytest.raises(OSError, match="No space"):
-            folder.replace("file", b"new")
+            replace(folder, "file", b"new")
         monkeypatch.undo()
         assert content(folder, "file") == b"old"
         assert [entry.name for entry in folder.entries()] == ["file"]
@@ -159,7 +160,7 @@ def test_a_crash_in_the_middle_of_replacing_leaves_the_old_one(folder: Folder, m
 
 def test_two_that_replace_a_file_at_once_do_not_meet(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     fsync = os.fsync
-    seconds = [lambda: folder.replace("file", b"second")]
+    seconds = [lambda: replace(folder, "file", b"second")]
 
     def meanwhile(fd: int) -> None:
         if seconds:
@@ -167,7 +168,7 @@ def test_two_that_replace_a_file_at_once_do_not_meet(folder: Folder, monkeypatch
         fsync(fd)
 
     monkeypatch.setattr(os, "fsync", meanwhile)
-    folder.replace("file", b"first")
+    replace(folder, "file", b"first")
     assert content(folder, "file") == b"first"
     assert [entry.name for entry in folder.entries()] == ["file"]
 
@@ -177,12 +178,12 @@ def test_drafts_of_the_dead_are_swept(folder: Folder, tmp_path: Path) -> None:
     for name, age in ((".file.0a1b.new", 120), (".file.2c3d.new", 0), ("file", 120)):
         (here / name).write_bytes(b"half")
         os.utime(here / name, (time.time() - age,) * 2)
-    folder.sweep_drafts()
+    sweep(folder)
     assert sorted(entry.name for entry in folder.entries()) == [".file.2c3d.new", "file"]
 
 
 def test_entries_tell_size_and_time(folder: Folder, tmp_path: Path) -> None:
-    folder.replace("file", b"content")
+    replace(folder, "file", b"content")
     os.utime(tmp_path / "here" / "file", (1, 1_600_000_000))
     [entry] = folder.entries()
     assert (entry.name, entry.size, entry.modified) == ("file", 7, 1_600_000_000)
@@ -211,7 +212,7 @@ def test_one_at_a_time_has_a_file(folder: Folder, tmp_path: Path) -> None:
 
 
 def test_a_claim_keeps_what_is_in_the_file(folder: Folder) -> None:
-    folder.replace("file", b"content")
+    replace(folder, "file", b"content")
     fd = claimed(folder)
     assert os.pread(fd, 100, 0) == b"content"
     os.close(fd)
@@ -234,7 +235,7 @@ def test_a_duplicate_keeps_the_file_claimed_until_it_is_given_back(folder: Folde
 def test_a_file_that_is_not_there_is_not_locked(folder: Folder) -> None:
     before = open_files()
     assert not folder.is_locked("file")
-    folder.replace("file", b"")
+    replace(folder, "file", b"")
     assert not folder.is_locked("file")
     assert open_files() == before
 
@@ -314,14 +315,14 @@ def test_whether_there_are_locks(folder: Folder, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_folder_tells_when_names_came_and_went_but_not_of_just_now(folder: Folder, tmp_path: Path) -> None:
-    folder.replace("file", b"")
+    replace(folder, "file", b"")
     assert folder.changed_at() is None
     os.utime(tmp_path / "here", (5, 5))
     assert folder.changed_at() == 5 * 10**9
 
 
 def test_names_are_of_everything(folder: Folder, tmp_path: Path) -> None:
-    folder.replace("file", b"")
+    replace(folder, "file", b"")
     (tmp_path / "here" / "link").symlink_to("file")
     (tmp_path / "here" / "inner").mkdir()
     assert sorted(folder.names()) == [("file", True), ("inner", False), ("link", False)]
@@ -334,21 +335,21 @@ def test_free_space_is_what_the_disk_says(folder: Folder, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("call", ["open", "write"])
 def test_writable_leaves_no_trace(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    assert folder.writable()
+    assert is_writable(folder)
     assert list((tmp_path / "here").iterdir()) == []
 
     def full(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    assert not folder.writable()
+    assert not is_writable(folder)
     monkeypatch.undo()
     assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_listed_is_not_readable(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert folder.readable()
-    folder.replace("file", b"content")
+    replace(folder, "file", b"content")
     assert folder.readable()
 
     def broken(*_: object) -> None:
@@ -382,7 +383,7 @@ def test_all_is_written_even_to_what_takes_a_little_at_a_time() -> None:
 
 
 def test_what_was_read_ahead_is_in_memory(folder: Folder) -> None:
-    folder.replace("file", os.urandom(3_000_000))
+    replace(folder, "file", os.urandom(3_000_000))
     opened = folder.open("file")
     assert opened is not None
     fd, size = opened

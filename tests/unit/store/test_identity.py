@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.store.drafts import replace
 from mirror.store.folders import Folders
 from mirror.store.identity import shared_identity
 
@@ -39,6 +40,6 @@ def test_all_who_come_at_once_have_the_same_one(folders: Folders) -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 24, b"mirror-0123", b"\xff\n", b"mirror-" + b"G" * 16 + b"\n"])
 def test_a_damaged_name_is_followed_by_a_good_one(folders: Folders, damage: bytes) -> None:
-    folders.run.replace("identity", damage)
+    replace(folders.run, "identity", damage)
     name = shared_identity(folders)
     assert shared_identity(folders) == name

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mirror.oci.digest import Digest
+from mirror.store.drafts import replace
 from mirror.store.folders import Folders
 from mirror.store.strangers import strangers
 from tests.unit.store.cabinet import Cabinet
@@ -125,9 +126,9 @@ async def test_what_the_mirror_makes_is_no_stranger(cabinet: Cabinet) -> None:
     await cabinet.store(b"a blob")
     await cabinet.leave(b"hal", b"half")
     unfinished = await cabinet.blobs.begin(Digest.of(b"a manifest"))
-    cabinet.folders.run.replace("scrub", b"{}")
+    replace(cabinet.folders.run, "scrub", b"{}")
     for name in ("oci-layout", "index.json"):
-        cabinet.folders.root.replace(name, b"{}")
+        replace(cabinet.folders.root, name, b"{}")
     (cabinet.path / "records.broken-1700000000000000000").mkdir()
     (cabinet.path / "lost+found").mkdir()
     (cabinet.path / ".index.json.0123abcd.new").write_bytes(b"")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from mirror.oci.digest import Digest
 from mirror.proxy.events.store import Evicted
 from mirror.proxy.events.troubles import StoreTroubled
+from mirror.store import drafts
 from mirror.store.eviction import Eviction
 from mirror.store.folder import Folder
 from mirror.store.watch import ABSENT_SECONDS, NAME, Watch, _parse, _render
@@ -163,7 +164,7 @@ async def test_a_disk_that_takes_no_note_takes_no_age_away(tmp_path: Path, monke
 
     async with Cabinet(tmp_path, unused=TTL) as cabinet:
         blob = await cabinet.store(b"blob")
-        monkeypatch.setattr(Folder, "replace", refuse)
+        monkeypatch.setattr(drafts, "replace", refuse)
         assert await run(cabinet, TTL) == [blob]
         assert {event.doing for event in cabinet.observer.of(StoreTroubled)} == {"note that a mirror runs"}
 
