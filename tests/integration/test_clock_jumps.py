@@ -19,6 +19,7 @@ from tests.integration.asking import error_code
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
 from tests.integration.waiting import until, until_metric
+from tests.integration.wall_clock import WallClock
 
 HOUR = 3600.0
 YEAR = 365 * 24 * HOUR
@@ -32,27 +33,16 @@ TAGS = "/v2/library/alpine/tags/list"
 JUMPS = pytest.mark.parametrize("jump", [YEAR, -HOUR])
 
 
-class Clock:
-    """The wall clock, off by so many seconds."""
-
-    def __init__(self) -> None:
-        self.off = 0.0
-        self._now = time.time
-
-    def __call__(self) -> float:
-        return self._now() + self.off
-
-
 @pytest.fixture(autouse=True)
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock(monkeypatch: pytest.MonkeyPatch) -> WallClock:
     """What every mirror of the test takes for the time; the loop's own clock goes on as it should."""
-    clock = Clock()
+    clock = WallClock()
     monkeypatch.setattr(time, "time", clock)
     return clock
 
 
 @pytest.fixture
-async def mirror(start_mirror: StartMirror, clock: Clock) -> AsyncIterator[RunningMirror]:
+async def mirror(start_mirror: StartMirror, clock: WallClock) -> AsyncIterator[RunningMirror]:
     async with start_mirror(clock=clock) as running:
         yield running
 
@@ -83,7 +73,7 @@ async def cached(mirror: RunningMirror) -> None:
 @JUMPS
 @pytest.mark.parametrize("path", [TAG, TAGS])
 async def test_what_is_cached_is_asked_for_once_and_then_it_is_as_ever(
-    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: Clock, jump: float, path: str
+    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: WallClock, jump: float, path: str
 ) -> None:
     await pulled(mirror, path)
     for off in (jump, 0.0):
@@ -96,7 +86,7 @@ async def test_what_is_cached_is_asked_for_once_and_then_it_is_as_ever(
 
 @JUMPS
 async def test_in_an_outage_nothing_is_forgotten(
-    mirror: RunningMirror, registry: FakeRegistry, clock: Clock, jump: float
+    mirror: RunningMirror, registry: FakeRegistry, clock: WallClock, jump: float
 ) -> None:
     await cached(mirror)
     await registry.stop()
@@ -117,7 +107,7 @@ async def test_in_an_outage_nothing_is_forgotten(
 @JUMPS
 @pytest.mark.parametrize("method", ["HEAD", "GET"])
 async def test_in_the_middle_of_a_pull(
-    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: Clock, jump: float, method: str
+    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: WallClock, jump: float, method: str
 ) -> None:
     def leap() -> None:
         clock.off += jump
@@ -136,7 +126,7 @@ async def test_in_the_middle_of_a_pull(
 
 @JUMPS
 async def test_a_no_is_remembered_for_as_long_as_ever(
-    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: Clock, jump: float
+    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, clock: WallClock, jump: float
 ) -> None:
     registry.absent("/v2/library/alpine/manifests/none")
     for off in (0.0, jump):
@@ -155,7 +145,7 @@ async def test_a_token_lives_as_long_as_ever(
     registry: FakeRegistry,
     token_service: FakeTokenService,
     journal: Journal,
-    clock: Clock,
+    clock: WallClock,
     jump: float,
 ) -> None:
     registry.auth = TokenAuth(token_service)
@@ -171,7 +161,7 @@ async def test_what_is_public_stays_so(
     registry: FakeRegistry,
     token_service: FakeTokenService,
     journal: Journal,
-    clock: Clock,
+    clock: WallClock,
     tmp_path: Path,
     jump: float,
 ) -> None:
@@ -196,7 +186,7 @@ async def test_what_is_public_stays_so(
 
 @JUMPS
 async def test_nothing_is_evicted(
-    start_mirror: StartMirror, clock: Clock, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, jump: float
+    start_mirror: StartMirror, clock: WallClock, cache_folder: CacheFolder, monkeypatch: pytest.MonkeyPatch, jump: float
 ) -> None:
     monkeypatch.setattr("mirror.store.cache._UPKEEP_SECONDS", 0.01)
     limits = {"cache": {"path": str(cache_folder.path), "blob_ttl": "30m"}}
@@ -223,7 +213,7 @@ async def test_nothing_is_evicted(
 
 @JUMPS
 async def test_a_limit_that_was_reached_locks_nobody_out(
-    mirror: RunningMirror, registry: FakeRegistry, clock: Clock, jump: float
+    mirror: RunningMirror, registry: FakeRegistry, clock: WallClock, jump: float
 ) -> None:
     registry.always("/v2/*/manifests/*", faults.status(429, 1800))
     response, body = await mirror.get(TAG)

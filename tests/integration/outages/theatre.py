@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from collections.abc import AsyncIterator, Iterable, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,20 +20,10 @@ from tests.integration.conftest import RunningMirror
 from tests.integration.outages.place import Names, Place
 from tests.integration.outages.story import Outcome, Spent, Story
 from tests.integration.outages.strikes import STRIKES
+from tests.integration.wall_clock import WallClock
 
 LATER = 360.0
 """Seconds between the pull that cached an image and the fault: more than `tag_ttl`, less than that and the grace."""
-
-
-class Clock:
-    """The wall clock, which can be set forward."""
-
-    def __init__(self) -> None:
-        self.off = 0.0
-        self._now = time.time
-
-    def __call__(self) -> float:
-        return self._now() + self.off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +59,7 @@ class Theatre:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self._folder = folder
-        self._clock, self._names = Clock(), Names()
+        self._clock, self._names = WallClock(), Names()
         # However long the others keep the second pull waiting, a failure is remembered.
         monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 300.0)
         monkeypatch.setattr("aiohttp.connector.DefaultResolver", lambda **_: self._names)
