@@ -154,7 +154,7 @@ def _first_problem(error: ValidationError) -> ConfigError:
     first["loc"] = _as_written(first["loc"])
     key = ".".join(str(part) for part in first["loc"]).encode("unicode_escape").decode()
     message = _PLAINLY.get(first["type"], first["msg"].removeprefix("Value error, "))
-    message = message.replace("Input should be ", "expected is ")
+    message = message.replace("Input should be ", "expected is ").replace("datetime.timedelta(0)", "0s")
     if first["type"] == "extra_forbidden":
         message += _meant(first["loc"])
     if first["type"] == "value_error" and (named := _NAMED.match(message)):

@@ -233,6 +233,7 @@ def test_what_is_named_and_left_empty_has_its_defaults(load_text: Load) -> None:
         ("upstreams: {docker.io: 5}", "upstreams.docker.io: fields are expected below this"),
         ("upstreams: [docker.io]", "upstreams: names are expected below this, each with its fields"),
         ("cache: {path: 5}", "cache.path: a path is expected"),
+        ("warm: {every: 0s}", "warm.every: expected is greater than 0s"),
         ("cache: {path: .}", "cache.path: a folder of the mirror's own is expected"),
         (
             "upstreams: {docker.io: {credentials: {username: x}, serve_private: everyone}}",
