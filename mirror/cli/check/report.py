@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,9 +43,10 @@ def lines(config: Config, findings: Sequence[Findings], now: datetime) -> list[s
 
 
 def _tried(findings: Sequence[Findings]) -> str:
-    endpoints = counted(len({(found.upstream, found.endpoint, found.sample) for found in findings}), "endpoint")
-    accounts = max((found.account for found in findings), default=0)
-    return f"{endpoints} with {counted(len(findings), 'account')}" if accounts else endpoints
+    times = Counter((found.upstream, found.endpoint, found.sample) for found in findings)
+    endpoints = counted(len(times), "endpoint")
+    accounts = sum(count for count in times.values() if count > 1)
+    return f"{endpoints} with {counted(accounts, 'account')}" if accounts else endpoints
 
 
 def credentials(config: Config, found: Findings) -> str | None:

@@ -84,6 +84,14 @@ def test_what_is_well_is_not_spoken_of() -> None:
     assert lines(Config(), [found], NOW)[2:] == ["", "1 endpoint: all good"]
 
 
+def test_an_endpoint_that_is_asked_without_credentials_is_not_counted_as_an_account() -> None:
+    accelerator, first, second = (findings() for _ in range(3))
+    accelerator.endpoint = URL("http://accelerator.example")
+    second.account = 1
+    assert lines(Config(), [accelerator, first, second], NOW)[-1] == "2 endpoints with 2 accounts: all good"
+    assert lines(Config(), [accelerator, first], NOW)[-1] == "2 endpoints: all good"
+
+
 def test_what_may_become_a_trouble_is() -> None:
     found = findings()
     found.certificate_until = NOW + timedelta(days=13)
