@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from benchmarks.stage import Stage, stage
 from tests.fakes.faults import cut_at, rate
 from tests.integration.command import Serving
-from tests.integration.processes import MIB, kill, path_of, pull, reading, written
+from tests.integration.paths import path_of
+from tests.integration.processes import MIB, kill, pull, reading, written
 from tests.integration.raw_http import raw_client
 
 CLIENTS = 50

@@ -13,7 +13,8 @@ from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.processes import Mirrors, mirrors_of, path_of, put
+from tests.integration.paths import path_of
+from tests.integration.processes import Mirrors, mirrors_of, put
 
 
 @dataclass(frozen=True, slots=True)

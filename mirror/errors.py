@@ -123,7 +123,9 @@ class UpstreamUnavailable(MirrorError):
     `retry_after` is in how many seconds it may be otherwise; None where that is not known.
     """
 
-    retry_after: int | None = None
+    def __init__(self, message: str, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class UpstreamUnreachable(UpstreamUnavailable):
@@ -145,17 +147,9 @@ class CredentialsUnavailable(UpstreamUnavailable):
 class UpstreamDown(UpstreamUnavailable):
     """No endpoint of the upstream answers; it is not asked, and looked at again after `retry_after` seconds."""
 
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
-
 
 class UpstreamThrottled(UpstreamUnavailable):
     """Upstream said 429; `retry_after` is in seconds, None where it did not say."""
-
-    def __init__(self, message: str, retry_after: int | None = None) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class LimitReached(UpstreamThrottled):

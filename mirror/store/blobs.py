@@ -124,7 +124,7 @@ class Blobs:
     async def follow(self, digest: Digest) -> Followed | None:
         """Return the partial file that another writes, None if there is none any more."""
         name = _name(digest)
-        opened = await self._threads.reading.obtain(lambda: self._folders.partial.open(name), _close)
+        opened = await self._threads.reading.obtain(lambda: self._folders.partial.open(name), files.close_opened)
         if opened is None:
             return None
         return Followed(opened[0], digest, self._place(digest, name), self._passages, self._threads.reading)
@@ -171,8 +171,3 @@ def _name(digest: Digest) -> str:
 
 def _private(digest: Digest) -> str:
     return f"{_name(digest)}.{secrets.token_hex(4)}"
-
-
-def _close(opened: tuple[int, int] | None) -> None:
-    if opened is not None:
-        files.close(opened[0])

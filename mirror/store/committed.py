@@ -66,7 +66,9 @@ class Committed:
         self.lease(digest)
         before, removals = self.index.get(digest), self._removals
         try:
-            opened = await self._threads.reading.obtain(lambda: self._folders.of(digest).open(digest.encoded), _close)
+            opened = await self._threads.reading.obtain(
+                lambda: self._folders.of(digest).open(digest.encoded), files.close_opened
+            )
         except BaseException:
             self.release(digest)
             raise
@@ -154,8 +156,3 @@ class Committed:
     def readable(self) -> bool:
         """Tell whether blobs can be read; blocks."""
         return all(folder.readable() for folder in self._folders.blobs.values())
-
-
-def _close(opened: tuple[int, int] | None) -> None:
-    if opened is not None:
-        files.close(opened[0])

@@ -40,7 +40,7 @@ class Examination:
             self.detail = str(error)
 
     async def _find(self, *, fast: bool, bandwidth: int | None) -> Problem | None:
-        opened = await self._threads.obtain(lambda: self._folder.open(self._digest.encoded), _close)
+        opened = await self._threads.obtain(lambda: self._folder.open(self._digest.encoded), files.close_opened)
         if opened is None:
             return None
         self._fd, size = opened
@@ -86,8 +86,3 @@ class Examination:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _close(opened: tuple[int, int] | None) -> None:
-    if opened is not None:
-        files.close(opened[0])

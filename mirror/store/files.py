@@ -82,6 +82,12 @@ def close(fd: int) -> None:
     os.close(fd)
 
 
+def close_opened(opened: tuple[int, int] | None) -> None:
+    """Close what a folder opened, if there was anything to open."""
+    if opened is not None:
+        close(opened[0])
+
+
 def can_open_more() -> bool:
     """Tell whether one more file can be open."""
     try:

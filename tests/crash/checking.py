@@ -6,6 +6,9 @@ import hashlib
 import re
 from pathlib import Path
 
+from mirror.oci.digest import Digest
+from tests.crash.content import DAMAGED
+
 _OURS = re.compile(r"sha256-[0-9a-f]{64}(\.[0-9a-f]+)?|\..*\.new")
 _IN_RUN = re.compile(rf"{_OURS.pattern}|room|entered|purges|scrub|scrubbing|watch|identity|process-[0-9a-f]+")
 
@@ -20,6 +23,13 @@ def stored(folder: Path) -> dict[str, bytes]:
 def wrong(folder: Path) -> set[str]:
     """Return the names of committed files that do not have their digest."""
     return {name for name, data in stored(folder).items() if hashlib.sha256(data).hexdigest() != name}
+
+
+def check_cut(folder: Path, committed: set[str]) -> None:
+    """Fail if a power cut took what was committed, or left wrong content beside what was stored damaged."""
+    damaged = {Digest.of(DAMAGED).encoded}
+    assert wrong(folder) <= damaged - committed
+    assert committed <= stored(folder).keys()
 
 
 def strange(folder: Path) -> list[str]:

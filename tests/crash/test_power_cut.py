@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.oci.digest import Digest
 from tests.crash import checking
-from tests.crash.content import DAMAGED
 from tests.crash.loop import Zygotes
 from tests.crash.loop_device import can_mount, copy_disk, format_disk, mounted
 
@@ -40,7 +38,7 @@ def test_whenever_the_power_goes_the_next_mirror_goes_on(zygotes: Zygotes, disk:
         image.unlink()
         committed = set(journal.read_text().split())
         with mounted(after) as folder:
-            _check(folder / "cache", committed)
+            checking.check_cut(folder / "cache", committed)
             with zygotes.one() as zygote:
                 zygote.run("follow_up", folder=str(folder / "cache"))
         after.unlink()
@@ -49,9 +47,3 @@ def test_whenever_the_power_goes_the_next_mirror_goes_on(zygotes: Zygotes, disk:
     committed = zygotes.each(cut, STEPS)
     print(f"\n{len(committed)} power cuts; {sum(committed)} blobs were committed before and still there")
     assert max(committed) == 3
-
-
-def _check(folder: Path, committed: set[str]) -> None:
-    damaged = {Digest.of(DAMAGED).encoded}
-    assert checking.wrong(folder) <= damaged - committed
-    assert committed <= checking.stored(folder).keys()

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.oci.digest import Digest
 from tests.crash import checking
-from tests.crash.content import DAMAGED
 from tests.crash.loop import Zygotes
 from tests.crash.recording import Entry
 from tests.crash.simulated import Disk
@@ -61,7 +59,7 @@ def test_whatever_a_power_cut_takes_the_next_mirror_goes_on(
             if source := chance.choice((None, prepared, place / "recorded")):
                 shutil.copytree(source / table, folder / table)
         try:
-            _check(folder, disk.committed)
+            checking.check_cut(folder, disk.committed)
             with zygotes.one() as zygote:
                 zygote.run("follow_up", folder=str(folder))
         except AssertionError as error:
@@ -72,9 +70,3 @@ def test_whatever_a_power_cut_takes_the_next_mirror_goes_on(
 
     moments = set(zygotes.each(cut, range(CUTS)))
     print(f"\n{CUTS} power cuts at {len(moments)} of {len(log) - begun} moments")
-
-
-def _check(folder: Path, committed: set[str]) -> None:
-    damaged = {Digest.of(DAMAGED).encoded}
-    assert checking.wrong(folder) <= damaged - committed
-    assert committed <= checking.stored(folder).keys()

@@ -81,6 +81,13 @@ def refusal(answer: RawAnswer) -> tuple[int, str]:
     return answer.head.status, error_code(answer.body)
 
 
+async def refused(mirror: RunningMirror, path: str) -> tuple[int, str]:
+    """Status and code of the answer to a GET, which must be an error."""
+    response, body = await mirror.get(path)
+    check_cache_status(response.headers["Cache-Status"])
+    return response.status, error_code(body)
+
+
 async def refusals(mirror: RunningMirror, targets: Iterable[str]) -> dict[str, tuple[int, str]]:
     """Status and code of the answers to all these targets, for one comparison that shows all that differ."""
     return {target: refusal(await ask(mirror, target)) for target in targets}

@@ -7,6 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
+from tests.fakes.content import FakeImage
+
 
 class CacheFolder:
     """What lies under `cache.path`."""
@@ -43,3 +45,8 @@ class CacheFolder:
         """The content of `index.json`."""
         document: dict[str, Any] = json.loads((self.path / "index.json").read_bytes())
         return document
+
+
+def all_of(*images: FakeImage) -> set[str]:
+    """What the folder has of these images, as digests, once they are cached as a whole."""
+    return {digest for image in images for digest in (image.digest, *(blob.digest for blob in image.blobs))}

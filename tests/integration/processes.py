@@ -18,6 +18,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.command import Serving, configuration, serving
+from tests.integration.paths import path_of
 from tests.integration.raw_http import RawAnswer, RawClient, raw_client
 from tests.integration.waiting import until
 
@@ -74,11 +75,6 @@ def put(registry: FakeRegistry, size: int, seed: object = 0, repository: str = R
     blob = content.blob(size, seed)
     registry.put_blob(repository, blob)
     return blob
-
-
-def path_of(blob: FakeBlob, repository: str = REPOSITORY) -> str:
-    """Where a blob is asked for, here and upstream."""
-    return f"/v2/{repository}/blobs/{blob.digest}"
 
 
 async def pull(mirror: Serving, blob: FakeBlob) -> str:

@@ -15,6 +15,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
+from tests.integration.paths import path_of
 from tests.integration.raw_http import Cut, raw_client, request
 from tests.integration.waiting import until, until_metric
 
@@ -24,10 +25,6 @@ HOLD_BACK = 64 * KIB
 REPOSITORY = "library/alpine"
 
 EDGES = [0, 1, HOLD_BACK - 1, HOLD_BACK, HOLD_BACK + 1, MIB - 1, MIB, MIB + 1, 3 * MIB + 17]
-
-
-def path_of(blob: FakeBlob, repository: str = REPOSITORY) -> str:
-    return f"/v2/{repository}/blobs/{blob.digest}"
 
 
 def put(registry: FakeRegistry, size: int, algorithm: str = "sha256") -> FakeBlob:

@@ -13,7 +13,7 @@ from tests.fakes.auth import TokenAuth
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.asking import check_cache_status, error_code
+from tests.integration.asking import check_cache_status, refused
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.command import run
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
@@ -45,17 +45,11 @@ async def pull(mirror: RunningMirror) -> str:
     return response.headers["Cache-Status"]
 
 
-async def refused(mirror: RunningMirror, path: str = TAG) -> tuple[int, str]:
-    """Status and code of an answer that must be an error."""
-    response, body = await mirror.get(path)
-    return response.status, error_code(body)
-
-
 async def test_it_is_passed_on_where_nothing_is_kept(start_mirror: StartMirror, registry: FakeRegistry) -> None:
     async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
         await pull(mirror)
         registry.remove_tag("owner/app", "1.0")
-        assert await refused(mirror) == (404, "MANIFEST_UNKNOWN")
+        assert await refused(mirror, TAG) == (404, "MANIFEST_UNKNOWN")
         assert await mirror.metric(COUNT) == 0
 
 
@@ -116,7 +110,7 @@ async def test_a_restart_remembers_since_when(
         await registry.stop()
         assert await pull(mirror) == DELETED
     async with start_mirror(freshness={"tag_ttl": "0s"}) as mirror:
-        assert await refused(mirror) == (502, "UNAVAILABLE")
+        assert await refused(mirror, TAG) == (502, "UNAVAILABLE")
 
 
 async def test_it_is_normal_again_once_it_is_back(start_mirror: StartMirror, registry: FakeRegistry) -> None:
@@ -148,10 +142,10 @@ async def test_a_denied_repository_is_not_deleted(start_mirror: StartMirror, reg
     async with start_mirror(freshness={**KEEPING, "negative_ttl": "0s"}) as mirror:
         await pull(mirror)
         registry.always("/v2/*", faults.status(403))
-        assert await refused(mirror) == (403, "DENIED")
+        assert await refused(mirror, TAG) == (403, "DENIED")
         registry.heal()
         await registry.stop()
-        assert await refused(mirror) == (502, "UNAVAILABLE")
+        assert await refused(mirror, TAG) == (502, "UNAVAILABLE")
 
 
 async def test_what_docker_hub_says_of_a_repository_that_is_gone_is_a_deletion_to_who_has_no_credentials(
@@ -183,13 +177,13 @@ async def test_what_credentials_have_opened_is_not_kept_once_they_do_not_any_mor
         assert await pull(mirror) == DELETED
         token_service.restrict("owner/*", "other")
         registry.revoke_tokens()
-        assert await refused(mirror) == (403, "DENIED")
+        assert await refused(mirror, TAG) == (403, "DENIED")
         token_service.restrict("owner/*", "ci")
         registry.add_image("owner/app", "1.0", IMAGE)
         await pull(mirror)
     # Nor once the mirror has none any more.
     async with start_mirror(freshness=freshness, upstreams={"docker.io": upstream}) as mirror:
-        assert await refused(mirror) == (403, "DENIED")
+        assert await refused(mirror, TAG) == (403, "DENIED")
 
 
 async def test_with_credentials_that_open_nothing_to_clients_only_what_is_public_is_kept(
@@ -209,7 +203,7 @@ async def test_with_credentials_that_open_nothing_to_clients_only_what_is_public
         token_service.restrict("owner/*", "ci")
         registry.revoke_tokens()
         # Nobody can tell whether it is gone, or only not for everybody.
-        assert await refused(mirror) == (403, "DENIED")
+        assert await refused(mirror, TAG) == (403, "DENIED")
         assert await refused(mirror, f"/v2/owner/app/blobs/{IMAGE.layers[0].digest}") == (403, "DENIED")
 
 

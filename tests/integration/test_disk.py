@@ -12,7 +12,6 @@ import pytest
 
 from mirror.errors import ConfigError
 from tests.fakes import content
-from tests.fakes.content import FakeBlob
 from tests.fakes.faults import both, cut_at, stop_at, wrong_bytes
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
@@ -21,6 +20,7 @@ from tests.integration.aftermath import UNRELATED, Aftermath, ask_pipelined, unh
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.mounts import fill_up, immutable, make_read_only, small_disk, use_up_names
+from tests.integration.paths import path_of
 from tests.integration.waiting import until, until_metric
 
 MIB = 1024 * 1024
@@ -31,10 +31,6 @@ TAG = "/v2/library/alpine/manifests/1.0"
 UPSTREAM_BYTES = 'mirror_upstream_bytes_total{upstream="docker.io"}'
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
-
-
-def path_of(blob: FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 @pytest.fixture(autouse=True)

@@ -17,15 +17,12 @@ from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
+from tests.integration.paths import path_of
 from tests.integration.raw_http import raw_client
 from tests.integration.waiting import until, until_metric
 
 MIB = 1024 * 1024
 EVICTIONS = 'mirror_evictions_total{reason="size"}'
-
-
-def path_of(blob: FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 def put(registry: FakeRegistry, size: int, seed: object = 0) -> FakeBlob:

@@ -32,6 +32,7 @@ from tests.integration.aftermath import ask_pipelined
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.joins import Joins
+from tests.integration.paths import path_of
 from tests.integration.raw_http import RawAnswer, raw_client
 from tests.integration.waiting import until, until_metric
 
@@ -41,10 +42,6 @@ LARGE = 8 * MIB + 3
 SMALL = 300_000
 UPSTREAM_BYTES = 'mirror_upstream_bytes_total{upstream="docker.io"}'
 MISMATCHES = 'mirror_digest_mismatches_total{upstream="docker.io"}'
-
-
-def path_of(blob: FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 def put(registry: FakeRegistry, size: int) -> FakeBlob:

@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from tests.fakes import content
-from tests.fakes.content import FakeBlob
 from tests.fakes.faults import stop_at
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
@@ -24,6 +23,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import docker_io
+from tests.integration.paths import path_of
 from tests.integration.raw_http import RawClient, raw_client
 from tests.integration.waiting import until
 
@@ -99,10 +99,6 @@ async def served(
     config.write_text(yaml.safe_dump(fields))
     async with mirror_process(config) as mirror:
         yield mirror
-
-
-def path_of(blob: FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 async def begin(client: RawClient, path: str) -> hashlib._Hash:

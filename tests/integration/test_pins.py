@@ -14,7 +14,7 @@ from mirror.proxy.events.operations import PinChanged
 from mirror.store.watch import NAME
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry
-from tests.integration.cache_folder import CacheFolder
+from tests.integration.cache_folder import CacheFolder, all_of
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.processes import Mirrors, committed, mirrors
 from tests.integration.processes import pull as pull_blob
@@ -34,10 +34,6 @@ async def crowd(mirror: RunningMirror, registry: FakeRegistry, count: int = 5, s
         registry.put_blob(REPOSITORY, blob)
         await get(mirror, f"/v2/{REPOSITORY}/blobs/{blob.digest}")
         await until_metric(mirror, "mirror_fills_in_flight", 0)
-
-
-def all_of(image: content.FakeImage) -> set[str]:
-    return {image.digest, *(blob.digest for blob in image.blobs)}
 
 
 @pytest.mark.parametrize("how", ["by tag", "by digest", "before it is cached"])

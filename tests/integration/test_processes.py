@@ -12,18 +12,8 @@ from tests.fakes.faults import both, chunked, cut_at, stop_at, wrong_bytes
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
-from tests.integration.processes import (
-    MIB,
-    Mirrors,
-    committed,
-    kill,
-    mirrors,
-    path_of,
-    pull,
-    put,
-    reading,
-    written,
-)
+from tests.integration.paths import path_of
+from tests.integration.processes import MIB, Mirrors, committed, kill, mirrors, pull, put, reading, written
 from tests.integration.raw_http import Cut
 from tests.integration.waiting import until
 

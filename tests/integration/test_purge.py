@@ -11,12 +11,11 @@ from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.cache_folder import CacheFolder
+from tests.integration.cache_folder import CacheFolder, all_of
 from tests.integration.conftest import StartMirror, docker_io
 from tests.integration.processes import Mirrors, committed, mirrors
 from tests.integration.raw_http import raw_client
 from tests.integration.steering import REPOSITORY, call, done, get, listed, pin, pull, steer
-from tests.integration.test_pins import all_of
 from tests.integration.waiting import until, until_metric
 
 MIB = 1024 * 1024

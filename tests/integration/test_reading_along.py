@@ -17,6 +17,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.integration.byteranges import Part, parts_of
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
+from tests.integration.paths import path_of
 from tests.integration.raw_http import raw_client
 from tests.integration.waiting import until
 
@@ -44,10 +45,6 @@ def blob(registry: FakeRegistry) -> FakeBlob:
     blob = content.blob(SIZE)
     registry.put_blob("library/alpine", blob)
     return blob
-
-
-def path_of(blob: FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 async def both_get(blob: FakeBlob, gate: Gate, *mirrors: RunningMirror) -> bool:

@@ -22,7 +22,7 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.request import Request
 from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.asking import error_code
+from tests.integration.asking import error_code, refused
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.command import configuration, serving
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
@@ -39,12 +39,6 @@ BLOB = f"/v2/library/alpine/blobs/{LAYER.digest}"
 def image(registry: FakeRegistry, token_service: FakeTokenService) -> None:
     registry.add_image("library/alpine", "3.20", IMAGE)
     registry.auth = TokenAuth(token_service)
-
-
-async def refused(mirror: RunningMirror, path: str) -> tuple[int, str]:
-    """Status and code of an answer that must be an error."""
-    response, body = await mirror.get(path)
-    return response.status, error_code(body)
 
 
 # Where they lead. ----------------------------------------------------------------------------------------

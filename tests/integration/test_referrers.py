@@ -13,7 +13,7 @@ from tests.fakes.journal import Journal
 from tests.fakes.listing import ABSOLUTE, Pages
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.script import Fault
-from tests.integration.asking import ask, check_cache_status, error_code, refusals
+from tests.integration.asking import ask, check_cache_status, refusals, refused
 from tests.integration.conftest import RunningMirror, StartMirror
 
 IMAGE = content.image(layers=1)
@@ -42,13 +42,6 @@ async def referrers(mirror: RunningMirror, path: str = PATH) -> tuple[str, list[
     document = json.loads(body)
     assert (document["schemaVersion"], document["mediaType"]) == (2, OCI_INDEX)
     return response.headers["Cache-Status"], document["manifests"]
-
-
-async def refused(mirror: RunningMirror, path: str = PATH) -> tuple[int, str]:
-    """Status and code of an answer that must be an error."""
-    response, body = await mirror.get(path)
-    check_cache_status(response.headers["Cache-Status"])
-    return response.status, error_code(body)
 
 
 def by_digest(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -192,13 +185,13 @@ async def test_a_failure_on_the_second_way_is_none_either(
     registry.supports_referrers = False
     registry.absent(BY_TAG)
     registry.fault(BY_TAG, fault)
-    assert await refused(mirror) == answer
+    assert await refused(mirror, PATH) == answer
 
 
 async def test_a_tag_that_leads_to_an_image_is_no_list(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.supports_referrers = False
     registry.put_manifest("owner/app", SIGNATURES[0].manifest, TAG)
-    assert await refused(mirror) == (502, "UNAVAILABLE")
+    assert await refused(mirror, PATH) == (502, "UNAVAILABLE")
 
 
 async def test_a_tag_that_is_taken_for_the_digest_is_no_list_either(

@@ -15,18 +15,8 @@ from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.integration.command import Serving
-from tests.integration.processes import (
-    MIB,
-    REPOSITORY,
-    Mirrors,
-    committed,
-    kill,
-    mirrors,
-    path_of,
-    pull,
-    put,
-    reading,
-)
+from tests.integration.paths import path_of
+from tests.integration.processes import MIB, REPOSITORY, Mirrors, committed, kill, mirrors, pull, put, reading
 from tests.integration.waiting import until
 
 SECOND = "library/debian"

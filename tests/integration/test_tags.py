@@ -20,7 +20,7 @@ from tests.fakes.listing import ABSOLUTE, QUERY_ONLY, RELATIVE, Pages
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.asking import ask, check_cache_status, error_code, refusals
+from tests.integration.asking import ask, check_cache_status, error_code, refusals, refused
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
 from tests.integration.waiting import until
 
@@ -47,13 +47,6 @@ async def listed(mirror: RunningMirror, path: str = LIST) -> tuple[str, list[str
     document = json.loads(body)
     assert set(document) == {"name", "tags"}
     return response.headers["Cache-Status"], document["tags"], response.headers.get("Link")
-
-
-async def refused(mirror: RunningMirror, path: str = LIST) -> tuple[int, str]:
-    """Status and code of an answer that must be an error."""
-    response, body = await mirror.get(path)
-    check_cache_status(response.headers["Cache-Status"])
-    return response.status, error_code(body)
 
 
 # Our pages. ------------------------------------------------------------------------------------------------
@@ -188,13 +181,13 @@ async def test_a_link_to_another_host_is_not_followed(
     async with start_mirror(upstreams={"docker.io": upstream}) as mirror:
         for origin in (other_registry.url, f"//{other_registry.host}", f"//ci:secret@{other_registry.host}"):
             registry.fault(LIST, faults.header("Link", f'<{origin}{LIST}?last=2.0>; rel="next"'))
-            assert await refused(mirror) == (502, "UNAVAILABLE")
+            assert await refused(mirror, LIST) == (502, "UNAVAILABLE")
     assert journal.count(host="other") == 0
 
 
 async def test_pages_that_lead_in_a_circle_are_an_error(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.always(LIST, faults.header("Link", f'<{LIST}?last=x>; rel="next"'))
-    assert await refused(mirror) == (502, "UNAVAILABLE")
+    assert await refused(mirror, LIST) == (502, "UNAVAILABLE")
 
 
 async def test_a_list_that_is_too_long_is_an_error(
@@ -202,7 +195,7 @@ async def test_a_list_that_is_too_long_is_an_error(
 ) -> None:
     monkeypatch.setattr(client, "MAX_TAGS", 60)
     registry.pages = Pages(limit=2)
-    assert await refused(mirror) == (502, "UNAVAILABLE")
+    assert await refused(mirror, LIST) == (502, "UNAVAILABLE")
 
 
 TROUBLE: dict[str, tuple[Fault, int]] = {
@@ -263,7 +256,7 @@ async def test_trouble_in_the_middle_of_pages_serves_what_is_kept(
 async def test_silence_in_the_middle_of_pages_is_an_error(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.pages = Pages(limit=2)
     registry.fault(LIST, faults.healthy, faults.delay(30))
-    assert await refused(mirror) == (504, "UNAVAILABLE")
+    assert await refused(mirror, LIST) == (504, "UNAVAILABLE")
 
 
 async def test_a_repository_without_tags(mirror: RunningMirror, registry: FakeRegistry) -> None:
@@ -326,14 +319,14 @@ async def test_what_upstream_has_refused_does_not_come_back_in_an_outage(
     async with start_mirror(freshness={**NO_TTL, "negative_ttl": "0s"}) as mirror:
         await listed(mirror)
         registry.remove_repository("owner/app")
-        assert await refused(mirror) == (404, "NAME_UNKNOWN")
+        assert await refused(mirror, LIST) == (404, "NAME_UNKNOWN")
         await registry.stop()
-        assert await refused(mirror) == (502, "UNAVAILABLE")
+        assert await refused(mirror, LIST) == (502, "UNAVAILABLE")
 
 
 async def test_a_denied_list_is_denied(mirror: RunningMirror, registry: FakeRegistry) -> None:
     registry.fault(LIST, faults.status(403))
-    assert await refused(mirror) == (403, "DENIED")
+    assert await refused(mirror, LIST) == (403, "DENIED")
 
 
 async def test_a_stop_leaves_no_list_behind(

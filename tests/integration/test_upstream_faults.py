@@ -23,6 +23,7 @@ from tests.integration.asking import error_code
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror
 from tests.integration.joins import Joins
+from tests.integration.paths import path_of
 from tests.integration.raw_http import RawAnswer
 from tests.integration.waiting import until, until_metric
 
@@ -58,10 +59,6 @@ async def aftermath(
     async with unharmed(mirror, registry, cache_folder) as after:
         registry.journal.clear()
         yield after
-
-
-def path_of(blob: content.FakeBlob) -> str:
-    return f"/v2/library/alpine/blobs/{blob.digest}"
 
 
 CLIENTS = 5

@@ -17,7 +17,7 @@ from tests.fakes.journal import Journal
 from tests.fakes.pull_limit import ADDRESS, PullLimit
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
-from tests.integration.cache_folder import CacheFolder
+from tests.integration.cache_folder import CacheFolder, all_of
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
 from tests.integration.steering import REPOSITORY, call, done, get, pull
 from tests.integration.waiting import until, until_metric
@@ -49,10 +49,6 @@ async def warmed(mirror: RunningMirror, *images: str, **options: Any) -> list[di
     *told, end = await warm(mirror, *images, **options)
     assert end["event"] == "end"
     return [event for event in told if event["event"] == "image"]
-
-
-def all_of(*images: content.FakeImage) -> set[str]:
-    return {digest for image in images for digest in (image.digest, *(blob.digest for blob in image.blobs))}
 
 
 def size_of(*images: content.FakeImage) -> int:

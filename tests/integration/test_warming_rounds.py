@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from tests.fakes import content
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
-from tests.integration.cache_folder import CacheFolder
+from tests.integration.cache_folder import CacheFolder, all_of
 from tests.integration.conftest import StartMirror
 from tests.integration.steering import REPOSITORY, get, pin, pull
 from tests.integration.waiting import until, until_metric
@@ -27,10 +27,6 @@ def images(registry: FakeRegistry) -> None:
     """An image of two platforms at upstream."""
     registry.add_image(REPOSITORY, "3.20", INDEX)
     registry.absent("/v2/library/nothing/*")
-
-
-def all_of(*images: content.FakeImage) -> set[str]:
-    return {digest for image in images for digest in (image.digest, *(blob.digest for blob in image.blobs))}
 
 
 async def test_what_is_listed_is_there_without_anybody_asking(
