@@ -105,8 +105,9 @@ class Endpoints:
 
 
 def _seconds(candidate: Candidate, others: Sequence[Candidate]) -> float:
-    """Return how long an endpoint has: less, where another one could answer in its stead."""
-    if all(other.pulse.is_doubted or other.absence() is not None for other in others):
+    """Return how long an endpoint has: less, where another could answer in its stead, or it may not be there at all."""
+    is_alone = all(other.pulse.is_doubted or other.absence() is not None for other in others)
+    if is_alone and not candidate.pulse.is_doubted:
         return ANSWER_WITHIN
     return FAILOVER_WITHIN if candidate.endpoint.timeout is None else candidate.endpoint.timeout
 

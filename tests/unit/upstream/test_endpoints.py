@@ -266,6 +266,16 @@ async def test_one_that_is_doubted_is_asked_where_the_registry_fails_and_not_whe
 
 
 @in_virtual_time
+async def test_one_that_is_doubted_has_no_more_time_than_before() -> None:
+    accelerator, registry = Steady(seconds=3600), Steady(CUT)
+    upstream = client(accelerator, registry)
+    for _ in range(2):
+        started = now()
+        await failed(upstream)
+        assert now() - started == FAILOVER_WITHIN
+
+
+@in_virtual_time
 async def test_the_registry_has_all_the_time_there_is_while_the_other_is_doubted() -> None:
     accelerator, registry = Steady(seconds=3600), Steady()
     upstream = client(accelerator, registry)
