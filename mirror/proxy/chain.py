@@ -7,15 +7,39 @@ in the context of the request that caused it. What no request caused came throug
 from __future__ import annotations
 
 from contextvars import ContextVar
+from dataclasses import dataclass
 
-_CAME_THROUGH: ContextVar[tuple[str, ...]] = ContextVar("came_through", default=())
+
+@dataclass(slots=True)
+class _Way:
+    """What is known of how a request came; shared by all that it causes."""
+
+    members: tuple[str, ...] = ()
+    is_circle: bool = False
+
+
+_WAY: ContextVar[_Way | None] = ContextVar("way", default=None)
 
 
 def enter(members: tuple[str, ...]) -> None:
     """Say of all that happens in this context from now on that it came through these, the first one first."""
-    _CAME_THROUGH.set(members)
+    _WAY.set(_Way(members))
 
 
 def came_through() -> tuple[str, ...]:
     """Return the members of CDN-Loop that came with what is being done."""
-    return _CAME_THROUGH.get()
+    way = _WAY.get()
+    return () if way is None else way.members
+
+
+def found_circular() -> None:
+    """Note that somebody who was asked for it is one of those through whom it came."""
+    way = _WAY.get()
+    if way is not None:
+        way.is_circle = True
+
+
+def is_circular() -> bool:
+    """Tell whether this mirror asks one of those who ask it, as far as that has been noticed."""
+    way = _WAY.get()
+    return way is not None and way.is_circle

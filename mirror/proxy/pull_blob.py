@@ -7,7 +7,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mirror.errors import MirrorError, StoreFailed
+from mirror.errors import LoopDetected, MirrorError, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy import chain
 from mirror.proxy.access import Access, confirmed_status
@@ -119,6 +119,10 @@ class PullBlob:
         fill, joined = self._filler.join_or_start(route, digest)
         if fill.route != route or (joined and _may_wait_for_us(fill)):
             await self._confirm(route, digest)
+        if joined and _may_wait_for_us(fill) and chain.is_circular():
+            raise LoopDetected(
+                "this mirror may be waiting for the one that asks it: that one has to ask its next endpoint"
+            )
         try:
             body = await fill.open()
         except MirrorError:

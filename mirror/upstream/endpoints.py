@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mirror.errors import LimitReached, Refused, UpstreamDown, UpstreamLoops, UpstreamUnavailable
+from mirror.proxy import chain
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.pulse import Pulse
@@ -88,6 +89,8 @@ class Endpoints:
                     return await candidate.asked(question, _seconds(candidate, others))
                 except (Refused, UpstreamUnavailable) as raised:
                     error = raised
+                    if isinstance(raised, UpstreamLoops):
+                        chain.found_circular()
                     has_failed = has_failed or not isinstance(raised, _NO_FAILURES)
             answers.append(Answer(error, is_registry=candidate is self._candidates[-1]))
         raise most_telling(answers)

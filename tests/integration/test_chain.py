@@ -322,6 +322,24 @@ async def test_neighbours_that_ask_each_other_first_and_then_the_registry(
     assert journal.count("GET", path="*/blobs/*") == 1
 
 
+async def test_neighbours_that_are_both_asked_at_once_do_not_wait_for_each_other(
+    circle: Circle, ports: list[int], registry: FakeRegistry, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.upstream.endpoints.FAILOVER_WITHIN", 15.0)
+    registry.add_image(ALPINE, "3.20", IMAGE)
+    first, second, _ = ports
+    async with (
+        circle.mirror("a", first, f"http://127.0.0.1:{second}", registry.url) as a,
+        circle.mirror("b", second, f"http://127.0.0.1:{first}", registry.url) as b,
+        asyncio.timeout(10),
+    ):
+        for blob in IMAGE.layers:
+            path = f"/v2/{ALPINE}/blobs/{blob.digest}"
+            for response, body in await asyncio.gather(*[mirror.get(path) for mirror in (a, b) * 2]):
+                assert (response.status, body) == (200, blob.data)
+    assert journal.count("GET", path="*/blobs/*") <= 2 * len(IMAGE.layers)
+
+
 async def test_processes_of_one_folder_are_one_mirror(circle: Circle, ports: list[int]) -> None:
     first, second, third = ports
     async with AsyncExitStack() as stack:
