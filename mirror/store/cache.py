@@ -68,7 +68,7 @@ class Cache:
         self._committed = Committed(self._folders, self._index, self._threads)
         self._purges = Purges(self._folders)
         self._pins = StoredPins(self._record_rows)
-        self.records = StoredRecords(self._record_rows, self._purges)
+        self.records = StoredRecords(self._record_rows, self._purges, clock)
         contents = StoredContents(self._folders, self._threads.reading)
         held = Held(self._pins, self.records, contents, self._index)
         watch = StoredWatch(self._folders, self._threads.writing, clock)

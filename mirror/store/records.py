@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 
 from cachetools import LRUCache
 
@@ -11,6 +12,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.freshness import TagRecord
+from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
@@ -32,6 +34,9 @@ _HOT_ROWS = 50_000
 _ABSENT = ""
 _OF_NO_CONTENT = ("public ", "credentialed ", pins.ROW)
 
+_ON_ITS_WAY = 3600.0
+# Seconds within which what was seen to be public may be so of content that is not granted or stored yet.
+
 Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 """Tells which of these digests are on disk, or on their way there."""
 
@@ -44,8 +49,9 @@ class StoredRecords:
     `public <upstream>/<repository>` and `credentialed <upstream>` are about who may have it, `pins` about what stays.
     """
 
-    def __init__(self, rows: Rows, purges: Purges | None = None) -> None:
+    def __init__(self, rows: Rows, purges: Purges | None = None, clock: Clock = time.time) -> None:
         self._rows = rows
+        self._clock = clock
         self._purges = purges or Purges()
         self._purges.on_news(self._forget_content)
         self._hot: LRUCache[str, str] = LRUCache(_HOT_ROWS)
@@ -149,10 +155,18 @@ class StoredRecords:
         lost = doubtful - await are_kept(doubtful)
         gone = [key for key, digest in concerned.items() if digest is None or (digest in lost and not is_kept(digest))]
         holding = {repository_of(key) for key in concerned.keys() - set(gone)}
-        gone += [key for key in rows if key.startswith("public ") and repository_of(key) not in holding]
+        gone += [key for key in self._sightings_of_old(rows) if repository_of(key) not in holding]
         for key in gone:
             self._hot.pop(key, None)
         await self._rows.write(dict.fromkeys(gone))
+
+    def _sightings_of_old(self, rows: Mapping[str, str]) -> Iterator[str]:
+        now = self._clock()
+        for key, value in rows.items():
+            if key.startswith("public "):
+                seen = parse_sighting(self._hot.get(key) or value)
+                if seen is None or abs(now - seen.at) >= _ON_ITS_WAY:
+                    yield key
 
     async def drop(self, is_dropped: Callable[[str], bool]) -> None:
         """Forget the rows whose keys are to be dropped; raises StoreFailed.

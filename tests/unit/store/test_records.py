@@ -166,6 +166,14 @@ async def test_what_is_public_is_forgotten_with_the_last_of_its_content(rows: Ro
     assert await rows.items() == {}
 
 
+@pytest.mark.parametrize(("age", "is_known"), [(0, True), (3599, True), (-3599, True), (3600, False), (-3600, False)])
+async def test_what_was_seen_lately_may_be_of_content_that_is_on_its_way(rows: Rows, age: int, is_known: bool) -> None:
+    records = StoredRecords(rows, clock=lambda: SEEN.at + age)
+    await records.put_public(HUB, SEEN)
+    await records.prune(lambda _: False, none)
+    assert (await records.public(HUB) == SEEN) is is_known
+
+
 async def test_whoever_saves_a_copy_learns_of_changes(rows: Rows) -> None:
     records = StoredRecords(rows)
     assert not records.changed
