@@ -142,13 +142,15 @@ class Logs:
 
     def _spending(self, event: SpendingChanged) -> None:
         left = {} if event.rate is None else {"left": event.rate.remaining, "limit": event.rate.limit}
+        log = self._log.bind(upstream=event.upstream, **left)
+        todo = f"what is cached is served; accounts in upstreams.{event.upstream}.credentials raise the limit"
         match event.spending:
             case Spending.FREE:
-                self._log.info("enough pulls are left again", upstream=event.upstream, **left)
+                log.info("enough pulls are left again")
             case Spending.SAVING:
-                self._log.warning("few pulls are left, for what is not cached", upstream=event.upstream, **left)
+                log.warning("few pulls are left, for what is not cached", todo=todo)
             case Spending.EXHAUSTED:
-                self._log.warning("limit reached, nothing is pulled", upstream=event.upstream, **left)
+                log.warning("limit reached, nothing is pulled", todo=todo)
 
     def _unlearned(self, event: RevalidationFailed) -> None:
         others = self._few.others(f"{event.what} {type(event.error).__name__}")

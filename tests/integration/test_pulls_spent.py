@@ -97,10 +97,10 @@ async def test_a_thousand_pulls_of_ten_tags_in_six_hours(
         assert await mirror.metric('mirror_pulls_spent_total{upstream="docker.io"}') == spent
     without = await spent_without(day, way)
     print(f"{PULLS} pulls of {TAGS} tags in {HOURS} h by {way.__name__}; {len(day.moved)} times a tag moved")
-    print(f"  requests of clients       {client.asked.total():6}")
-    print(f"  HEADs sent upstream       {heads:6}, which are free")
-    print(f"  pulls spent               {spent:6}")
-    print(f"  pulls spent without       {without:6}")
+    print(f"  requests of clients                   {client.asked.total():6}")
+    print(f"  HEADs sent upstream, which are free   {heads:6}")
+    print(f"  pulls counted by the registry         {spent:6}")
+    print(f"  pulls counted without a mirror        {without:6}")
     # An index and two images for each thing that a tag was, at most, and no more HEADs than there were TTLs.
     assert TAGS + len(day.moved) < spent <= 3 * (TAGS + len(day.moved))
     assert heads <= TAGS * (HOURS * 12 + 1)
@@ -186,10 +186,13 @@ async def test_a_limit_of_a_hundred_saving_exhaustion_and_recovery(
                 before = job.answered[200]
                 await job.podman(waiting[0], "latest", "amd64")
                 waiting = waiting[1:] if job.answered[200] == before + 2 else [*waiting[1:], waiting[0]]
-    print("hours    ok  stale  refused  left  spending")
+    print(f"{limit.limit} pulls in {HOURS} h, {upstream['pull_reserve']} of them in reserve; a row is half an hour")
+    print(f"       requests for {TAGS} cached tags:")
+    print("until  answered  of these stale  refused  pulls left  what may be spent")
     for row in watch.rows:
-        print(f"{row.hours:5} {row.ok:5} {row.stale:6} {row.refused:8} {row.left:5}  {row.spending}")
-    print(f"of a job with {JOBS} new images {job.answered[503]} requests were refused by 503; then it was done")
+        print(f"{row.hours:3} h {row.ok:9} {row.stale:15} {row.refused:8} {row.left:11}  {row.spending}")
+    print(f"{JOBS} images that nobody had before, from 1.5 h on: {job.answered[503]} requests were refused")
+    print("(503, Retry-After), and all images were there in the end")
     # What is cached was had by everybody at any time, and not one pull was tried in vain.
     assert sum(row.refused for row in watch.rows) == 0
     assert journal.count(status=429) == 0

@@ -366,6 +366,19 @@ async def test_a_429_whose_words_do_not_come_is_heard(
         assert journal.count() == 0
 
 
+async def test_a_cdn_that_is_throttled_does_not_speak_for_the_registry(
+    start_mirror: StartMirror, registry: FakeRegistry, cdn: FakeCDN, limit: PullLimit
+) -> None:
+    limit.limits[ADDRESS] = None
+    registry.redirect_manifests(cdn)
+    cdn.always("*", faults.status(429, 17), method="GET")
+    async with start_mirror() as mirror:
+        assert await refused(mirror, tag(0)) == ("upstream limits the rate of requests", 17)
+        cdn.heal()
+        await pulled(mirror, tag(1))
+        assert await spending(mirror) == "free"
+
+
 async def test_a_throttled_token_service_is_left_alone(
     mirror: RunningMirror, registry: FakeRegistry, token_service: FakeTokenService, journal: Journal
 ) -> None:

@@ -361,4 +361,6 @@ def test_what_is_left_of_a_limit_is_said_where_something_changes(
     Logs().notify(SpendingChanged("ghcr.io", spending, None))
     told, untold = lines()
     assert f"level={level} {line} upstream=docker.io left=10 limit=100" in told
-    assert untold.endswith(f"{line} upstream=ghcr.io")
+    assert f"{line} upstream=ghcr.io" in untold
+    assert "left" not in untold.partition("upstream=")[2]
+    assert ("upstreams.docker.io.credentials raise the limit" in told) is (spending is not Spending.FREE)

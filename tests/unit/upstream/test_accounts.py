@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+from typing import Any, cast
+
 import pytest
 
 from mirror import errors
@@ -17,6 +20,7 @@ from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import ASKED, answer
+from tests.unit.virtual_time import in_virtual_time, steps
 
 APP, SECRET = Repository("library/app"), Repository("team/secret")
 
@@ -97,3 +101,35 @@ async def test_only_the_registry_speaks_of_its_limit(status: int) -> None:
     assert account.purse.is_doubtful()
     assert account.purse.is_held(Cost.PULL) is (status == 429)
     assert not account.purse.is_held(Cost.LOOK)
+
+
+class SilentContent:
+    """A body of which nothing comes."""
+
+    async def iter_any(self) -> Any:
+        await asyncio.Event().wait()
+        yield b""
+
+
+@pytest.mark.parametrize("turns", range(4))
+@in_virtual_time
+async def test_a_429_is_heard_also_by_who_gives_up_before_its_words_have_come(turns: int) -> None:
+    account, *_ = three()
+    refused = answer(429, headers={"Retry-After": "5"})
+    cast(Any, refused).content = SilentContent()
+    hearing = asyncio.create_task(account.hears(refused, Cost.PULL, is_own=True))
+    await steps(1 + turns)
+    hearing.cancel()
+    await asyncio.wait([hearing])
+    assert account.purse.is_held(Cost.NOTHING)
+    assert cast(Any, refused).released
+
+
+@in_virtual_time
+async def test_the_words_of_a_429_are_not_waited_for_for_long() -> None:
+    account, *_ = three()
+    refused = answer(429)
+    cast(Any, refused).content = SilentContent()
+    await account.hears(refused, Cost.PULL, is_own=True)
+    assert asyncio.get_running_loop().time() == 1
+    assert account.purse.is_held(Cost.NOTHING)

@@ -126,8 +126,9 @@ def test_who_only_looks_does_not_count() -> None:
 
 def test_the_same_account_has_one_purse() -> None:
     house = House()
-    assert house.purse("1") is house.purse("1", pays=False)
-    assert house.purse("1").pays
+    purse = house.purse("1")
+    assert house.purse("1", pays=False) is purse
+    assert purse.pays
 
 
 def test_two_accounts_that_are_counted_together_share_a_budget() -> None:
