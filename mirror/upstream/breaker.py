@@ -49,6 +49,7 @@ class Breaker:
         self._needs_proof = needs_proof
         self._chance = chance
         self._failures = 0
+        self._stalled_bodies = 0
         self._pause = FIRST_PAUSE
         self._is_tried = False
         self.state = State.WELL
@@ -79,7 +80,8 @@ class Breaker:
     def succeeded(self) -> None:
         """It has answered as a registry does, be it with a no."""
         self._failures = 0
-        self._pause = FIRST_PAUSE
+        if self._stalled_bodies < THRESHOLD:
+            self._pause = FIRST_PAUSE
         self._enter(State.WELL)
 
     def failed(self, now: float, *, in_time: bool = True) -> None:
@@ -92,6 +94,18 @@ class Breaker:
                 self._suspect(now)
             elif not in_time and not self._needs_proof and self.state is State.WELL:
                 self._enter(State.DOUBTED, ping_at=now)
+
+    def stalled(self, now: float) -> None:
+        """A body that had begun stalled: that others begin well takes nothing back of it."""
+        self._stalled_bodies += 1
+        if self.state is State.ON_TRIAL:
+            self._go_out(now)
+        elif self.state in (State.WELL, State.DOUBTED) and self._stalled_bodies >= THRESHOLD:
+            self._suspect(now)
+
+    def delivered(self) -> None:
+        """A body came to its end."""
+        self._stalled_bodies = 0
 
     def suspect(self, now: float) -> None:
         """A request has been waiting for long: where a ping has the last word, it may as well have the first."""
@@ -112,6 +126,7 @@ class Breaker:
             # What it failed at before still counts: it may answer nothing but pings.
             self._enter(State.WELL)
         elif self._needs_proof:
+            self._stalled_bodies = 0
             self.succeeded()
         else:
             self._enter(State.ON_TRIAL)

@@ -74,15 +74,8 @@ class Pulse:
         return max(0.0, (self._breaker.ping_at or 0.0) - _now())
 
     @contextmanager
-    def felt(self, *, is_body: bool = False) -> Iterator[None]:
-        """Learn from how a request to it goes, or the reading of a body.
-
-        That a body comes is no sign of life: it may come from elsewhere.
-        """
-        if is_body:
-            with self._judged():
-                yield
-            return
+    def felt(self) -> Iterator[None]:
+        """Learn from how a request to it goes."""
         self._breaker.begin()
         suspicion = asyncio.get_running_loop().call_later(SUSPICIOUS, self._suspect)
         try:
@@ -116,6 +109,34 @@ class Pulse:
         except BaseException:
             self._breaker.undecided()
             raise
+
+    @contextmanager
+    def felt_by_body(self) -> Iterator[None]:
+        """Learn from how the reading of a body goes.
+
+        That it comes is no sign of life, for it may come from elsewhere; that several in a row stall says that the
+        endpoint is of no use. One that is cut goes on somewhere at once, which costs nobody anything.
+        """
+        started = _now()
+        try:
+            yield
+        except UpstreamTimeout as error:
+            self._stalled(error)
+            raise
+        except asyncio.CancelledError:
+            if _now() - started >= PATIENCE:
+                self._stalled(UpstreamTimeout("it sends nothing any more"))
+            raise
+
+    def delivered(self) -> None:
+        """A body came to its end."""
+        self._breaker.delivered()
+
+    def _stalled(self, failure: MirrorError) -> None:
+        was_out, self._cause = self.is_out, failure
+        self._breaker.stalled(_now())
+        self._tell(was_out=was_out)
+        self._see_to_pings()
 
     def _suspect(self) -> None:
         self._breaker.suspect(_now())

@@ -32,11 +32,13 @@ class ResponseTransfer:
 
     async def read(self, most: int | None = None) -> bytes:
         """Return what has arrived, or `most` of it, waiting for at least one byte; empty at the end."""
-        with self._pulse.felt(is_body=True), translated(self._response.url):
+        with self._pulse.felt_by_body(), translated(self._response.url):
             content = self._response.content
             data = await (content.readany() if most is None else content.read(most))
         if data:
             self._observer.notify(UpstreamReceived(self._pulse.upstream, len(data)))
+        else:
+            self._pulse.delivered()
         return data
 
     def close(self) -> None:

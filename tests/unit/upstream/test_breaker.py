@@ -71,6 +71,46 @@ def test_a_registry_is_not_doubted_for_nobody_else_has_what_it_has() -> None:
     assert (one.state, one.ping_at) == (State.WELL, None)
 
 
+def test_bodies_that_stall_count_whatever_begins_well_meanwhile() -> None:
+    one = breaker()
+    for _ in range(THRESHOLD):
+        assert one.admits
+        one.succeeded()
+        one.stalled(0)
+    assert one.is_out
+
+
+def test_a_body_that_comes_to_its_end_begins_the_row_anew() -> None:
+    one = breaker()
+    for _ in range(THRESHOLD):
+        one.stalled(0)
+        one.delivered()
+    assert one.state is State.WELL
+
+
+def test_one_whose_bodies_stall_is_back_more_rarely_each_time() -> None:
+    one, now, pauses = breaker(), 0.0, []
+    for _ in range(THRESHOLD - 1):
+        one.stalled(now)
+    for _ in range(4):
+        one.stalled(now)
+        assert one.ping_at is not None
+        pauses.append(one.ping_at - now)
+        now = one.ping_at
+        one.pinged(now, is_alive=True)
+        one.begin()
+        one.succeeded()
+    assert pauses == [1, 2, 4, 8]
+
+
+def test_a_registry_whose_bodies_stall_is_pinged_and_stays() -> None:
+    one = breaker(needs_proof=True)
+    for _ in range(2 * THRESHOLD):
+        one.stalled(7)
+        one.pinged(7, is_alive=True)
+    assert (one.state, one.admits) == (State.WELL, True)
+
+
 def test_a_registry_is_out_only_when_its_ping_fails_too() -> None:
     one = breaker(needs_proof=True)
     for _ in range(THRESHOLD):
@@ -199,6 +239,17 @@ class Machine(RuleBasedStateMachine):
         was_admitted = self.one.admits
         self.one.suspect(self.now)
         assert self.one.admits is was_admitted
+
+    @rule(ends=st.booleans())
+    def a_body_stalls_or_ends(self, ends: bool) -> None:
+        before = self.one.state
+        if ends:
+            self.one.delivered()
+            assert self.one.state is before
+            return
+        self.one.stalled(self.now)
+        if self.one.state is not before:
+            assert self.one.state in (State.OUT, State.SUSPECTED)
 
     @rule()
     def a_request_ends_undecided(self) -> None:

@@ -424,11 +424,31 @@ async def test_credentials_that_are_not_to_be_had_say_nothing_of_an_endpoint() -
 
 @in_virtual_time
 async def test_a_no_is_a_sign_of_life() -> None:
-    registry = Steady(errors.ManifestUnknown("404"))
-    upstream = client(registry)
-    for _ in range(2 * THRESHOLD):
-        await failed(upstream)
-    assert registry.pinged == 0
+    for no in (errors.ManifestUnknown("404"), errors.UpstreamLoops("508")):
+        registry = Steady(no)
+        upstream = client(registry)
+        for _ in range(2 * THRESHOLD):
+            await failed(upstream)
+        assert registry.pinged == 0
+
+
+@in_virtual_time
+async def test_an_accelerator_whose_bodies_stall_is_out_though_each_of_them_begins_well() -> None:
+    accelerator, registry = Steady(), Steady()
+    upstream = client(accelerator, registry)
+    for at in range(THRESHOLD + 1):
+        transfer = await upstream.get_blob(ALPINE, DIGEST)
+        transfer._response.content.readany = silence  # type: ignore[method-assign]
+        if at < THRESHOLD:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(transfer.read(), PATIENCE)
+    assert (accelerator.count, registry.count) == (THRESHOLD, 1)
+
+
+async def silence() -> bytes:
+    """Nothing comes."""
+    await asyncio.sleep(3600)
+    return b""
 
 
 @in_virtual_time
