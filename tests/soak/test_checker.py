@@ -115,6 +115,10 @@ FLIPPED_FILE = replace(RIGHT_FILE, sha256=digest_of(flipped(DATA, 8))[7:])
 FLIPPED_PARTS = hashlib.sha256(flipped(DATA, 8)[0:9] + DATA[20:30]).hexdigest()
 CUT: dict[str, Any] = {"ending": Ending.CUT, "declared": len(DATA)}
 STALE: dict[str, Any] = {"cache_status": "mirror; fwd=stale; detail=upstream-unavailable"}
+SPARED: dict[str, dict[str, Any]] = {
+    f"the tag of long ago, {status}": {"cache_status": f"mirror; {status}"}
+    for status in ("fwd=stale; detail=limit-reached", "fwd=stale; detail=saving-pulls", "hit; detail=saving-pulls")
+}
 
 
 def verdict(*records: Record) -> list[str]:
@@ -144,6 +148,7 @@ GOOD: dict[str, tuple[Record, ...]] = {
     "the tag of now": (*MOVES, tag(NEW)),
     "the tag of before, within its TTL": (*MOVES, tag(OLD, t0=T - 3, t1=T - 2)),
     "the tag of long ago, marked": (*MOVES, tag(OLD, **STALE)),
+    **{name: (*MOVES, tag(OLD, **spared)) for name, spared in SPARED.items()},
     "the tag that a stopped mirror knew": (*MOVES, trouble(Trouble.STOP, T - 5, T, process="a"), tag(OLD)),
     "a tag whose look-up was under way": (
         *MOVES,
@@ -240,6 +245,13 @@ BAD: dict[str, tuple[str, tuple[Record, ...]]] = {
         "a tag answered what it was not",
         (*MOVES, tag(OLD, t0=T + 50, t1=T + 51, answered=T + 51, **STALE)),
     ),
+    **{
+        f"{name}, and too old": (
+            "a tag answered what it was not",
+            (*MOVES, tag(OLD, t0=T + 50, t1=T + 51, answered=T + 51, **spared)),
+        )
+        for name, spared in SPARED.items()
+    },
     "a tag that it becomes later": ("a tag answered what it was not", (*MOVES, tag(NEW, t0=T - 7, t1=T - 6))),
     "a tag revalidated, yet old": (
         "a tag answered what it was not",

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from itertools import pairwise
 
+from mirror.proxy.rate_limit import STRETCH
 from tests.soak.history import Chaos, History, Request, TagMoved, Terms, Transfer, Trouble
 from tests.soak.rules.timeline import Timeline
 
@@ -55,6 +56,9 @@ class _Tags:
         """How many seconds old an answer may be: a mirror that stands still does not age what it has."""
         marks = {
             "detail=upstream-unavailable": self._terms.stale_if_error,
+            "detail=limit-reached": self._terms.stale_if_error,
+            "fwd=stale; detail=saving-pulls": self._terms.stale_if_error,
+            "hit; detail=saving-pulls": self._terms.tag_ttl * (STRETCH - 1),
             "detail=revalidating": self._terms.stale_while_revalidate,
         }
         stale = sum(seconds for mark, seconds in marks.items() if mark in request.cache_status)
