@@ -306,6 +306,8 @@ async def test_a_few_callers_at_a_time_are_heard(start_mirror: StartMirror, regi
         assert (status, document["error"]["code"]) == (503, "busy")
         gate.open()
         await asyncio.gather(*callers)
+        # Those who are gone are no callers any more; what is named twice is fetched, and told, once.
+        assert len(await warmed(mirror, "alpine:3.20", "alpine:3.20")) == 1
 
 
 async def test_who_leaves_ends_it_and_what_is_on_its_way_comes(

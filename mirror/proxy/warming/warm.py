@@ -125,7 +125,11 @@ class Warm:
         """Pull what the name is now, however fresh it is; raises as a pull does, also where what is cached could do."""
         is_new = False
         if isinstance(name.reference, Tag):
-            is_new = await self._ways.manifests.refresh(name.route, name.reference) is Refreshed.MOVED
+            found = await self._ways.manifests.refresh(name.route, name.reference)
+            if found is Refreshed.UNREACHABLE:
+                # If only the reserve is left by now, it may have moved, and what is here is not what is wanted.
+                self._spend(name.route.upstream)
+            is_new = found is Refreshed.MOVED
         pulled = await self._ways.manifests.pull(name.route, name.reference)
         if pulled.trouble is not None:
             # What is here may be what the tag was, and nobody can tell.

@@ -69,6 +69,24 @@ async def test_a_limit_that_runs_short_in_the_middle_spares_the_rest(spending: S
     await warmer.end()
 
 
+@in_virtual_time
+async def test_a_tag_that_has_moved_is_spared_if_few_pulls_are_left_by_then() -> None:
+    warmer = Warmer()
+    warmer.offer(AMD)
+    warmer.upstream.manifests.append(AMD)
+    warmer.offer_blobs(*BLOBS)
+    assert (await warmed(warmer)).warmth is Warmth.WARMED
+    gate = asyncio.Event()
+    warmer.upstream.head_manifests[:] = [Held(gate, ARM.descriptor), ARM.descriptor]
+    warming = asyncio.create_task(warmed(warmer))
+    await settle()
+    warmer.governor.now = Spending.SAVING
+    gate.set()
+    found = await warming
+    assert (found.warmth, type(found.error)) == (Warmth.SPARED, errors.ReserveReached)
+    await warmer.end()
+
+
 @pytest.mark.parametrize(
     "error", [errors.ManifestUnknown("no"), errors.UpstreamUnreachable("down"), errors.Denied("no")]
 )
