@@ -40,9 +40,9 @@ from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics.page import Metrics
 from mirror.telemetry.observers import Observers
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.egress import Egress
-from mirror.upstream.health import Health
-from mirror.upstream.tokens import TokenServices
+from mirror.upstream.health.health import Health
 
 
 class Mirror:

@@ -14,11 +14,11 @@ from mirror.proxy.events.observer import Event
 from mirror.proxy.tasks import Tasks
 from mirror.store.identity import new_identity
 from mirror.store.memory import BoundedMemory
-from mirror.upstream.diagnosis import Reason
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.egress import Egress
-from mirror.upstream.findings import Findings, Sample, Step, WitnessedResponse
-from mirror.upstream.health import Health
-from mirror.upstream.tokens import TokenServices
+from mirror.upstream.health.health import Health
+from mirror.upstream.probing.diagnosis import Reason
+from mirror.upstream.probing.findings import Findings, Sample, Step, WitnessedResponse
 
 AT_A_TIME = 8
 """Endpoints that are tried at once."""

@@ -17,22 +17,22 @@ from mirror.proxy.offline import OfflineUpstream
 from mirror.proxy.routing import DOCKER_HUB, Routing, UpstreamNames
 from mirror.proxy.tasks import Tasks
 from mirror.proxy.visibility import View
-from mirror.upstream.account import Account
-from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.auth.account import Account
+from mirror.upstream.auth.authenticator import AuthPolicy
+from mirror.upstream.auth.credential_helper import CredentialHelper
+from mirror.upstream.auth.credentials import Credentials, CredentialSource, PasswordFile
+from mirror.upstream.auth.docker_config import DockerConfig, server_name
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
-from mirror.upstream.credential_helper import CredentialHelper
-from mirror.upstream.credentials import Credentials, CredentialSource, PasswordFile
-from mirror.upstream.docker_config import DockerConfig, server_name
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.endpoints import Candidate, Endpoints
-from mirror.upstream.findings import Sample, Witness
-from mirror.upstream.health import Health
+from mirror.upstream.health.health import Health
 from mirror.upstream.origin import origin_of
-from mirror.upstream.probe import Probe
+from mirror.upstream.probing.findings import Sample, Witness
+from mirror.upstream.probing.probe import Probe
 from mirror.upstream.proxy import Proxy
-from mirror.upstream.tokens import TokenServices
 from mirror.upstream.trust import Trust
 from mirror.upstream.viewer import RegistryViewer
 

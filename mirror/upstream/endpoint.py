@@ -15,11 +15,11 @@ from mirror.proxy.events.limits import PullSpent
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamAnswered
 from mirror.proxy.limits.hold import Cost
-from mirror.upstream.account import UNABLE, Account, Accounts, Unable, cost_of, what_they_say
 from mirror.upstream.answers import RegistryRequest, check, is_page
-from mirror.upstream.auth import Authenticator
+from mirror.upstream.auth.account import UNABLE, Account, Accounts, Unable, cost_of, what_they_say
+from mirror.upstream.auth.authenticator import Authenticator
+from mirror.upstream.auth.challenge import parse_challenges
 from mirror.upstream.base_url import BaseUrl
-from mirror.upstream.challenge import parse_challenges
 from mirror.upstream.egress import Egress, Outgoing
 from mirror.upstream.origin import origin_of
 from mirror.upstream.proxy import may_be_proxy

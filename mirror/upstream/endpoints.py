@@ -12,8 +12,8 @@ from mirror.errors import LimitReached, Refused, UpstreamDown, UpstreamLoops, Up
 from mirror.proxy import chain
 from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.upstream.endpoint import Endpoint
-from mirror.upstream.pulse import Pulse
-from mirror.upstream.retry_budget import RetryBudget
+from mirror.upstream.health.pulse import Pulse
+from mirror.upstream.health.retry_budget import RetryBudget
 from mirror.upstream.verdict import Answer, most_telling
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from yarl import URL
 
-from mirror.upstream.credentials import Credentials
+from mirror.upstream.auth.credentials import Credentials
 
 
 @dataclass(frozen=True, slots=True)

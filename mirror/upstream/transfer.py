@@ -8,7 +8,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamReceived
 from mirror.proxy.interfaces.upstream import Validator
 from mirror.upstream.egress import translated
-from mirror.upstream.pulse import Pulse
+from mirror.upstream.health.pulse import Pulse
 from mirror.upstream.resume import strong_tag
 
 

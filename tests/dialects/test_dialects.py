@@ -10,7 +10,7 @@ import pytest
 from mirror.cli.check.targets import endpoints_of
 from mirror.composition.checking import check
 from mirror.config import Config
-from mirror.upstream.findings import State, Step
+from mirror.upstream.probing.findings import State, Step
 from tests.dialects import distribution
 from tests.dialects.conftest import StartMirror
 from tests.dialects.dialect import OTHER, PLAIN_SIGNATURE, PUBLIC, SECRET, SIGNATURE, WRONG, Dialect, Referrers, shows

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mirror.upstream import credentials
+from mirror.upstream.auth import credentials
 from tests.dialects import alibaba, amazon, artifactory, docker_hub, harbor, kubernetes, microsoft
 from tests.dialects.conftest import StartMirror
 from tests.dialects.dialect import OTHER, PRIVATE, PUBLIC, SECRET, Dialect, shows

@@ -127,7 +127,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def undaunted(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endpoint is asked however often it has failed, and also when it wants to be left alone."""
-    monkeypatch.setattr("mirror.upstream.breaker.THRESHOLD", 10**9)
+    monkeypatch.setattr("mirror.upstream.health.breaker.THRESHOLD", 10**9)
     monkeypatch.setattr("mirror.proxy.limits.hold.HOLD_SECONDS", 0.0)
     monkeypatch.setattr("mirror.proxy.limits.hold.LONGEST_HOLD", 0.0)
 

@@ -21,7 +21,7 @@ from mirror.cli.check.report import document, lines
 from mirror.cli.check.targets import all_endpoints, endpoints_of
 from mirror.composition.checking import AT_A_TIME, Target, check
 from mirror.config import Config
-from mirror.upstream.findings import Findings
+from mirror.upstream.probing.findings import Findings
 from tests.fakes import content, faults
 from tests.fakes.auth import BasicAuth, TokenAuth
 from tests.fakes.cdn import FakeCDN

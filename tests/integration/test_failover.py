@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.upstream.breaker import THRESHOLD
+from mirror.upstream.health.breaker import THRESHOLD
 from tests.fakes import content, faults
 from tests.fakes.auth import TokenAuth
 from tests.fakes.gate import Gate
@@ -35,8 +35,8 @@ pytestmark = pytest.mark.usefixtures("unforgetting")
 def unforgetting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only breakers remember that an upstream could not be asked; who is out is pinged soon, and often."""
     monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
-    monkeypatch.setattr("mirror.upstream.breaker.FIRST_PAUSE", 0.05)
-    monkeypatch.setattr("mirror.upstream.breaker.LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr("mirror.upstream.health.breaker.FIRST_PAUSE", 0.05)
+    monkeypatch.setattr("mirror.upstream.health.breaker.LONGEST_PAUSE", 0.05)
     monkeypatch.setattr("mirror.upstream.endpoints.FAILOVER_WITHIN", 0.3)
 
 

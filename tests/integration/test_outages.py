@@ -163,7 +163,7 @@ SCENES = {
 
 async def test_outages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Who hangs is pinged as well, which is no part of what a pull costs.
-    monkeypatch.setattr("mirror.upstream.pulse.SUSPICIOUS", 3600.0)
+    monkeypatch.setattr("mirror.upstream.health.pulse.SUSPICIOUS", 3600.0)
     told = await Theatre(tmp_path, monkeypatch).play(*SCENES)
     print(side_by_side("Cached, and new", {"cached": told["grace"], "new": told["new"]}))
     print(side_by_side("New, with a second endpoint", {"new": told["spare"]}))

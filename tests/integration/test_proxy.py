@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mirror.upstream import credentials
+from mirror.upstream.auth import credentials
 from tests.fakes import content
 from tests.fakes.answer import Answer
 from tests.fakes.auth import TokenAuth

@@ -10,7 +10,7 @@ from mirror.config import Config
 from mirror.oci.paths import Name
 from mirror.proxy.routing import Routing, UpstreamNames
 from mirror.telemetry.metrics.page import Metrics
-from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.auth.authenticator import AuthPolicy
 
 UPSTREAMS = Config().upstreams
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mirror.upstream.diagnosis import Reason
-from mirror.upstream.findings import Fault, Findings
+from mirror.upstream.probing.diagnosis import Reason
+from mirror.upstream.probing.findings import Fault, Findings
 
 _ADVICE = {
     Reason.NAME: "is it spelled right, and does this machine's DNS work?",

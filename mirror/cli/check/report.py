@@ -11,7 +11,7 @@ from mirror.cli.check.advice import advice
 from mirror.cli.report import counted
 from mirror.config import Config
 from mirror.proxy.rate_limit import RateLimit
-from mirror.upstream.findings import Findings, Step
+from mirror.upstream.probing.findings import Findings, Step
 
 SOON = timedelta(days=14)
 """How long before its end a certificate is spoken of."""

@@ -9,7 +9,7 @@ from mirror.composition.registries import routing
 from mirror.config import Config
 from mirror.oci.image_name import ImageName
 from mirror.oci.reference import Repository, Tag
-from mirror.upstream.findings import Sample
+from mirror.upstream.probing.findings import Sample
 
 WELL_KNOWN = {
     "https://registry-1.docker.io": Sample(Repository("library/alpine"), Tag("latest")),

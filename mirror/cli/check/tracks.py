@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 
-from mirror.upstream.findings import Findings
+from mirror.upstream.probing.findings import Findings
 
 REMEMBERED = 20
 """Rounds that the usual time is told from."""

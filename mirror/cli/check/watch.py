@@ -16,7 +16,7 @@ from mirror.cli.check.watch_report import line, screen
 from mirror.cli.interruption import Interrupted, interruptible
 from mirror.composition.checking import Target, check
 from mirror.config import Config
-from mirror.upstream.findings import Findings
+from mirror.upstream.probing.findings import Findings
 
 Show = Callable[[Sequence[Findings], datetime], None]
 """Shows what a round has found."""

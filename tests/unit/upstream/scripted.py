@@ -10,18 +10,18 @@ import aiohttp
 from mirror.errors import MirrorError
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.account import Account
 from mirror.upstream.answers import RegistryRequest, check
-from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.auth.account import Account
+from mirror.upstream.auth.authenticator import AuthPolicy
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.base_url import BaseUrl
-from mirror.upstream.breaker import Breaker
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
 from mirror.upstream.endpoints import Candidate, Endpoints
-from mirror.upstream.pulse import Pulse
-from mirror.upstream.retry_budget import RetryBudget
-from mirror.upstream.tokens import TokenServices
+from mirror.upstream.health.breaker import Breaker
+from mirror.upstream.health.pulse import Pulse
+from mirror.upstream.health.retry_budget import RetryBudget
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import ASKED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mirror.upstream.credentials import Credential, NoCredential
+from mirror.upstream.auth.credentials import Credential, NoCredential
 
 
 class SettableSource:

@@ -12,11 +12,11 @@ from mirror.proxy.limits.hold import Cost
 from mirror.proxy.limits.purses import Purses
 from mirror.proxy.rate_limit import RateLimit, Reserve
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.account import Account, Accounts, Unable, cost_of, what_they_say
 from mirror.upstream.answers import RegistryRequest
-from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.auth.account import Account, Accounts, Unable, cost_of, what_they_say
+from mirror.upstream.auth.authenticator import AuthPolicy
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.egress import Egress
-from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import ASKED, answer

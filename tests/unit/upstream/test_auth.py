@@ -23,11 +23,11 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.access import CredentialsWithheld
 from mirror.proxy.limits.hold import HOLD_SECONDS
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
-from mirror.upstream.challenge import Challenge, parse_challenges
-from mirror.upstream.credentials import KEEP_SECONDS, PAUSE_SECONDS, Credential, Credentials
+from mirror.upstream.auth.authenticator import Authenticator, AuthPolicy, parse_realm
+from mirror.upstream.auth.challenge import Challenge, parse_challenges
+from mirror.upstream.auth.credentials import KEEP_SECONDS, PAUSE_SECONDS, Credential, Credentials
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.egress import Egress, Outgoing
-from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import answer

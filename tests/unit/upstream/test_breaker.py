@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from mirror.upstream.breaker import FIRST_PAUSE, JITTER, LONGEST_PAUSE, THRESHOLD, Breaker, State
+from mirror.upstream.health.breaker import FIRST_PAUSE, JITTER, LONGEST_PAUSE, THRESHOLD, Breaker, State
 
 
 def breaker(*, needs_proof: bool = False, chance: float = 0.0) -> Breaker:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.upstream.challenge import Challenge, parse_challenges
+from mirror.upstream.auth.challenge import Challenge, parse_challenges
 
 QUAY = Challenge("bearer", "https://quay.io/v2/auth", "quay.io")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mirror.upstream import credential_helper
-from mirror.upstream.credential_helper import CredentialHelper
-from mirror.upstream.credentials import Credential, NoCredential
+from mirror.upstream.auth import credential_helper
+from mirror.upstream.auth.credential_helper import CredentialHelper
+from mirror.upstream.auth.credentials import Credential, NoCredential
 from tests.fakes.helper import FakeHelper
 
 REGISTRY = "registry.example:5000"

@@ -8,7 +8,7 @@ import pytest
 from mirror.errors import CredentialsUnavailable
 from mirror.proxy.events.access import CredentialsUnreadable
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.credentials import (
+from mirror.upstream.auth.credentials import (
     KEEP_SECONDS,
     PAUSE_SECONDS,
     Credential,

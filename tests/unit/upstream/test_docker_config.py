@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.upstream.credential_helper import CredentialHelper
-from mirror.upstream.credentials import Credential, NoCredential
-from mirror.upstream.docker_config import DockerConfig, credential_for, server_name
+from mirror.upstream.auth.credential_helper import CredentialHelper
+from mirror.upstream.auth.credentials import Credential, NoCredential
+from mirror.upstream.auth.docker_config import DockerConfig, credential_for, server_name
 
 HOST = "registry.example:5000"
 HUB = "registry-1.docker.io"

@@ -19,11 +19,11 @@ from mirror.oci.reference import Repository, Tag
 from mirror.proxy.events.upstreams import EndpointJudged
 from mirror.proxy.interfaces.upstream import Rest
 from mirror.upstream.answers import RegistryRequest
-from mirror.upstream.breaker import THRESHOLD
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.endpoints import FAILOVER_WITHIN
-from mirror.upstream.pulse import PATIENCE, PING_WITHIN, SUSPICIOUS
-from mirror.upstream.retry_budget import BURST
+from mirror.upstream.health.breaker import THRESHOLD
+from mirror.upstream.health.pulse import PATIENCE, PING_WITHIN, SUSPICIOUS
+from mirror.upstream.health.retry_budget import BURST
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import answer
 from tests.unit.upstream.scripted import ScriptedEndpoint, client

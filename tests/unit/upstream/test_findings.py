@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.upstream.findings import clock_ahead
+from mirror.upstream.probing.findings import clock_ahead
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 TEXTS = st.text(st.characters(codec="latin-1"), max_size=20)

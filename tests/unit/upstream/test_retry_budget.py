@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.upstream.retry_budget import BURST, ONE_EVERY, SHARE, RetryBudget
+from mirror.upstream.health.retry_budget import BURST, ONE_EVERY, SHARE, RetryBudget
 
 
 def spent(budget: RetryBudget, now: float) -> int:

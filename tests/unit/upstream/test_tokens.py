@@ -17,8 +17,7 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events.access import TokenRequested
 from mirror.proxy.limits.hold import HOLD_SECONDS, LONGEST_HOLD
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.egress import Egress, Outgoing
-from mirror.upstream.tokens import (
+from mirror.upstream.auth.tokens import (
     DEFAULT_LIFETIME,
     MAX_ANSWER,
     MAX_LIFETIME,
@@ -27,6 +26,7 @@ from mirror.upstream.tokens import (
     TokenServices,
     parse_token,
 )
+from mirror.upstream.egress import Egress, Outgoing
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import answer

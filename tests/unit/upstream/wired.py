@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from yarl import URL
 
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.account import Account
-from mirror.upstream.auth import AuthPolicy
+from mirror.upstream.auth.account import Account
+from mirror.upstream.auth.authenticator import AuthPolicy
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.base_url import BaseUrl
 from mirror.upstream.client import RegistryClient
 from mirror.upstream.egress import Egress
 from mirror.upstream.endpoint import Endpoint
-from mirror.upstream.tokens import TokenServices
 from tests.unit.proxy.doubles import MemoryCache, SettableClock
 from tests.unit.recorder import Recorder
 from tests.unit.upstream.purses import purse

@@ -12,8 +12,8 @@ from mirror.cli.check.report import document, lines
 from mirror.cli.check.targets import WELL_KNOWN, all_endpoints
 from mirror.config import Config
 from mirror.proxy.rate_limit import RateLimit
-from mirror.upstream.diagnosis import Reason
-from mirror.upstream.findings import Fault, Findings, Step
+from mirror.upstream.probing.diagnosis import Reason
+from mirror.upstream.probing.findings import Fault, Findings, Step
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 HUB = URL("https://registry-1.docker.io")

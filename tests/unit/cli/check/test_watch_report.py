@@ -11,8 +11,8 @@ from mirror.cli.check.screen import Screen
 from mirror.cli.check.tracks import REMEMBERED, Change, Tracks
 from mirror.cli.check.watch_report import line, screen
 from mirror.config import Config
-from mirror.upstream.diagnosis import Reason
-from mirror.upstream.findings import Findings, Step
+from mirror.upstream.probing.diagnosis import Reason
+from mirror.upstream.probing.findings import Findings, Step
 
 BEGUN = datetime(2026, 11, 26, 12, tzinfo=UTC)
 NEAR, HUB = "https://mirror.example", "https://registry-1.docker.io"

@@ -12,7 +12,7 @@ import os
 import signal
 from contextlib import suppress
 
-from mirror.upstream.credentials import Credential, NoCredential
+from mirror.upstream.auth.credentials import Credential, NoCredential
 
 HELPER_SECONDS = 10.0
 _LARGEST_ANSWER = 64 * 1024

@@ -18,7 +18,7 @@ from mirror.oci.reference import Reference, Repository
 from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld
 from mirror.proxy.events.observer import Event
 from mirror.proxy.rate_limit import RateLimit
-from mirror.upstream.diagnosis import Reason
+from mirror.upstream.probing.diagnosis import Reason
 
 
 class Step(StrEnum):

@@ -12,16 +12,16 @@ from yarl import URL
 from mirror.errors import MirrorError
 from mirror.oci.media_types import MANIFEST_TYPES
 from mirror.upstream.answers import is_page
-from mirror.upstream.auth import Authenticator, AuthPolicy, parse_realm
+from mirror.upstream.auth.authenticator import Authenticator, AuthPolicy, parse_realm
+from mirror.upstream.auth.challenge import Challenge, parse_challenges
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.base_url import BaseUrl
-from mirror.upstream.challenge import Challenge, parse_challenges
-from mirror.upstream.diagnosis import Reason, reason_of
 from mirror.upstream.egress import Egress, Outgoing
-from mirror.upstream.findings import Findings, Sample, State, Step, Witness, certificate_until, clock_ahead
 from mirror.upstream.origin import origin_of
+from mirror.upstream.probing.diagnosis import Reason, reason_of
+from mirror.upstream.probing.findings import Findings, Sample, State, Step, Witness, certificate_until, clock_ahead
 from mirror.upstream.proxy import may_be_proxy
 from mirror.upstream.rate_limit import rate_limit
-from mirror.upstream.tokens import TokenServices
 
 _NETWORK = {
     Reason.NAME: Step.DNS,

@@ -13,10 +13,10 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.limits.hold import Cost
 from mirror.proxy.limits.purses import Purse
 from mirror.upstream.answers import RegistryRequest, retry_after
-from mirror.upstream.auth import Authenticator, AuthPolicy
+from mirror.upstream.auth.authenticator import Authenticator, AuthPolicy
+from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.rate_limit import counted_for, rate_limit
 from mirror.upstream.refusal import held_back
-from mirror.upstream.tokens import TokenServices
 
 Unable = Denied | UpstreamThrottled | CredentialsUnavailable
 """Why one account gets nothing where another may."""

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mirror.upstream.credential_helper import CredentialHelper
-from mirror.upstream.credentials import Credential, NoCredential
+from mirror.upstream.auth.credential_helper import CredentialHelper
+from mirror.upstream.auth.credentials import Credential, NoCredential
 
 _LARGEST_FILE = 1024 * 1024
 _HUB_HOSTS = ("registry-1.docker.io", "index.docker.io", "docker.io")

@@ -21,7 +21,7 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import EndpointJudged
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.breaker import Breaker
+from mirror.upstream.health.breaker import Breaker
 
 PING_WITHIN = 10.0
 """Seconds that a ping has, token included: what is slow is not down."""

@@ -16,11 +16,11 @@ from mirror.errors import Denied, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.reference import Repository
 from mirror.proxy.events.access import CredentialsWithheld
 from mirror.proxy.events.observer import Observer
-from mirror.upstream.challenge import Challenge
-from mirror.upstream.credentials import Credential, Credentials
+from mirror.upstream.auth.challenge import Challenge
+from mirror.upstream.auth.credentials import Credential, Credentials
+from mirror.upstream.auth.tokens import TokenRequest, TokenServices
 from mirror.upstream.origin import has_proper_host, origin_of
 from mirror.upstream.proxy import Proxy
-from mirror.upstream.tokens import TokenRequest, TokenServices
 from mirror.upstream.trust import SYSTEM, Trust
 
 KNOWN_REALMS = {

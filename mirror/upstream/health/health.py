@@ -8,9 +8,9 @@ from yarl import URL
 
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.tasks import Tasks
-from mirror.upstream.breaker import Breaker
-from mirror.upstream.pulse import Ping, Pulse
-from mirror.upstream.retry_budget import RetryBudget
+from mirror.upstream.health.breaker import Breaker
+from mirror.upstream.health.pulse import Ping, Pulse
+from mirror.upstream.health.retry_budget import RetryBudget
 
 
 class Health:

@@ -1,0 +1,1 @@
+"""Which endpoints are worth asking, and how often again."""

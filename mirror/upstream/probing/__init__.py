@@ -1,0 +1,1 @@
+"""Trying an endpoint without serving anybody: what was found, and what is behind it."""
