@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from enum import StrEnum
 
 from mirror.errors import ManifestUnknown, PullSaved, Refused, UpstreamInvalid, UpstreamUnavailable
 from mirror.oci.digest import Digest
@@ -33,24 +32,12 @@ from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.pull_digest import PullDigest
 from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
 from mirror.proxy.rate_limit import Spending
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 
 REVALIDATE_WITHIN = 5.0
 """Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
-
-
-class Refreshed(StrEnum):
-    """What a tag was found to be when upstream was asked about it."""
-
-    UNCHANGED = "unchanged"
-    """It points to what it was known to point to."""
-    MOVED = "moved"
-    """It points to something else, or was not known; that is here now."""
-    GONE = "gone"
-    """Upstream refuses it."""
-    UNREACHABLE = "unreachable"
-    """Upstream could not be asked, or did not give what it names."""
 
 
 class PullManifest:

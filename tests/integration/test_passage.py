@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from mirror.proxy.fills.fill import WINDOW
+from mirror.proxy.fills.audience import WINDOW
 from mirror.store.passage import SEGMENT, PassageFile
 from tests.fakes import content, range_faults
 from tests.fakes.faults import both, chunked, cut_at, short_body, stop_at, wrong_bytes
@@ -59,7 +59,7 @@ async def aftermath(
 
 @pytest.fixture
 def impatient_readers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mirror.proxy.fills.fill.LAGGING_SECONDS", 0.3)
+    monkeypatch.setattr("mirror.proxy.fills.audience.LAGGING_SECONDS", 0.3)
 
 
 @pytest.fixture

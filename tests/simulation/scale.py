@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
 
-from mirror.proxy.fills import fill, progress, retry
+from mirror.proxy.fills import audience, fill, progress, retry
 from tests.unit.proxy import memory_passage
 
 SCALE = 64
 SMALL = fill.SMALL // SCALE
-WINDOW = fill.WINDOW // SCALE
+WINDOW = audience.WINDOW // SCALE
 HOLD_BACK = progress.HOLD_BACK // SCALE
 SEGMENT = memory_passage.SEGMENT // 8
 LEAST_PACE = retry.LEAST_PACE // SCALE
@@ -23,7 +23,8 @@ LARGEST_PIECE = 2048
 def scaled_down() -> Iterator[None]:
     """Within this context the core works with the small sizes."""
     with ExitStack() as stack:
-        stack.enter_context(patch.multiple(fill, SMALL=SMALL, WINDOW=WINDOW))
+        stack.enter_context(patch.object(fill, "SMALL", SMALL))
+        stack.enter_context(patch.object(audience, "WINDOW", WINDOW))
         stack.enter_context(patch.object(progress, "HOLD_BACK", HOLD_BACK))
         stack.enter_context(patch.multiple(retry, EARNED_BY=retry.EARNED_BY // SCALE, LEAST_PACE=LEAST_PACE))
         stack.enter_context(patch.object(memory_passage, "SEGMENT", SEGMENT))

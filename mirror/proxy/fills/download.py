@@ -197,8 +197,9 @@ class Download:
                 self._trouble("write of a partial file", error)
                 await self._spill()
                 self._fill.passage = self._passage
-        await self._sink.append(data)
-        await self._fill.make_way()
+        assert self._passage is not None  # noqa: S101  # what is not kept passes
+        await self._passage.append(data)
+        await self._fill.audience.make_way(self._passage)
 
     async def _spill(self) -> None:
         """From here on past the disk. What it has stays open to the readers, and to nobody else."""

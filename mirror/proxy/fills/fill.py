@@ -11,8 +11,9 @@ import sys
 from contextlib import suppress
 from typing import Protocol
 
-from mirror.errors import BodyCut, MirrorError, StoreFailed, UpstreamInvalid
+from mirror.errors import BodyCut, MirrorError, UpstreamInvalid
 from mirror.oci.digest import Digest
+from mirror.proxy.fills.audience import Audience
 from mirror.proxy.fills.progress import FillState, Progress
 from mirror.proxy.interfaces.bodies import Body, OpenFile
 from mirror.proxy.interfaces.fills import Passage
@@ -23,12 +24,6 @@ SMALL = 1024 * 1024
 
 SMALL_PATIENCE = 5.0
 """Seconds a client waits for a small blob to be verified before it is streamed like a large one."""
-
-WINDOW = 4 * 1024 * 1024
-"""Bytes that a passage keeps in memory for readers that are behind."""
-
-LAGGING_SECONDS = 5.0
-"""How long the readers of a passage wait for one that is behind before it is cut."""
 
 
 class Source(Protocol):
@@ -44,16 +39,12 @@ class Fill:
     def __init__(self, route: Route, digest: Digest) -> None:
         self.route = route
         self.digest = digest
+        self.audience = Audience()
         self.error: MirrorError | None = None
         self.progress: Progress | None = None
         self.passage: Passage | None = None
         self._source: Source | None = None
         self._agreed = asyncio.Event()
-        self._readers: set[FillReader] = set()
-        self._interested = 0
-        self._uninteresting = asyncio.Event()
-        self._uninteresting.set()
-        self._moved = asyncio.Event()
         self.is_repeated = False
         """True once it began anew."""
         self.is_published = False
@@ -77,14 +68,14 @@ class Fill:
         None if there is nothing to read here: the blob is in the store already, or its first bytes have passed.
         Raises what upstream said instead, or StoreFailed.
         """
-        self.acquire()
+        self.audience.acquire()
         try:
             body = await self._open()
         except BaseException:
-            self.release()
+            self.audience.release()
             raise
         if body is None:
-            self.release()
+            self.audience.release()
         return body
 
     async def _open(self) -> FillReader | None:
@@ -104,7 +95,6 @@ class Fill:
             if self.progress is progress:
                 break
         reader = FillReader(self, progress, self._source.reader() if self._source else None)
-        self._readers.add(reader)
         self.is_published = True
         return reader
 
@@ -117,27 +107,6 @@ class Fill:
         if self.error is not None:
             raise self.error
         return self.progress.total if self.progress else None
-
-    def acquire(self) -> None:
-        """A reader comes: the file stays open until it leaves."""
-        self._interested += 1
-        self._uninteresting.clear()
-
-    def release(self) -> None:
-        """A reader leaves."""
-        self._interested -= 1
-        if self._interested == 0:
-            self._uninteresting.set()
-        self.moved()
-
-    def leave(self, reader: FillReader) -> None:
-        """A reader that was opened leaves."""
-        self._readers.discard(reader)
-        self.release()
-
-    def moved(self) -> None:
-        """A reader went on, or is gone."""
-        self._moved.set()
 
     # For the writer. -------------------------------------------------------------------------------------
 
@@ -179,42 +148,6 @@ class Fill:
         self.progress, self._source, self.passage = None, None, None
         return True
 
-    async def unread(self) -> None:
-        """Wait until nobody reads."""
-        await self._uninteresting.wait()
-
-    # For the writer of a passage. ------------------------------------------------------------------------
-
-    async def make_way(self) -> None:
-        """Wait until the readers of the passage are near its end, and let go of what all of them have.
-
-        One that keeps the others waiting is cut. Raises StoreFailed once nobody is left.
-        """
-        assert self.passage is not None  # noqa: S101  # its writer calls
-        while self._slowest() < self.passage.size - WINDOW:
-            self._moved.clear()
-            try:
-                await asyncio.wait_for(self._moved.wait(), LAGGING_SECONDS)
-            except TimeoutError:
-                self._cut_laggards()
-        if self._interested == 0:
-            raise StoreFailed("it cannot be kept, and nobody reads it any more")
-        self.passage.forget(self._slowest())
-
-    def _slowest(self) -> int:
-        assert self.passage is not None  # noqa: S101
-        if self._interested > len(self._readers):
-            return self.passage.floor
-        return min((reader.offset for reader in self._readers), default=self.passage.size)
-
-    def _cut_laggards(self) -> None:
-        assert self.passage is not None  # noqa: S101
-        half_way = self.passage.size - WINDOW // 2
-        if any(reader.offset >= half_way for reader in self._readers):
-            for reader in list(self._readers):
-                if reader.offset < half_way:
-                    reader.drop()
-
 
 class FillReader:
     """A body that grows as its fill does (see Body)."""
@@ -224,10 +157,8 @@ class FillReader:
         self._progress = progress
         self._on_disk = file
         self._file = file
-        self._is_cut = False
+        self._seat = fill.audience.seat()
         self._closed = False
-        self.offset = 0
-        """What is before it has been read."""
 
     @property
     def size(self) -> int | None:
@@ -236,8 +167,7 @@ class FillReader:
 
     async def sendable(self, offset: int) -> int:
         """Wait for bytes behind `offset`; raises BodyCut when the fill fails."""
-        self.offset = offset
-        self._fill.moved()
+        self._fill.audience.move(self._seat, offset)
         try:
             end = await self._progress.beyond(offset)
         except BodyCut:
@@ -246,7 +176,7 @@ class FillReader:
 
     def _locate(self, offset: int, end: int) -> int:
         """Turn to the file that has the bytes at `offset`, and return where its share of them ends."""
-        if self._is_cut:
+        if self._seat.is_cut:
             raise BodyCut("the client was too slow for a blob that cannot be kept")
         passage = self._fill.passage
         if passage is None or end <= offset:
@@ -259,17 +189,16 @@ class FillReader:
 
     def fileno(self) -> int:
         """Return the descriptor of the file that has the bytes last promised, -1 for a reader that was cut."""
-        return -1 if self._file is None else self._file.fileno()
+        return -1 if self._file is None or self._seat.is_cut else self._file.fileno()
 
     async def load(self, start: int, stop: int) -> None:
         """Read the range ahead."""
-        if self._file is not None:
+        if self._file is not None and not self._seat.is_cut:
             await self._file.load(start, stop)
 
     async def verified(self) -> None:
         """Wait until the digest has matched; raises BodyCut if it will not."""
-        self.offset = sys.maxsize
-        self._fill.moved()
+        self._fill.audience.move(self._seat, sys.maxsize)
         await self._progress.settled()
         if self._progress.state is FillState.FAILED:
             raise BodyCut(str(self._fill.error)) from self._fill.error
@@ -277,17 +206,10 @@ class FillReader:
     async def doubt(self) -> None:
         """Nothing to do: what is not committed is served to nobody else."""
 
-    def drop(self) -> None:
-        """Cut this reader, wherever it is in its body: the others go on without it."""
-        self._is_cut = True
-        self._file = None
-        self._fill.leave(self)
-
     def close(self) -> None:
         """Let go of the file and of the fill."""
         if not self._closed:
             self._closed = True
             if self._on_disk is not None:
                 self._on_disk.close()
-            if not self._is_cut:
-                self._fill.leave(self)
+            self._fill.audience.leave(self._seat)

@@ -106,7 +106,7 @@ class Filler:
             try:
                 if had_its_end:
                     self._land(fill)
-                    await fill.unread()
+                    await fill.audience.unread()
             finally:
                 await download.close()
         return had_its_end
@@ -150,7 +150,7 @@ class Filler:
         finally:
             try:
                 if fill.progress is not None:
-                    await fill.unread()
+                    await fill.audience.unread()
             finally:
                 await followed.close()
 

@@ -20,8 +20,9 @@ from mirror.proxy.events.warming import HotTagRefreshed
 from mirror.proxy.freshness import FreshnessPolicy, lifetime
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.store import Records
-from mirror.proxy.pull_manifest import PullManifest, Refreshed
+from mirror.proxy.pull_manifest import PullManifest
 from mirror.proxy.rate_limit import Governor, Spending
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
 from mirror.proxy.visibility import Visibility
 from mirror.proxy.warming.in_turn import in_turn

@@ -36,9 +36,10 @@ from mirror.proxy.events.warming import ImageWarmed
 from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.operations.naming import FullName, Naming
 from mirror.proxy.pull_blob import PullBlob
-from mirror.proxy.pull_manifest import PullManifest, Refreshed
+from mirror.proxy.pull_manifest import PullManifest
 from mirror.proxy.pulled_manifest import PulledManifest
 from mirror.proxy.rate_limit import Governor, Spending
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
 from mirror.proxy.storing import store_blob
 from mirror.proxy.visibility import Visibility

@@ -18,7 +18,7 @@ from mirror.oci.reference import Tag, Variant
 from mirror.proxy.cache_status import CacheStatus, Kind, Outcome
 from mirror.proxy.events.upstreams import DeletionSeen
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, deleted, judge, lifetime, usable
-from mirror.proxy.pull_manifest import Refreshed
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
 from tests.unit.proxy.doubles import HUB, Held, MemoryRecords
 from tests.unit.proxy.test_pull_manifest import EXPIRED, LATEST, NEW, OLD, POLICY, STALE, UNAVAILABLE, Mirror

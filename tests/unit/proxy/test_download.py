@@ -20,7 +20,8 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import UNAVAILABLE_SECONDS
-from mirror.proxy.fills.fill import SMALL, WINDOW
+from mirror.proxy.fills.audience import WINDOW
+from mirror.proxy.fills.fill import SMALL
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.fills.retry import RESUMES
 from tests.unit.proxy.doubles import HUB, Never, ScriptedTransfer, read_to_end

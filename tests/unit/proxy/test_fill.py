@@ -51,7 +51,7 @@ async def test_readers_wait_for_upstreams_word() -> None:
     assert isinstance(opened, FillReader)
     assert opened.size == LARGE
     opened.close()
-    await hand.fill.unread()
+    await hand.fill.audience.unread()
 
 
 @in_virtual_time
@@ -64,7 +64,7 @@ async def test_a_refusal_reaches_everybody() -> None:
     assert await asyncio.gather(*waiting, return_exceptions=True) == [error] * 3
     with pytest.raises(BlobUnknown):
         await hand.fill.size()
-    await hand.fill.unread()
+    await hand.fill.audience.unread()
 
 
 @in_virtual_time
@@ -75,7 +75,7 @@ async def test_what_is_stored_already_is_not_read_here() -> None:
     hand.fill.found()
     assert await waiting is None
     assert await hand.fill.size() is None
-    await hand.fill.unread()
+    await hand.fill.audience.unread()
 
 
 @in_virtual_time
@@ -103,7 +103,7 @@ async def test_a_small_blob_that_fails_is_an_error_and_not_a_cut_body() -> None:
     hand.fill.fail(UpstreamFailed("broke off"))
     with pytest.raises(UpstreamFailed):
         await waiting
-    await hand.fill.unread()
+    await hand.fill.audience.unread()
 
 
 @in_virtual_time
@@ -186,7 +186,7 @@ async def test_the_fill_is_unread_when_its_last_reader_has_left() -> None:
     hand = HandWritten()
     hand.fill.begin(hand.partial, LARGE)
     bodies = [await hand.fill.open() for _ in range(3)]
-    unread = asyncio.create_task(hand.fill.unread())
+    unread = asyncio.create_task(hand.fill.audience.unread())
     for body in bodies:
         await settle()
         assert not unread.done()
@@ -203,7 +203,7 @@ async def test_a_reader_that_gives_up_waiting_has_left() -> None:
     await settle()
     waiting.cancel()
     await settle()
-    await hand.fill.unread()
+    await hand.fill.audience.unread()
 
 
 @in_virtual_time

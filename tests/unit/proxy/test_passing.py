@@ -6,7 +6,7 @@ import os
 import pytest
 
 from mirror.errors import BodyCut, DigestMismatch, StoreFailed, UpstreamUnreachable
-from mirror.proxy.fills.fill import LAGGING_SECONDS, WINDOW
+from mirror.proxy.fills.audience import LAGGING_SECONDS, WINDOW
 from tests.unit.proxy.doubles import ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.memory_passage import SEGMENT

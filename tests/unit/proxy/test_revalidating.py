@@ -21,7 +21,7 @@ from mirror.proxy.failures import UNAVAILABLE_SECONDS
 from mirror.proxy.freshness import IMMUTABLE, TagRecord
 from mirror.proxy.listing import Listed, Listing
 from mirror.proxy.pull_listing import LISTED_WITHIN
-from mirror.proxy.pull_manifest import Refreshed
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.tag_rules import TagGlob, TagRule
 from tests.unit.proxy import test_pull_listing as lists
 from tests.unit.proxy.doubles import HUB, Held, Never, Step

@@ -13,8 +13,8 @@ from mirror.oci.reference import Tag
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.failures import UNAVAILABLE_SECONDS
 from mirror.proxy.freshness import IMMUTABLE, TagRecord
-from mirror.proxy.pull_manifest import Refreshed
 from mirror.proxy.rate_limit import STRETCH, Spending
+from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.tag_rules import TagGlob, TagRule
 from tests.unit.proxy import test_pull_listing as lists
 from tests.unit.proxy.doubles import HUB

@@ -59,7 +59,7 @@ class Growing:
         fd = os.memfd_create("growing")
         progress = fill.begin(None, SIZE)
         self._grower = asyncio.create_task(self._grow(fill, progress, os.dup(fd)))
-        fill.acquire()
+        fill.audience.acquire()
         return PulledBlob(FillReader(fill, progress, MemoryFile(fd, self.opened)), CacheStatus(Outcome.MISS))
 
     async def _grow(self, fill: Fill, progress: Progress, fd: int) -> None:
