@@ -62,9 +62,12 @@ class Reserve:
         return min(limit, max(self.pulls, math.ceil(limit * self.share)))
 
     def regained(self, limit: int) -> int:
-        """Return above how many pulls nothing is saved any more, once it was: half as much again, if there can be."""
+        """Return above how many pulls nothing is saved any more, once it was: half as much again.
+
+        It is half of what there is above the reserve at most, so that saving ends where the limit allows for it.
+        """
         kept = self.of(limit)
-        return max(kept, min(kept + math.ceil(kept / 2), limit - 1))
+        return kept + min(math.ceil(kept / 2), (limit - kept) // 2)
 
 
 def stretched(ttl: timedelta) -> timedelta:

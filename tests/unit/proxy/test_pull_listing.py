@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -141,6 +142,13 @@ async def test_that_there_is_nothing_is_believed_for_a_shorter_time(listed: List
     assert (await mirror.pull(listed)).status.outcome is Outcome.HIT
     mirror.clock.now += 1
     assert (await mirror.pull(listed)).entries == NEW
+
+
+@in_virtual_time
+async def test_that_there_is_nothing_is_never_believed_for_longer_than_that_there_is_something() -> None:
+    mirror = Mirror(5, entries=(), policy=replace(POLICY, tag_ttl=timedelta(seconds=5)))
+    mirror.will_say(NEW)
+    assert (await mirror.pull()).entries == NEW
 
 
 @in_virtual_time

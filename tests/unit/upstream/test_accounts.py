@@ -22,6 +22,7 @@ from tests.unit.recorder import Recorder
 from tests.unit.upstream.answers import ASKED, answer
 from tests.unit.virtual_time import in_virtual_time, steps
 
+ADDRESS = "203.0.113.7"
 APP, SECRET = Repository("library/app"), Repository("team/secret")
 
 
@@ -101,6 +102,20 @@ async def test_only_the_registry_speaks_of_its_limit(status: int) -> None:
     assert account.purse.is_doubtful()
     assert account.purse.is_held(Cost.PULL) is (status == 429)
     assert not account.purse.is_held(Cost.LOOK)
+
+
+@pytest.mark.parametrize(
+    ("window", "source", "held"),
+    [(";w=60", None, Cost.PULL), ("", ADDRESS, Cost.PULL), (";w=60", ADDRESS, Cost.PULL), ("", None, Cost.NOTHING)],
+)
+async def test_a_limit_that_is_not_told_as_docker_hub_tells_its_own_is_one_of_requests(
+    window: str, source: str | None, held: Cost
+) -> None:
+    account, *_ = three()
+    headers = {"ratelimit-limit": f"10{window}", "ratelimit-remaining": f"0{window}"}
+    headers |= {"docker-ratelimit-source": source} if source else {}
+    await account.hears(answer(429, headers=headers), Cost.PULL, is_own=True)
+    assert [cost for cost in Cost if account.purse.is_held(cost)] == [cost for cost in Cost if cost >= held]
 
 
 class SilentContent:

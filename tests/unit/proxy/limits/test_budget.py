@@ -46,7 +46,14 @@ def test_below_the_reserve_pulls_are_saved(remaining: int, spending: Spending) -
 
 @pytest.mark.parametrize(
     ("reserve", "limit", "saved_up_to"),
-    [(TENTH, 100, 15), (TENTH, 10, 2), (Reserve(pulls=80), 100, 99), (Reserve(share=1.0), 100, 100), (Reserve(), 9, 0)],
+    [
+        (TENTH, 100, 15),
+        (TENTH, 10, 2),
+        (TENTH, 2, 1),
+        (Reserve(pulls=80), 100, 90),
+        (Reserve(share=1.0), 100, 100),
+        (Reserve(), 9, 0),
+    ],
 )
 def test_saving_ends_when_half_as_much_again_has_come_back(reserve: Reserve, limit: int, saved_up_to: int) -> None:
     budget = Budget(reserve)
