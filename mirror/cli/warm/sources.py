@@ -23,6 +23,7 @@ _SERVICES = re.compile(r"(?:^|[{,])\s*[\"']?services[\"']?\s*:", re.MULTILINE)
 _FROM = re.compile(r"^\s*FROM\s+\S", re.MULTILINE | re.IGNORECASE)
 _DOCKERFILE_NAME = re.compile(r"(?:dockerfile|containerfile)(?:\..*)?|.*\.(?:dockerfile|containerfile)", re.IGNORECASE)
 _COMPOSE_NAME = re.compile(r"(?:docker-|podman-)?compose(?:[.-].*)?\.ya?ml", re.IGNORECASE)
+_DOCUMENT_NAME = re.compile(r".*\.(?:ya?ml|json)", re.IGNORECASE)
 
 
 class FileKind(StrEnum):
@@ -52,7 +53,7 @@ def images_of(file: str, kind: FileKind | None, environment: Mapping[str, str]) 
 
 
 def kind_of(name: str, text: str) -> FileKind:
-    """Return what a file of this name and this content looks like."""
+    """Return what a file of this name and this content looks like; raises Unreadable."""
     if _DOCKERFILE_NAME.fullmatch(name):
         return FileKind.DOCKERFILE
     if _COMPOSE_NAME.fullmatch(name):
@@ -61,7 +62,12 @@ def kind_of(name: str, text: str) -> FileKind:
         return FileKind.KUBERNETES
     if _SERVICES.search(text):
         return FileKind.COMPOSE
-    return FileKind.DOCKERFILE if _FROM.search(text) else FileKind.LIST
+    if _FROM.search(text):
+        return FileKind.DOCKERFILE
+    if _DOCUMENT_NAME.fullmatch(name):
+        # Helm's values, for one: read as a list, each of their lines would be a mistake.
+        raise Unreadable("it is neither a Compose file nor a Kubernetes manifest; if it is a list: --as list")
+    return FileKind.LIST
 
 
 def _read(file: str) -> str:

@@ -39,6 +39,15 @@ def test_a_list_has_a_name_a_line_and_comments(tmp_path: Path) -> None:
     assert list(images_of(str(file), None, {}).images) == ["alpine:3.20", "nginx", "odd#name"]
 
 
+@pytest.mark.parametrize("name", ["values.yaml", "x.YML", "package.json"])
+def test_a_document_of_another_kind_is_not_taken_for_a_list(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    file.write_text("alpine:3.20\n")
+    with pytest.raises(Unreadable, match="neither a Compose file nor a Kubernetes manifest"):
+        images_of(str(file), None, {})
+    assert list(images_of(str(file), FileKind.LIST, {}).images) == ["alpine:3.20"]
+
+
 @pytest.mark.parametrize(
     "text",
     ["a:1\r\nb\r\n", "services:\r\n  x: {image: 'a:1'}\r\n  y:\r\n    image: b\r\n", "FROM a:1\r\nFROM b"],
