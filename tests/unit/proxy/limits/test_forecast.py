@@ -81,3 +81,11 @@ def test_it_does_not_grow() -> None:
     for second in range(100_000):
         made.told(100_000 - second, NOW + second)
     assert len(made._samples) < 100
+
+
+def test_what_was_said_at_a_time_that_has_not_come_yet_is_forgotten() -> None:
+    made = forecast((86400, 100))
+    made.told(90, NOW)
+    assert made.seconds(NOW) == math.inf
+    made.told(80, NOW + 100)
+    assert made.seconds(NOW + 100) == 800
