@@ -20,7 +20,7 @@ from mirror.proxy.visibility import View
 from mirror.upstream.auth.account import Account
 from mirror.upstream.auth.authenticator import AuthPolicy
 from mirror.upstream.auth.credential_helper import CredentialHelper
-from mirror.upstream.auth.credentials import Credentials, CredentialSource, PasswordFile
+from mirror.upstream.auth.credentials import Credentials, CredentialSource, OrAnybody, PasswordFile
 from mirror.upstream.auth.docker_config import DockerConfig, server_name
 from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.base_url import BaseUrl
@@ -165,7 +165,10 @@ def _policy(
 ) -> AuthPolicy:
     credentials = None
     if given is not None:
-        credentials = Credentials(name, _source(given, endpoint.url), outside.tasks, outside.observer)
+        source = _source(given, endpoint.url)
+        if endpoint.url != upstream.endpoints[-1].url:
+            source = OrAnybody(source)
+        credentials = Credentials(name, source, outside.tasks, outside.observer)
     proxy = _proxy(name, upstream.proxy, outside)
     trust = Trust(endpoint.authorities, None if endpoint.verify else origin_of(endpoint.url))
     return AuthPolicy(

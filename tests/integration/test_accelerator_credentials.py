@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from mirror.config import Config
 from tests.fakes import content
 from tests.fakes.auth import BasicAuth, TokenAuth
 from tests.fakes.credentials import basic_credentials, bearer_token
+from tests.fakes.helper import FakeHelper
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
@@ -54,7 +56,7 @@ def given(
 @pytest.fixture
 async def own_tokens(journal: Journal) -> AsyncIterator[FakeTokenService]:
     """A token service of the accelerator's."""
-    async with FakeTokenService(journal, "own", "own tokens") as service:
+    async with FakeTokenService(journal, "own", "own") as service:
         yield service
 
 
@@ -99,7 +101,7 @@ async def test_nor_by_way_of_a_token_service_on_its_own_origin_or_the_registrys(
             upstreams={"docker.io": given}, cache={"path": str(tmp_path / service.service)}
         ) as mirror:
             await well(mirror)
-    assert heard(journal, "own tokens") == {"none"}
+    assert heard(journal, "own") == {"none"}
     # A token that the account gets there would read at the registry whatever the account reads.
     seen = {bearer_token(entry.header("Authorization")) for entry in journal.select(host="registry")} - {None}
     assert {token_service.issued[token].account for token in seen if token in token_service.issued} == {None}
@@ -124,6 +126,41 @@ async def test_a_docker_configuration_has_them_by_host(
     file.write_text(json.dumps({"auths": {registry.host: {"username": "robot", "password": "its own"}}}))
     await pulled(start_mirror, {**given, "credentials": {"docker_config": str(file)}})
     assert journal.count(host="other") == 0
+
+
+@pytest.mark.parametrize("has_helper", [False, True])
+async def test_one_that_a_docker_configuration_does_not_know_is_asked_as_anybody(
+    registry: FakeRegistry,
+    other_registry: FakeRegistry,
+    own_tokens: FakeTokenService,
+    journal: Journal,
+    start_mirror: StartMirror,
+    given: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_helper: bool,
+) -> None:
+    registry.auth = TokenAuth(own_tokens)
+    other_registry.add_image("library/here", "1", IMAGE)
+    registry.absent("/v2/library/here/*")
+    helper = FakeHelper(tmp_path, "fake")
+    helper.give(other_registry.host, "ci", SECRET)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    file = tmp_path / "config.json"
+    auths = {other_registry.host: {"username": "ci", "password": SECRET}}
+    file.write_text(json.dumps({"credsStore": "fake"} if has_helper else {"auths": auths}))
+    upstream = {
+        **given,
+        "realms": [*given["realms"], own_tokens.url],
+        "credentials": {"docker_config": str(file)},
+    }
+    async with start_mirror(upstreams={"docker.io": upstream}) as mirror:
+        await well(mirror)
+        assert journal.count(host="other") == 0
+        assert (await mirror.get("/v2/library/here/manifests/1"))[0].status == 200
+    assert heard(journal, "own") == {"none"}
+    assert heard(journal, "other") == {"none", "bearer"}
+    assert bool(helper.calls) is has_helper
 
 
 async def test_check_tells_that_it_is_asked_without(

@@ -12,10 +12,12 @@ import os
 import signal
 from contextlib import suppress
 
-from mirror.upstream.auth.credentials import Credential, NoCredential
+from mirror.upstream.auth.credentials import Credential, NoCredential, NoEntry
 
 HELPER_SECONDS = 10.0
 _LARGEST_ANSWER = 64 * 1024
+_NOT_FOUND = b"credentials not found in native keychain"
+# What docker's own helpers, and docker itself, say and look for.
 _IDENTITY_TOKEN = "<token>"  # noqa: S105  # what stands for the user name where the secret is an identity token
 
 
@@ -60,7 +62,8 @@ class CredentialHelper:
         if len(answer.data) > _LARGEST_ANSWER:
             raise NoCredential(f"{self.program} answered with more than {_LARGEST_ANSWER} bytes")
         if code := transport.get_returncode():
-            raise NoCredential(f"{self.program} has no credentials for {self._registry} (exit code {code})")
+            refusal = NoEntry if bytes(answer.data).strip() == _NOT_FOUND else NoCredential
+            raise refusal(f"{self.program} has no credentials for {self._registry} (exit code {code})")
         return self._parsed(bytes(answer.data))
 
     async def _start(self) -> tuple[asyncio.SubprocessTransport, _Answer]:

@@ -26,6 +26,10 @@ class NoCredential(Exception):
     """A source has none to give; the text says why, for the operator, and holds no secret."""
 
 
+class NoEntry(NoCredential):
+    """A source that is well knows nobody at this registry."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credential:
     """A user name and a secret; or an identity token, which is good for nothing but to be exchanged for tokens.
@@ -45,11 +49,15 @@ class Credential:
 
     @property
     def basic(self) -> str | None:
-        """The Authorization header of the Basic scheme (RFC 7617), None for an identity token."""
-        if self.is_identity_token:
+        """The Authorization header of the Basic scheme (RFC 7617), None for an identity token and for anybody."""
+        if self.is_identity_token or self is ANYBODY:
             return None
         pair = f"{self.username}:{self.password}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"
+
+
+ANYBODY = Credential("", "")
+"""Who asks where there are no credentials."""
 
 
 class CredentialSource(Protocol):
@@ -75,6 +83,20 @@ class PasswordFile:
         if not password:
             raise NoCredential("password_file is empty")
         return Credential(self._username, password)
+
+
+class OrAnybody:
+    """A source that has to know nobody: an accelerator is of use without credentials as well."""
+
+    def __init__(self, source: CredentialSource) -> None:
+        self._source = source
+
+    async def read(self) -> Credential:
+        """Return the credential, or that of anybody where there is none; raises NoCredential if that cannot be told."""
+        try:
+            return await self._source.read()
+        except NoEntry:
+            return ANYBODY
 
 
 class Credentials:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror.upstream.auth.credential_helper import CredentialHelper
-from mirror.upstream.auth.credentials import Credential, NoCredential
+from mirror.upstream.auth.credentials import Credential, NoCredential, NoEntry
 
 _LARGEST_FILE = 1024 * 1024
 _HUB_HOSTS = ("registry-1.docker.io", "index.docker.io", "docker.io")
@@ -55,7 +55,7 @@ def credential_for(host: str, data: bytes) -> Credential | CredentialHelper:
         return CredentialHelper(helper, server_name(host))
     entry = _entry(document.get("auths"), host)
     if not isinstance(entry, Mapping):
-        raise NoCredential(f"docker_config has no credentials for {host}")
+        raise NoEntry(f"docker_config has no credentials for {host}")
     if token := _text(entry, "identitytoken"):
         return Credential("", token, is_identity_token=True)
     username, password = _pair(_text(entry, "auth")) or (_text(entry, "username"), _text(entry, "password"))
