@@ -34,7 +34,10 @@ def _service(name: str, service: Mapping[Any, Any], environment: Mapping[str, st
         try:
             found.add(expanded(image, environment))
         except Unresolved as unresolved:
-            found.skip(f"service {name}: {image} cannot be told: {unresolved}; the environment can give it one")
+            found.skip(
+                f"service {name}: {image} cannot be told: {unresolved}; "
+                "the environment, or .env beside the file, can give it one"
+            )
 
 
 def _dockerfile(build: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirror.cli.warm.compose import compose_file
 from mirror.cli.warm.dockerfile import dockerfile
+from mirror.cli.warm.env_file import env_file
 from mirror.cli.warm.found import Found, Unreadable
 from mirror.cli.warm.kubernetes import kubernetes_manifest
 from mirror.oci.image_list import image_list
@@ -43,7 +44,7 @@ def images_of(file: str, kind: FileKind | None, environment: Mapping[str, str]) 
     text = _read(file)
     match kind or kind_of(Path(file).name, text):
         case FileKind.COMPOSE:
-            return compose_file(text, environment)
+            return compose_file(text, _values_beside(Path(file), environment))
         case FileKind.KUBERNETES:
             return kubernetes_manifest(text)
         case FileKind.DOCKERFILE:
@@ -68,6 +69,14 @@ def kind_of(name: str, text: str) -> FileKind:
         # Helm's values, for one: read as a list, each of their lines would be a mistake.
         raise Unreadable("it is neither a Compose file nor a Kubernetes manifest; if it is a list: --as list")
     return FileKind.LIST
+
+
+def _values_beside(file: Path, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the values of variables; one that is missing, as `.env` cannot be read, is told where it is used."""
+    try:
+        return env_file(_read(str(file.with_name(".env"))), environment)
+    except Unreadable:
+        return environment
 
 
 def _read(file: str) -> str:

@@ -51,7 +51,10 @@ def test_a_variable_without_a_value_is_named() -> None:
     found = compose_file("services: {db: {image: 'postgres:$PG'}}", {})
     assert (list(found.images), found.skipped) == (
         [],
-        ["service db: postgres:$PG cannot be told: PG has no value; the environment can give it one"],
+        [
+            "service db: postgres:$PG cannot be told: PG has no value; "
+            "the environment, or .env beside the file, can give it one"
+        ],
     )
 
 

@@ -59,6 +59,17 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_do
     assert list(images_of(str(file), None, {}).images) == ["a:1", "b"]
 
 
+def test_variables_of_a_compose_file_have_values_from_the_file_beside_it(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("TAG=3.20\nDB=16\n")
+    file = tmp_path / "compose.yaml"
+    file.write_text("services: {a: {image: 'alpine:$TAG'}, b: {image: 'postgres:$DB'}, c: {image: 'redis:$NO'}}")
+    found = images_of(str(file), None, {"DB": "17"})
+    assert list(found.images) == ["alpine:3.20", "postgres:17"]
+    assert len(found.skipped) == 1
+    (tmp_path / ".env").write_bytes(b"\xff")
+    assert list(images_of(str(file), None, {"DB": "17"}).images) == ["postgres:17"]
+
+
 def test_what_is_said_of_a_file_goes_before_what_it_looks_like(tmp_path: Path) -> None:
     file = tmp_path / "Dockerfile"
     file.write_text("alpine\n")
