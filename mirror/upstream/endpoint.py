@@ -169,7 +169,8 @@ async def _another(
         challenges = parse_challenges(response.headers.getall("WWW-Authenticate", []))
         response.release()
         return await authenticator.respond(challenges, repository, refused)
-    if refused is None:
+    if refused is None or response.status == 429:
+        # The words of a 429 are still to be read.
         return None
     response.release()
     return await authenticator.renewed(repository, refused, response.status)

@@ -276,15 +276,20 @@ async def test_after_a_429_of_no_pull_limit_nothing_is_sent_for_as_long_as_it_sa
 
 @pytest.mark.parametrize("is_silent", [False, True], ids=["by headers", "by words"])
 @pytest.mark.parametrize("header", [None, 600])
+@pytest.mark.parametrize("has_tokens", [False, True], ids=["open", "tokens"])
 async def test_after_a_429_of_the_pull_limit_what_was_paid_for_comes(
     mirror: RunningMirror,
     registry: FakeRegistry,
+    token_service: FakeTokenService,
     journal: Journal,
     limit: PullLimit,
     clock: SettableClock,
     is_silent: bool,
     header: int | None,
+    has_tokens: bool,
 ) -> None:
+    if has_tokens:
+        registry.auth = TokenAuth(token_service)
     await pulled(mirror, tag(0))
     seconds = header or HOLD_SECONDS
     # Somebody else behind the same address has spent the rest, of which the mirror has not heard.
