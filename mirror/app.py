@@ -164,7 +164,8 @@ class Mirror:
     async def _readiness(self) -> Readiness:
         if self._draining:
             return Readiness(ready=False, troubles=(Trouble.STOPPING,))
-        return replace(await self._cache.readiness(), upstreams=tuple(self._health.degraded()))
+        degraded, unreachable = tuple(self._health.degraded()), tuple(self._health.unreachable())
+        return replace(await self._cache.readiness(), upstreams=degraded, unreachable=unreachable)
 
     def _own_name(self) -> str:
         return self._cache.identity

@@ -20,6 +20,12 @@ _SENTENCES = {
 }
 
 
+def _of(upstream: str, readiness: Readiness) -> str:
+    if upstream in readiness.unreachable:
+        return f"no endpoint of {upstream} answers: nothing new can be pulled"
+    return f"an endpoint of {upstream} does not answer"
+
+
 async def live(_: web.Request) -> web.Response:
     """Answer that the loop answers."""
     return web.json_response({"status": "ok"})
@@ -32,7 +38,7 @@ def ready(probe: Probe) -> Callable[[web.Request], Awaitable[web.Response]]:
         readiness = await probe()
         status = "ready" if readiness.ready else "not ready"
         degraded = [_SENTENCES[trouble] for trouble in readiness.troubles]
-        degraded += [f"an endpoint of {upstream} does not answer" for upstream in readiness.upstreams]
+        degraded += [_of(upstream, readiness) for upstream in readiness.upstreams]
         body = {"status": status, "degraded": degraded}
         return web.json_response(body, status=200 if readiness.ready else 503)
 

@@ -19,8 +19,12 @@ class Trouble(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether hits can be served, and the troubles there are; `upstreams` are those of which not all is well."""
+    """Whether hits can be served, and the troubles there are.
+
+    `upstreams` are those one of whose endpoints does not answer, `unreachable` those of them of which none does.
+    """
 
     ready: bool
     troubles: tuple[Trouble, ...] = ()
     upstreams: tuple[str, ...] = ()
+    unreachable: tuple[str, ...] = ()

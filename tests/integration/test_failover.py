@@ -200,7 +200,7 @@ async def test_where_nobody_answers_cached_images_go_stale_and_new_ones_fail_at_
 
 
 async def test_readiness_names_an_upstream_in_trouble_and_is_not_red_for_it(
-    registry: FakeRegistry, mirror: RunningMirror
+    registry: FakeRegistry, other_registry: FakeRegistry, mirror: RunningMirror
 ) -> None:
     async def ready() -> tuple[int, list[str]]:
         async with mirror.session.get(f"{mirror.admin_url}/readyz") as response:
@@ -210,6 +210,13 @@ async def test_readiness_names_an_upstream_in_trouble_and_is_not_red_for_it(
     await registry.stop()
     await pulled(mirror)
     assert await ready() == (200, ["an endpoint of docker.io does not answer"])
+    await other_registry.stop()
+    for _ in range(THRESHOLD):
+        await mirror.get(TAG)
+    await until_metric(mirror, healthy(other_registry), 0)
+    assert await ready() == (200, ["no endpoint of docker.io answers: nothing new can be pulled"])
+    await other_registry.start()
+    await until_metric(mirror, healthy(other_registry), 1)
     await registry.start()
     await until_metric(mirror, healthy(registry), 1)
     assert await ready() == (200, [])

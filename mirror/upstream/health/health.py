@@ -41,6 +41,11 @@ class Health:
         """Return the upstreams one of whose endpoints does not answer, in the order of the configuration."""
         return list(dict.fromkeys(pulse.upstream for pulse in self._pulses.values() if pulse.is_out))
 
+    def unreachable(self) -> list[str]:
+        """Return the upstreams none of whose endpoints answers, of which nothing new is to be had."""
+        answering = {pulse.upstream for pulse in self._pulses.values() if not pulse.is_out}
+        return [upstream for upstream in self.degraded() if upstream not in answering]
+
     async def close(self) -> None:
         """Stop all pings."""
         await self._pings.cancel()
