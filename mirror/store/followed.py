@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces.fills import Sighting
+from mirror.proxy.interfaces.fills import FillState, Sighting
 from mirror.store import files, pages
 from mirror.store.hashing import take_in
 from mirror.store.pages import Page

@@ -10,7 +10,7 @@ import struct
 import zlib
 from dataclasses import dataclass
 
-from mirror.proxy.fills.progress import FillState
+from mirror.proxy.interfaces.fills import FillState
 
 _FORM = struct.Struct("<4sQqqqB?")
 _CHECK = struct.Struct("<I")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.fills.progress import FillState
+from mirror.proxy.interfaces.fills import FillState
 from mirror.store import files, pages
 from mirror.store.followed import Followed
 from mirror.store.hashing import take_in

@@ -19,10 +19,10 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.fill import Fill
-from mirror.proxy.fills.progress import FillState, Progress
+from mirror.proxy.fills.progress import Progress
 from mirror.proxy.fills.supply import Supply
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
-from mirror.proxy.interfaces.fills import PartialFile, Passage, Sink
+from mirror.proxy.interfaces.fills import FillState, PartialFile, Passage, Sink
 from mirror.proxy.interfaces.store import BlobStore, Records
 from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.routing import Route

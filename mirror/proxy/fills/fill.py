@@ -14,9 +14,9 @@ from typing import Protocol
 from mirror.errors import BodyCut, MirrorError, UpstreamInvalid
 from mirror.oci.digest import Digest
 from mirror.proxy.fills.audience import Audience
-from mirror.proxy.fills.progress import FillState, Progress
+from mirror.proxy.fills.progress import Progress
 from mirror.proxy.interfaces.bodies import Body, OpenFile
-from mirror.proxy.interfaces.fills import Passage
+from mirror.proxy.interfaces.fills import FillState, Passage
 from mirror.proxy.routing import Route
 
 SMALL = 1024 * 1024

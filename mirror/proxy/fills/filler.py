@@ -14,9 +14,8 @@ from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.fills.download import Download, Means
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.following import POLL_SECONDS, follow
-from mirror.proxy.fills.progress import FillState
 from mirror.proxy.fills.turns import Turns
-from mirror.proxy.interfaces.fills import FollowedFile, PartialFile, Passage
+from mirror.proxy.interfaces.fills import FillState, FollowedFile, PartialFile, Passage
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
 

@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from mirror.proxy.fills.fill import Fill
-from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces.fills import FollowedFile, Sighting
+from mirror.proxy.interfaces.fills import FillState, FollowedFile, Sighting
 
 POLL_SECONDS = 0.02
 """How often one process looks how far another has come."""

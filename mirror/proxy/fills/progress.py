@@ -7,21 +7,12 @@ wrong bytes.
 from __future__ import annotations
 
 import asyncio
-from enum import StrEnum
 
 from mirror.errors import BodyCut
+from mirror.proxy.interfaces.fills import FillState
 
 HOLD_BACK = 64 * 1024
 """Bytes at the end of a blob that wait for its digest: enough that no client can take the rest for the whole."""
-
-
-class FillState(StrEnum):
-    """Where a fill stands; it only ever moves down this list."""
-
-    WRITING = "writing"
-    VERIFIED = "verified"
-    COMMITTED = "committed"
-    FAILED = "failed"
 
 
 class Progress:

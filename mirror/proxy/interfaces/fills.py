@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
-from mirror.proxy.fills.progress import FillState
 from mirror.proxy.interfaces.bodies import OpenFile
+
+
+class FillState(StrEnum):
+    """Where a fill stands; it only ever moves down this list."""
+
+    WRITING = "writing"
+    VERIFIED = "verified"
+    COMMITTED = "committed"
+    FAILED = "failed"
 
 
 class Sink(Protocol):

@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces.fills import Sighting
+from mirror.proxy.interfaces.fills import FillState, Sighting
 
 NOTHING_YET = Sighting(0, None, FillState.WRITING, is_agreed=False, is_written=True)
 

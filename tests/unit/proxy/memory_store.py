@@ -9,9 +9,8 @@ from dataclasses import replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest, Hasher
-from mirror.proxy.fills.progress import FillState
 from mirror.proxy.interfaces.bodies import Body
-from mirror.proxy.interfaces.fills import FollowedFile, Sighting
+from mirror.proxy.interfaces.fills import FillState, FollowedFile, Sighting
 from tests.unit.proxy.doubles import MemoryFile
 from tests.unit.proxy.memory_disk import NOTHING_YET, Inode, MemoryDisk, Process
 from tests.unit.proxy.memory_passage import MemoryPassage

@@ -8,7 +8,8 @@ import pytest
 from mirror.errors import BlobUnknown, BodyCut, ShuttingDown, UpstreamFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.fills.fill import SMALL, SMALL_PATIENCE, Fill, FillReader
-from mirror.proxy.fills.progress import HOLD_BACK, FillState
+from mirror.proxy.fills.progress import HOLD_BACK
+from mirror.proxy.interfaces.fills import FillState
 from tests.unit.proxy.doubles import HUB, read_to_end
 from tests.unit.proxy.memory_store import MemoryStore
 from tests.unit.virtual_time import in_virtual_time, settle

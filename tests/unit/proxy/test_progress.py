@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import BodyCut
-from mirror.proxy.fills.progress import HOLD_BACK, FillState, Progress
+from mirror.proxy.fills.progress import HOLD_BACK, Progress
+from mirror.proxy.interfaces.fills import FillState
 from tests.unit.virtual_time import in_virtual_time, settle
 
 sizes = st.one_of(

@@ -19,7 +19,8 @@ from mirror.errors import DigestMismatch
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import CacheStatus, Outcome
 from mirror.proxy.fills.fill import Fill, FillReader
-from mirror.proxy.fills.progress import HOLD_BACK, FillState, Progress
+from mirror.proxy.fills.progress import HOLD_BACK, Progress
+from mirror.proxy.interfaces.fills import FillState
 from mirror.proxy.pull_blob import PullBlob, PulledBlob
 from mirror.proxy.routing import Route
 from mirror.server.blobs import BlobHandler

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from mirror.oci.digest import Digest
-from mirror.proxy.fills.progress import FillState
-from mirror.proxy.interfaces.fills import Sighting
+from mirror.proxy.interfaces.fills import FillState, Sighting
 from mirror.store.followed import Followed
 from mirror.store.pages import SIZE, Page
 from tests.unit.store.cabinet import Cabinet, open_files

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.proxy.fills.progress import FillState
+from mirror.proxy.interfaces.fills import FillState
 from mirror.store.pages import SIZE, Page, unpack
 
 PAGES = st.builds(

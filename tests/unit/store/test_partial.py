@@ -12,7 +12,7 @@ import pytest
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.proxy.fills.progress import FillState
+from mirror.proxy.interfaces.fills import FillState
 from mirror.store import files, hashing, pages
 from mirror.store.pages import Page
 from tests.unit.store.cabinet import Cabinet, open_files
