@@ -98,16 +98,22 @@ class Endpoint:
         return response
 
     async def _look(self, account: Account, request: RegistryRequest) -> None:
-        """See by a HEAD, which costs nothing, whether a pull will be granted; raises what it means if not."""
-        if account.purse.look():
-            head = replace(request, method="HEAD", accepted=frozenset({200, 405}))
-            response = await self._checked(account, head)
-            response.release()
-            if response.status == 200 and rate_limit(response.headers) is None:
-                # There is no limit, or none on this one.
+        """See by a HEAD, which costs nothing, whether a pull will be granted; raises what it means if not.
+
+        Who comes meanwhile waits for what it shows.
+        """
+        async with account.looking:
+            if not account.purse.is_doubtful():
                 return
-        if account.purse.is_doubtful():
-            raise account.purse.refusal(Cost.PULL)
+            if not account.purse.is_held(Cost.PULL) and account.purse.look():
+                head = replace(request, method="HEAD", accepted=frozenset({200, 405}))
+                response = await self._checked(account, head)
+                response.release()
+                if response.status == 200 and rate_limit(response.headers) is None:
+                    # There is no limit, or none on this one.
+                    return
+            if account.purse.is_doubtful():
+                raise account.purse.refusal(Cost.PULL)
 
     async def _checked(self, account: Account, request: RegistryRequest) -> aiohttp.ClientResponse:
         response = await self._authorized(account, request)

@@ -216,6 +216,31 @@ async def test_it_goes_on_when_something_is_left_again(
     assert await spending(mirror) == "free"
 
 
+async def test_who_comes_while_somebody_looks_is_not_refused_what_is_there_again(
+    mirror: RunningMirror, journal: Journal, limit: PullLimit, clock: SettableClock
+) -> None:
+    limit.spent[ADDRESS] = 9
+    await pulled(mirror, digest(0))
+    limit.spent[ADDRESS] = 0
+    clock.now += LOOK_SECONDS
+    journal.clear()
+    await asyncio.gather(*(pulled(mirror, digest(number)) for number in range(1, 9)))
+    assert (journal.count("HEAD"), journal.count("GET")) == (1, 8)
+
+
+async def test_who_comes_while_somebody_looks_in_vain_does_not_look_again(
+    mirror: RunningMirror, registry: FakeRegistry, journal: Journal, limit: PullLimit, clock: SettableClock
+) -> None:
+    limit.spent[ADDRESS] = 9
+    await pulled(mirror, digest(0))
+    clock.now += LOOK_SECONDS
+    journal.clear()
+    registry.always("*", faults.status(429, 600))
+    refusals = await asyncio.gather(*(refused(mirror, digest(number)) for number in range(1, 9)))
+    assert {seconds for _, seconds in refusals} == {600}
+    assert journal.count() == 1
+
+
 async def test_what_is_not_there_is_a_404_also_when_nothing_is_left(
     mirror: RunningMirror, registry: FakeRegistry, limit: PullLimit, clock: SettableClock
 ) -> None:

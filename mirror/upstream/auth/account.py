@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import aiohttp
@@ -34,6 +35,8 @@ class Account:
     def __init__(self, policy: AuthPolicy, tokens: TokenServices, observer: Observer, purse: Purse) -> None:
         self.policy = policy
         self.purse = purse
+        self.looking = asyncio.Lock()
+        """Held by who sees whether something is left again."""
         self.authenticator = Authenticator(policy, tokens, observer)
 
     async def hears(self, response: aiohttp.ClientResponse, cost: Cost, *, is_own: bool) -> None:
