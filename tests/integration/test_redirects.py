@@ -323,6 +323,7 @@ async def test_an_error_of_the_second_host(
         assert (response.status, body) == (200, LAYER.data)
 
 
+@pytest.mark.parametrize("has_token", [False, True])
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_challenge_of_the_second_host_is_not_answered(
     mirror: RunningMirror,
@@ -331,7 +332,11 @@ async def test_a_challenge_of_the_second_host_is_not_answered(
     token_service: FakeTokenService,
     journal: Journal,
     status: int,
+    has_token: bool,
 ) -> None:
+    if has_token:
+        # It is sent unasked, so that the second host's challenge is the first there is.
+        assert (await mirror.get("/v2/library/alpine/tags/list"))[0].status == 200
     registry.redirect_manifests(cdn)
     challenge = f'Bearer realm="{token_service.realm}",service="{token_service.service}",scope="aws"'
     cdn.always("*", faults.both(faults.status(status), faults.header("WWW-Authenticate", challenge)))
