@@ -14,8 +14,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from mirror.store import files
+from mirror.store import drafts, files, table_folder
 from mirror.store import folder as folder_calls
+
+FILE_CALLS = (drafts, files, folder_calls, table_folder)
+"""The modules of the store that change the disk by themselves."""
 
 
 class Fault(StrEnum):
@@ -90,7 +93,7 @@ class CountedOs:
 
     def install(self) -> CountedOs:
         """Take the place of `os` in this process, for good."""
-        for module in (files, folder_calls):
+        for module in FILE_CALLS:
             vars(module)["os"] = self
         if "mkdir" in _STEPS[self._fault]:
             make = Path.mkdir

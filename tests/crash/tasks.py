@@ -13,11 +13,9 @@ from mirror.errors import ConfigError, MirrorError
 from mirror.oci.digest import Digest
 from mirror.proxy.events.fills import FillFinished
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
-from mirror.store import files
-from mirror.store import folder as folder_calls
 from tests.crash import checking
 from tests.crash.content import DAMAGED, FIRST, MANIFEST, OLD, SECOND
-from tests.crash.counted_os import CountedOs, Fault
+from tests.crash.counted_os import FILE_CALLS, CountedOs, Fault
 from tests.crash.machine import LATEST, ROUTE, Machine, open_files
 from tests.crash.recording import RecordingOs
 
@@ -82,7 +80,7 @@ def _note(journal: Path, name: str) -> None:
 async def record(folder: str, log: str) -> None:
     """Live without a fault, and leave a log of every operation on the disk, with what was committed when."""
     recording = RecordingOs(Path(folder))
-    for module in (files, folder_calls):
+    for module in FILE_CALLS:
         vars(module)["os"] = recording
     machine = Machine(Path(folder))
     _tell_commits(machine, lambda name: recording.log.append(("committed", name)))
