@@ -101,28 +101,17 @@ class Rows:
 
     async def get(self, key: str) -> str | None:
         """Return the value of a row, None if there is none; raises StoreFailed if that cannot be told."""
-        value: str | _Unknown | None = await self._on_table("read", lambda table: table.get(key), _UNKNOWN)
-        if isinstance(value, _Unknown):
-            raise StoreFailed("a row could not be read")
-        return value
+        return await self._told(lambda table: table.get(key), "a row could not be read")
 
     async def some(self, keys: Iterable[str]) -> dict[str, str]:
         """Return those rows of these keys that there are; raises StoreFailed if that cannot be told."""
         wanted = list(keys)
-        nothing: dict[str, str] | _Unknown = _UNKNOWN
-        rows = await self._on_table("read", lambda table: _some_rows(table, wanted), nothing)
-        if isinstance(rows, _Unknown):
-            raise StoreFailed("rows could not be read")
-        return rows
+        return await self._told(lambda table: _some_rows(table, wanted), "rows could not be read")
 
     async def beginning(self, prefixes: Iterable[str]) -> dict[str, str]:
         """Return the rows whose keys begin with one of these; raises StoreFailed if that cannot be told."""
         wanted = list(prefixes)
-        nothing: dict[str, str] | _Unknown = _UNKNOWN
-        rows = await self._on_table("read", lambda table: _rows_beginning(table, wanted), nothing)
-        if isinstance(rows, _Unknown):
-            raise StoreFailed("rows could not be read")
-        return rows
+        return await self._told(lambda table: _rows_beginning(table, wanted), "rows could not be read")
 
     async def change(self, key: str, change: Callable[[str | None], str | None]) -> bool:
         """Set a row to what `change` makes of it, None for no row, in one transaction of all processes.
@@ -152,6 +141,13 @@ class Rows:
             await self._on_table("close", lambda table: table.close(), None, threads)
         self._threads.close()
         self._bulk.close()
+
+    async def _told(self, call: Callable[[Any], T], otherwise: str) -> T:
+        """Return what the table tells; raises StoreFailed with these words where it does not."""
+        told: T | _Unknown = await self._on_table("read", call, _UNKNOWN)
+        if isinstance(told, _Unknown):
+            raise StoreFailed(otherwise)
+        return told
 
     async def _on_table(self, doing: str, call: Callable[[Any], T], otherwise: T, threads: Threads | None = None) -> T:
         if self._table is None and not self._closed and time.monotonic() - self._tried_at >= _TRY_AGAIN_SECONDS:
@@ -195,7 +191,7 @@ def _all_rows(table: Any) -> tuple[dict[str, str], int]:
     return _own(_select(table, "SELECT key, raw, mode, filename, value FROM Cache"))
 
 
-def _rows_beginning(table: Any, prefixes: list[str]) -> dict[str, str] | _Unknown:
+def _rows_beginning(table: Any, prefixes: list[str]) -> dict[str, str]:
     between = "SELECT key, raw, mode, filename, value FROM Cache WHERE key >= ? AND key < ?"
     found = [_own(_select(table, between, (prefix, prefix + _LAST)))[0] for prefix in prefixes]
     return {key: value for rows in found for key, value in rows.items()}
@@ -218,7 +214,7 @@ def _own(found: Iterable[tuple[Any, ...]]) -> tuple[dict[str, str], int]:
     return rows, foreign
 
 
-def _some_rows(table: Any, keys: list[str]) -> dict[str, str] | _Unknown:
+def _some_rows(table: Any, keys: list[str]) -> dict[str, str]:
     found = ((key, table.get(key)) for key in keys)
     return {key: value for key, value in found if value is not None}
 
