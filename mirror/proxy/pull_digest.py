@@ -15,7 +15,8 @@ from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.interfaces.upstream import Upstream
-from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
+from mirror.proxy.look_ups import LookUps
+from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.routing import Route
 
 
@@ -27,7 +28,7 @@ class PullDigest:
         upstreams: Mapping[str, Upstream],
         memory: Memory,
         access: Access,
-        flights: ManifestFlights,
+        look_ups: LookUps[PulledManifest],
         observer: Observer,
     ) -> None:
         self._upstreams = upstreams
@@ -35,7 +36,7 @@ class PullDigest:
         self._records = memory.records
         self._failures = memory.failures
         self._access = access
-        self._flights = flights
+        self._look_ups = look_ups
         self._observer = observer
 
     async def pull(self, route: Route, digest: Digest) -> PulledManifest:
@@ -46,7 +47,7 @@ class PullDigest:
 
     async def fetch(self, route: Route, digest: Digest) -> PulledManifest:
         """Return the manifest, which is not here, from upstream or by whoever fetches it."""
-        return await self._flights.join(route, digest, lambda: self._fetch(route, digest))
+        return await self._look_ups.join((route, digest), lambda: self._fetch(route, digest))
 
     async def take(self, route: Route, manifest: Manifest) -> PulledManifest:
         """Keep what was fetched, if the disk takes it; the client is served all the same."""

@@ -17,7 +17,6 @@ from mirror.errors import (
 )
 from mirror.oci.digest import Digest
 from mirror.oci.referrers import parse_referrers, referrers_tag
-from mirror.proxy.background import Background
 from mirror.proxy.cache_status import REVALIDATING, SAVING_PULLS, CacheStatus, Kind, Outcome, stale_because
 from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
 from mirror.proxy.events.observer import Observer
@@ -26,9 +25,9 @@ from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, judge_age, outlasts
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.listing import Listed, Listing, ListingStore, ListingUpstream
+from mirror.proxy.look_ups import LookUps
 from mirror.proxy.rate_limit import Governor, Spending, Unlimited
 from mirror.proxy.routing import Route
-from mirror.proxy.single_flight import SingleFlight
 from mirror.proxy.tasks import Tasks
 
 REVALIDATE_WITHIN = 5.0
@@ -46,6 +45,10 @@ class PulledListing:
     status: CacheStatus
     age: int
     trouble: UpstreamUnavailable | None = None
+
+    def with_status(self, status: CacheStatus) -> PulledListing:
+        """Return the same, for which the cache did something else."""
+        return replace(self, status=status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,7 @@ class PullListing:
         self._clock = memory.clock
         self._governor = memory.governor
         self._observer = observer
-        self._flights = SingleFlight[PulledListing](tasks)
-        self._background = Background(self._flights, observer)
+        self._look_ups = LookUps[PulledListing](tasks, observer)
 
     async def tags(self, route: Route) -> PulledListing:
         """Return the tags of a repository, in their order: upstream's within the TTL, or marked as stale.
@@ -102,7 +104,8 @@ class PullListing:
         stale = self._stale(listed, latest)
         try:
             await self._failures.recall(listed.kind, listed.route, listed.digest)
-            return await self._fly(listed, ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN)
+            seconds = ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN
+            return await self._look_ups.join(listed, lambda: self._look_up(listed), seconds)
         except UpstreamUnavailable as error:
             await self._failures.remember(listed.kind, listed.route, listed.digest, error)
             if stale is None:
@@ -119,7 +122,7 @@ class PullListing:
             return None
         if await self._failures.known(listed.kind, listed.route, listed.digest):
             return None
-        self._background.begin(listed, listed.route.upstream, str(listed), lambda: self._look_up(listed))
+        self._look_ups.begin(listed, listed.route.upstream, str(listed), lambda: self._look_up(listed))
         return self._pulled(listing, CacheStatus(Outcome.STALE, detail=REVALIDATING))
 
     def _fresh(self, listed: Listed, listing: Listing | None) -> PulledListing | None:
@@ -152,13 +155,6 @@ class PullListing:
         return PulledListing(listing.entries, status, max(0, int(self._clock() - listing.validated_at)))
 
     # What upstream says. ---------------------------------------------------------------------------------
-
-    async def _fly(self, listed: Listed, seconds: float) -> PulledListing:
-        async with answer_within(seconds):
-            pulled, joined = await self._flights.run(listed, lambda: self._look_up(listed))
-        if joined and pulled.status.outcome is Outcome.MISS:
-            return replace(pulled, status=CacheStatus(Outcome.COLLAPSED))
-        return pulled
 
     async def _look_up(self, listed: Listed) -> PulledListing:
         known = await self._listings.latest(listed)

@@ -29,8 +29,9 @@ from mirror.proxy.deletions import Deletions
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
 from mirror.proxy.interfaces.upstream import Upstream
+from mirror.proxy.look_ups import LookUps
 from mirror.proxy.pull_digest import PullDigest
-from mirror.proxy.pulled_manifest import ManifestFlights, Memory, PulledManifest
+from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
@@ -58,8 +59,8 @@ class PullManifest:
         self._policy = memory.policy
         self._clock = memory.clock
         self._governor = memory.governor
-        self._flights = ManifestFlights(tasks, observer)
-        self._digests = PullDigest(upstreams, memory, access, self._flights, observer)
+        self._look_ups = LookUps[PulledManifest](tasks, observer)
+        self._digests = PullDigest(upstreams, memory, access, self._look_ups, observer)
         self._deletions = Deletions(memory.records, memory.policy, memory.clock, observer)
 
     async def pull(
@@ -87,7 +88,7 @@ class PullManifest:
         if before is not None and self._rules(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
             return Refreshed.UNCHANGED
         try:
-            found = await self._flights.join(route, tag, lambda: self._ask(route, tag))
+            found = await self._look_ups.join((route, tag), lambda: self._ask(route, tag))
         except Refused:
             return Refreshed.GONE
         except UpstreamUnavailable:
@@ -117,7 +118,7 @@ class PullManifest:
             if stale is not None:
                 await self._recall_outage(route, tag)
             seconds = ANSWER_WITHIN if stale is None else REVALIDATE_WITHIN
-            return await self._flights.join(route, tag, lambda: self._look_up(route, tag), seconds)
+            return await self._look_ups.join((route, tag), lambda: self._look_up(route, tag), seconds)
         except UpstreamUnavailable as error:
             await self._failures.remember(Kind.MANIFEST, route, tag, error)
             # Another process may know more than was known before.
@@ -136,7 +137,9 @@ class PullManifest:
             case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
                 held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
                 if held is not None:
-                    self._flights.begin(route, tag, lambda: self._look_up(route, tag))
+                    self._look_ups.begin(
+                        (route, tag), route.upstream, f"{route}:{tag}", lambda: self._look_up(route, tag)
+                    )
                 return held
             case Freshness.KEPT if await self._failures.known(Kind.MANIFEST, route, tag):
                 return await self._held(record, CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM))
