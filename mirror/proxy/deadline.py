@@ -11,6 +11,9 @@ from mirror.errors import UpstreamTimeout
 ANSWER_WITHIN = 20.0
 """Seconds upstream has, token and redirects included; containerd waits 30 for our headers."""
 
+REVALIDATE_WITHIN = 5.0
+"""Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
+
 
 @asynccontextmanager
 async def answer_within(seconds: float = ANSWER_WITHIN) -> AsyncIterator[None]:

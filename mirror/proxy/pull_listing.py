@@ -18,7 +18,7 @@ from mirror.errors import (
 from mirror.oci.digest import Digest
 from mirror.oci.referrers import parse_referrers, referrers_tag
 from mirror.proxy.cache_status import REVALIDATING, SAVING_PULLS, CacheStatus, Kind, Outcome, stale_because
-from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.deadline import ANSWER_WITHIN, REVALIDATE_WITHIN, answer_within
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
@@ -29,9 +29,6 @@ from mirror.proxy.look_ups import LookUps
 from mirror.proxy.rate_limit import Governor, Spending, Unlimited
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
-
-REVALIDATE_WITHIN = 5.0
-"""Seconds a client waits for upstream when a stale list is at hand."""
 
 LISTED_WITHIN = 120.0
 """Seconds upstream has for all pages of a list. Whoever gave up before finds it when they ask again."""

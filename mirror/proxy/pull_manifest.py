@@ -24,7 +24,7 @@ from mirror.proxy.cache_status import (
     Outcome,
     stale_because,
 )
-from mirror.proxy.deadline import ANSWER_WITHIN, answer_within
+from mirror.proxy.deadline import ANSWER_WITHIN, REVALIDATE_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
@@ -36,9 +36,6 @@ from mirror.proxy.rate_limit import Spending
 from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
-
-REVALIDATE_WITHIN = 5.0
-"""Seconds upstream has when a stale copy is at hand; dockerd's ping gives up after 15."""
 
 
 class PullManifest:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.proxy.pull_manifest import REVALIDATE_WITHIN
+from mirror.proxy.deadline import REVALIDATE_WITHIN
 from mirror.upstream.endpoints import FAILOVER_WITHIN
 from tests.fakes import content, faults
 from tests.fakes.auth import TokenAuth

@@ -13,12 +13,12 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_INDEX, OCI_MANIFEST
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.deadline import ANSWER_WITHIN
+from mirror.proxy.deadline import ANSWER_WITHIN, REVALIDATE_WITHIN
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import UNAVAILABLE_SECONDS, Failures
 from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.listing import Listed, Listing
-from mirror.proxy.pull_listing import LISTED_WITHIN, REVALIDATE_WITHIN, ListingMemory, PulledListing, PullListing
+from mirror.proxy.pull_listing import LISTED_WITHIN, ListingMemory, PulledListing, PullListing
 from mirror.proxy.tasks import Tasks
 from tests.unit.proxy.doubles import (
     HUB,

@@ -13,11 +13,11 @@ from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.access import Access
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.deadline import ANSWER_WITHIN
+from mirror.proxy.deadline import ANSWER_WITHIN, REVALIDATE_WITHIN
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.freshness import FreshnessPolicy, TagRecord
-from mirror.proxy.pull_manifest import REVALIDATE_WITHIN, PullManifest
+from mirror.proxy.pull_manifest import PullManifest
 from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.routing import Route
 from mirror.proxy.tasks import Tasks
