@@ -21,6 +21,9 @@ class Hasher(Protocol):
     def hexdigest(self) -> str:
         """Return the hash of the bytes so far, in lower-case hex."""
 
+    def copy(self) -> Hasher:
+        """Return another one that has taken in the same."""
+
 
 @dataclass(frozen=True, slots=True)
 class Digest:

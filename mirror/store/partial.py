@@ -105,15 +105,21 @@ class Partial:
         self._publish()
 
     async def append(self, data: bytes) -> None:
-        """Write `data` at the end, hash it and say so, in one thread."""
+        """Write `data` at the end, hash it meanwhile, and say so once both are done."""
         is_unmeasured = self._page.is_agreed and self._page.total is None
         if is_unmeasured and self.size + len(data) > self._page.reserved and not await self.expect(None):
             raise StoreFailed("the cache has no room for more of a blob whose length nobody told")
         await self._threads.writing.run(self._append, data)
 
     def _append(self, data: bytes) -> None:
-        files.write_at(self._fd, data, self.size)
-        self._hasher.update(data)
+        # Of a copy: what the disk does not take is still to be hashed by whoever takes it.
+        hasher = self._hasher.copy()
+        hashing = self._threads.hashing.begin(hasher.update, data)
+        try:
+            files.write_at(self._fd, data, self.size)
+        finally:
+            hashing.result()
+        self._hasher = hasher
         self.size += len(data)
         self._page = replace(self._page, prefix=self.size)
         self._publish()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
@@ -39,6 +40,10 @@ class Threads:
         except OSError as error:
             raise StoreFailed(f"the disk refused: {error.strerror or type(error).__name__}") from error
 
+    def begin(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Have the call made beside another thread, which is to wait for its end."""
+        return self._pool.submit(call, *args, **kwargs)
+
     async def obtain(self, call: Callable[[], T], give_back: Callable[[T], None]) -> T:
         """Return what the blocking call obtains; whoever is cancelled meanwhile leaves nothing obtained."""
         obtained: list[T] = []
@@ -57,14 +62,19 @@ class Threads:
 
 @dataclass(frozen=True, slots=True)
 class FileThreads:
-    """The threads of the store's files: fills have their own, so that slow writes do not delay a hit."""
+    """The threads of the store's files: fills have their own, so that slow writes do not delay a hit.
+
+    Those of `hashing` wait for nothing but a processor.
+    """
 
     reading: Threads = field(default_factory=lambda: Threads("reading", 8))
     writing: Threads = field(default_factory=lambda: Threads("writing", 8))
+    hashing: Threads = field(default_factory=lambda: Threads("hashing", os.cpu_count() or 1))
     scrubbing: Threads = field(default_factory=lambda: Threads("scrubbing", 1))
 
     def close(self) -> None:
         """Wait for what runs, and end the threads."""
         self.reading.close()
         self.writing.close()
+        self.hashing.close()
         self.scrubbing.close()

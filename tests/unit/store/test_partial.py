@@ -70,6 +70,71 @@ async def test_readers_follow_the_growing_file_and_keep_it(cabinet: Cabinet) -> 
     assert early.fileno() == -1
 
 
+async def test_bytes_are_told_of_once_they_are_written_and_hashed(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial, order, is_written = await cabinet.claim(DIGEST), list[str](), threading.Event()
+    begin, write_at = cabinet.threads.hashing.begin, files.write_at
+
+    def hashed_late(data: bytes, update: Callable[[bytes], None]) -> None:
+        is_written.wait()
+        update(data)
+        order.append("hashed")
+
+    def written(fd: int, data: bytes, offset: int) -> None:
+        write_at(fd, data, offset)
+        order.append("written" if data == DATA else "told")
+        is_written.set()
+
+    monkeypatch.setattr(cabinet.threads.hashing, "begin", lambda call, data: begin(hashed_late, data, call))
+    monkeypatch.setattr(files, "write_at", written)
+    await partial.append(DATA)
+    assert order == ["written", "hashed", "told"]
+    assert partial.verified()
+    await partial.close()
+
+
+async def test_what_the_disk_does_not_take_is_hashed_by_who_takes_it(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial = await cabinet.claim(DIGEST)
+    await partial.append(DATA[:100])
+
+    def refused(fd: int, data: bytes, offset: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "write_at", refused)
+    with pytest.raises(StoreFailed):
+        await partial.append(DATA[100:])
+    monkeypatch.undo()
+    assert partial.size == 100
+    passage = partial.spill()
+    await passage.append(DATA[100:])
+    assert passage.verified()
+    await passage.close()
+    await partial.close()
+
+
+async def test_an_append_that_is_cancelled_waits_for_both_its_threads(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    partial, may_go_on = await cabinet.claim(DIGEST), threading.Event()
+    begin = cabinet.threads.hashing.begin
+    monkeypatch.setattr(
+        cabinet.threads.hashing, "begin", lambda call, data: begin(lambda: (may_go_on.wait(), call(data)))
+    )
+    appending = asyncio.create_task(partial.append(DATA))
+    await asyncio.sleep(0)
+    appending.cancel()
+    await asyncio.sleep(0)
+    assert not appending.done()
+    may_go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await appending
+    assert (partial.size, partial.verified()) == (len(DATA), True)
+    await partial.close()
+
+
 async def test_reading_ahead_changes_nothing(cabinet: Cabinet) -> None:
     partial = await cabinet.begin(DATA)
     reader = partial.reader()
