@@ -16,7 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.server.admission import Admission
-from mirror.server.body import STALL_SECONDS
+from mirror.server.outlet import STALL_SECONDS
 from mirror.server.parting import HEADERS, parting_answer
 
 HEAD_SECONDS = 10.0

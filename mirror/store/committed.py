@@ -66,9 +66,7 @@ class Committed:
         self.lease(digest)
         before, removals = self.index.get(digest), self._removals
         try:
-            opened = await self._threads.reading.obtain(
-                lambda: self._folders.of(digest).open(digest.encoded), files.close_opened
-            )
+            opened = await self._obtain(digest)
         except BaseException:
             self.release(digest)
             raise
@@ -85,6 +83,13 @@ class Committed:
         except BaseException:
             blob.close()
             raise
+
+    async def _obtain(self, digest: Digest) -> tuple[int, int] | None:
+        folder = self._folders.of(digest)
+        # What else goes wrong is found out, and told, in the thread.
+        with suppress(OSError):
+            return folder.open_at_once(digest.encoded)
+        return await self._threads.reading.obtain(lambda: folder.open(digest.encoded), files.close_opened)
 
     async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
         known = self.index.get(digest)

@@ -11,12 +11,13 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.store import files
+from mirror.store.at_once import can_tell, open_at_once
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _SETTLED_NS = 1_000_000_000
@@ -38,11 +39,24 @@ class Folder:
     def __init__(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
+        self._can_tell = False
 
     def open(self, name: str) -> tuple[int, int] | None:
         """Return descriptor and size of a regular file open for reading, None if there is none."""
+        opened = self._open(name, os.open)
+        if opened is not None and not self._can_tell:
+            self._can_tell = can_tell(opened[0])
+        return opened
+
+    def open_at_once(self, name: str) -> tuple[int, int] | None:
+        """As `open`, but raise BlockingIOError where it would wait, or nobody can tell: this may be called anywhere."""
+        if not self._can_tell:
+            raise BlockingIOError
+        return self._open(name, open_at_once)
+
+    def _open(self, name: str, call: Callable[..., int]) -> tuple[int, int] | None:
         try:
-            fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
+            fd = call(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:

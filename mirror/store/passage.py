@@ -31,6 +31,10 @@ class Segment:
         """Return the descriptor, -1 once the piece is gone."""
         return self._fd
 
+    def is_loaded(self, start: int, stop: int) -> bool:
+        """It is in memory."""
+        return True
+
     async def load(self, start: int, stop: int) -> None:
         """Nothing to do: it is in memory."""
 

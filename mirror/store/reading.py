@@ -28,9 +28,13 @@ class ReadableFile:
         """Return the descriptor."""
         return self._fd
 
+    def is_loaded(self, start: int, stop: int) -> bool:
+        """Tell whether the range is in memory; False also where the file system cannot tell."""
+        return in_memory(self._fd, start, stop)
+
     async def load(self, start: int, stop: int) -> None:
         """Read the range into memory, in a thread, unless it is there."""
-        if start < stop and not in_memory(self._fd, start, stop):
+        if start < stop and not self.is_loaded(start, stop):
             await self._threads.run(read_ahead, self._fd, start, stop)
 
     def close(self) -> None:
@@ -62,6 +66,11 @@ class StoredBlob(ReadableFile):
     def size(self) -> int:
         """The length in bytes."""
         return self._size
+
+    @property
+    def is_whole(self) -> bool:
+        """It is."""
+        return True
 
     async def sendable(self, offset: int) -> int:
         """Return the length: all of it is verified."""

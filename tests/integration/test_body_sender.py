@@ -286,7 +286,7 @@ async def test_a_file_that_the_disk_cannot_read_any_more_is_fetched_again(
 async def test_a_client_that_takes_nothing_of_a_stored_blob_is_cut_and_nobody_else(
     mirror: RunningMirror, path: str, blob: FakeBlob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.server.body.STALL_SECONDS", 2.0)
+    monkeypatch.setattr("mirror.server.outlet.STALL_SECONDS", 2.0)
     async with raw_client(mirror, TINY) as stalled, raw_client(mirror, TINY) as slow:
         await begin(stalled, path)
         await begin(slow, path)

@@ -244,7 +244,7 @@ async def test_a_client_that_reads_nothing_slows_nobody(
 async def test_a_stalled_client_is_cut_and_nobody_else(
     registry: FakeRegistry, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.server.body.STALL_SECONDS", 0.5)
+    monkeypatch.setattr("mirror.server.outlet.STALL_SECONDS", 0.5)
     blob = put(registry, 32 * MIB)
     gate = Gate()
     registry.fault(path_of(blob), stop_at(16 * MIB, gate))

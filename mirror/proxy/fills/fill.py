@@ -165,6 +165,11 @@ class FillReader:
         """The declared length; None while upstream's word is missing and the fill has not ended."""
         return self._progress.total
 
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the fill has come to its end on disk."""
+        return self._fill.passage is None and self._progress.state in (FillState.VERIFIED, FillState.COMMITTED)
+
     async def sendable(self, offset: int) -> int:
         """Wait for bytes behind `offset`; raises BodyCut when the fill fails."""
         self._fill.audience.move(self._seat, offset)
@@ -190,6 +195,10 @@ class FillReader:
     def fileno(self) -> int:
         """Return the descriptor of the file that has the bytes last promised, -1 for a reader that was cut."""
         return -1 if self._file is None or self._seat.is_cut else self._file.fileno()
+
+    def is_loaded(self, start: int, stop: int) -> bool:
+        """Tell whether the range is in memory."""
+        return self._file is not None and not self._seat.is_cut and self._file.is_loaded(start, stop)
 
     async def load(self, start: int, stop: int) -> None:
         """Read the range ahead."""

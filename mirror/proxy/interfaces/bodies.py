@@ -11,6 +11,9 @@ class OpenFile(Protocol):
     def fileno(self) -> int:
         """Return the descriptor; read it only at explicit offsets."""
 
+    def is_loaded(self, start: int, stop: int) -> bool:
+        """Tell whether reading this range does not wait for the disk; False also where nobody can tell."""
+
     async def load(self, start: int, stop: int) -> None:
         """Make sure that reading this range does not wait for the disk; raises StoreFailed."""
 
@@ -24,6 +27,10 @@ class Body(OpenFile, Protocol):
     @property
     def size(self) -> int | None:
         """The length of the whole blob; None while nobody knows."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether all of it is there and verified, in the one file that is open."""
 
     async def sendable(self, offset: int) -> int:
         """Wait until bytes behind `offset` may be sent and return where they end; `offset` at the very end.

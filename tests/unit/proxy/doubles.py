@@ -169,6 +169,9 @@ class MemoryFile:
     def fileno(self) -> int:
         return self._fd
 
+    def is_loaded(self, start: int, stop: int) -> bool:
+        return True
+
     async def load(self, start: int, stop: int) -> None:
         await asyncio.sleep(0)
 

@@ -33,6 +33,10 @@ class MemoryBlob(MemoryFile):
     def size(self) -> int:
         return self._size
 
+    @property
+    def is_whole(self) -> bool:
+        return True
+
     async def sendable(self, offset: int) -> int:
         return max(offset, self._size)
 

@@ -13,7 +13,8 @@ from mirror.errors import BodyCut
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events.requests import RequestFinished
 from mirror.server import body as body_module
-from mirror.server.body import CHUNK, STALL_SECONDS, send_unmeasured
+from mirror.server.body import CHUNK, send_unmeasured
+from mirror.server.outlet import STALL_SECONDS, WINDOW
 from mirror.server.exchange import Exchange
 from tests.unit.proxy.doubles import MemoryFile
 from tests.unit.virtual_time import in_virtual_time
@@ -25,6 +26,7 @@ class Growing(MemoryFile):
     """A body of unknown length that grows by so much a step, and may be cut."""
 
     size = None
+    is_whole = False
 
     def __init__(self, step: int, cut_at: int | None = None) -> None:
         fd = os.memfd_create("body")
@@ -123,4 +125,4 @@ async def test_a_body_that_is_cut_does_not_end_well() -> None:
 
 
 def test_a_piece_is_small_enough_for_a_slow_client() -> None:
-    assert body_module.CHUNK <= 64 * 1024 < body_module.WINDOW
+    assert CHUNK <= 64 * 1024 < WINDOW
