@@ -86,7 +86,7 @@ class Outlet:
         done: asyncio.Future[None] = loop.create_future()
         self._moved_at = loop.time()
         loop.add_writer(target, self._go_on, push, target, done)
-        watch = _Watch(loop, done, lambda: self._moved_at)
+        watch = Watch(loop, done, lambda: self._moved_at)
         try:
             await done
         finally:
@@ -167,7 +167,7 @@ class _Stretch:
         return self._loaded == end
 
 
-class _Watch:
+class Watch:
     """Ends a wait in which nothing has moved for STALL_SECONDS; `moved_at` tells when something did, in loop time."""
 
     def __init__(

@@ -27,14 +27,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def open_at_once(name: str, flags: int, *, dir_fd: int) -> int:
     """Return the descriptor of an existing file, as `os.open` does.
 
-    Raises BlockingIOError where that would wait, or where this kernel cannot do it; else OSError as `os.open` does.
+    Raises BlockingIOError where that would wait, NotImplementedError where this kernel cannot do it, otherwise OSError
+    as `os.open` does.
     """
     how = _How(flags, 0, _RESOLVE_CACHED)
     fd: int = _libc.syscall(_OPENAT2, dir_fd, name.encode(), ctypes.byref(how), ctypes.sizeof(how))
     if fd >= 0:
         return fd
     error = ctypes.get_errno()
-    raise OSError(errno.EAGAIN if error in _NOT_HERE else error, os.strerror(error), name)
+    if error in _NOT_HERE:
+        raise NotImplementedError
+    raise OSError(error, os.strerror(error), name)
 
 
 def can_tell(fd: int) -> bool:

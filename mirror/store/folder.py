@@ -39,20 +39,25 @@ class Folder:
     def __init__(self, path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
-        self._can_tell = False
+        self._opens_at_once: bool | None = None
+        """None until the first file was open."""
 
     def open(self, name: str) -> tuple[int, int] | None:
         """Return descriptor and size of a regular file open for reading, None if there is none."""
         opened = self._open(name, os.open)
-        if opened is not None and not self._can_tell:
-            self._can_tell = can_tell(opened[0])
+        if opened is not None and self._opens_at_once is None:
+            self._opens_at_once = can_tell(opened[0])
         return opened
 
     def open_at_once(self, name: str) -> tuple[int, int] | None:
         """As `open`, but raise BlockingIOError where it would wait, or nobody can tell: this may be called anywhere."""
-        if not self._can_tell:
+        if not self._opens_at_once:
             raise BlockingIOError
-        return self._open(name, open_at_once)
+        try:
+            return self._open(name, open_at_once)
+        except NotImplementedError:
+            self._opens_at_once = False
+            raise BlockingIOError from None
 
     def _open(self, name: str, call: Callable[..., int]) -> tuple[int, int] | None:
         try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from mirror.store import drafts, files, table_folder
 from mirror.store import folder as folder_calls
+from mirror.store.at_once import open_at_once
 
 FILE_CALLS = (drafts, files, folder_calls, table_folder)
 """The modules of the store that change the disk by themselves."""
@@ -95,6 +96,8 @@ class CountedOs:
         """Take the place of `os` in this process, for good."""
         for module in FILE_CALLS:
             vars(module)["os"] = self
+        # Not a call of `os`: the kernel's own.
+        vars(folder_calls)["open_at_once"] = lambda *args, **kwargs: self.step("open", open_at_once, *args, **kwargs)
         if "mkdir" in _STEPS[self._fault]:
             make = Path.mkdir
             # Not as an attribute of this module: folders are made through `pathlib`.

@@ -12,10 +12,9 @@ from aiohttp.test_utils import make_mocked_request
 from mirror.errors import BodyCut
 from mirror.proxy.cache_status import Outcome
 from mirror.proxy.events.requests import RequestFinished
-from mirror.server import body as body_module
 from mirror.server.body import CHUNK, send_unmeasured
-from mirror.server.outlet import STALL_SECONDS, WINDOW
 from mirror.server.exchange import Exchange
+from mirror.server.outlet import STALL_SECONDS, WINDOW
 from tests.unit.proxy.doubles import MemoryFile
 from tests.unit.virtual_time import in_virtual_time
 

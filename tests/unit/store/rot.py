@@ -40,7 +40,7 @@ def rewrite(file: Path, data: bytes) -> None:
 def refuse(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, code: int) -> None:
     """Have every such call fail with this error."""
 
-    def refused(*_: object) -> None:
+    def refused(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(owner, name, refused)
