@@ -134,6 +134,7 @@ class Mirror:
         """Let requests finish, then fills, all within `drain_timeout`; then cut what is left."""
         self._draining = True
         self._warming.warm.close()
+        self._pulls.ahead.close()
         await self.public.stop_accepting()
         seconds = 0.0 if self._hurried else self._config.drain_timeout.total_seconds()
         with suppress(TimeoutError):
@@ -178,7 +179,7 @@ class Mirror:
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(
-            ManifestHandler(self._pulls.manifests, self._warming.requests.note),
+            ManifestHandler(self._pulls.manifests, self._warming.requests.note, self._pulls.ahead.served),
             BlobHandler(self._pulls.blobs),
             TagsHandler(self._pulls.listings),
             ReferrersHandler(self._pulls.listings),

@@ -20,6 +20,7 @@ from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.pull_listing import ListingMemory, PullListing
 from mirror.proxy.pull_manifest import PullManifest
 from mirror.proxy.pulled_manifest import Memory
+from mirror.proxy.read_ahead import ReadsAhead
 from mirror.proxy.visibility import Memory as VisibilityMemory
 from mirror.proxy.visibility import View, Visibility
 from mirror.store.cache import Cache
@@ -37,11 +38,12 @@ class Inside:
 
 @dataclass(frozen=True, slots=True)
 class Pulls:
-    """The pulls of manifests, of blobs, and of lists."""
+    """The pulls of manifests, of blobs, and of lists, and what is read ahead."""
 
     manifests: PullManifest
     blobs: PullBlob
     listings: PullListing
+    ahead: ReadsAhead
 
 
 def visibility(config: Config, views: Mapping[str, View], inside: Inside, outside: Outside) -> Visibility:
@@ -68,8 +70,17 @@ def pulls(config: Config, upstreams: Mapping[str, ListingUpstream], inside: Insi
     means = Means(upstreams, cache.blobs, cache.records, failures, access, observer, throttles)
     filler = Filler(means, tasks, {name: limit.fills for name, limit in limits.items()})
     sizes = BlobSize(upstreams, cache.records, failures, tasks)
+    ahead = ReadsAhead(_read_ahead(config), cache.blobs, filler, outside.budgets, tasks, observer)
     return Pulls(
         PullManifest(upstreams, memory, access, tasks, observer),
         PullBlob(upstreams, cache.blobs, access, filler, sizes),
         PullListing(upstreams, listed, tasks, observer),
+        ahead,
     )
+
+
+def _read_ahead(config: Config) -> list[str]:
+    """Return the upstreams that are read ahead: bandwidth that is limited is for what clients wait for."""
+    if config.offline:
+        return []
+    return [name for name, one in config.upstreams.items() if one.read_ahead and one.limits.bandwidth is None]

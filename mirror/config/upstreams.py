@@ -135,6 +135,7 @@ class UpstreamConfig(Section):
     realms: tuple[Origin, ...] = ()
     private_network: bool = False
     limits: LimitsConfig = LimitsConfig()
+    read_ahead: bool = True
 
     @field_validator("endpoints", "realms", mode="before")
     @classmethod

@@ -27,6 +27,14 @@ class Child:
     size: int | None = None
     platform: str = ""
     is_manifest: bool = False
+    is_elsewhere: bool = False
+    """Whether it names places of its own where it is to be had."""
+
+    @property
+    def is_blob(self) -> bool:
+        """Tell whether it is a blob that registries have; they do not have layers that may not be distributed."""
+        kinds = (".foreign.", "nondistributable")
+        return not self.is_manifest and not any(kind in self.media_type for kind in kinds)
 
 
 def children_of(data: bytes) -> tuple[Digest, ...]:
@@ -68,6 +76,7 @@ def _child(descriptor: Any, *, is_manifest: bool) -> Iterator[Child]:
         size if type(size) is int and size >= 0 else None,
         _platform(descriptor.get("platform")),
         is_manifest,
+        bool(descriptor.get("urls")),
     )
 
 

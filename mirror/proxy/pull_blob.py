@@ -101,7 +101,7 @@ class PullBlob:
             pulled.body.close()
             return BlobHead(pulled.body.size, pulled.status)
         fill = self._filler.find(digest)
-        if fill is not None and (fill.route != route or _may_wait_for_us(fill)):
+        if fill is not None and (fill.route != route or fill.is_held or _may_wait_for_us(fill)):
             fill = None
         if fill is not None and (size := await fill.size()) is not None:
             return BlobHead(size, CacheStatus(Outcome.COLLAPSED))
@@ -117,6 +117,7 @@ class PullBlob:
 
     async def _filling(self, route: Route, digest: Digest) -> PulledBlob | None:
         fill, joined = self._filler.join_or_start(route, digest)
+        was_ahead = joined and fill.is_unclaimed
         if fill.route != route or (joined and _may_wait_for_us(fill)):
             await self._confirm(route, digest)
         if joined and _may_wait_for_us(fill) and chain.is_circular():
@@ -131,7 +132,7 @@ class PullBlob:
             raise
         if body is None:
             return None
-        outcome = Outcome.COLLAPSED if joined else Outcome.MISS
+        outcome = Outcome.COLLAPSED if joined and not was_ahead else Outcome.MISS
         return PulledBlob(body, CacheStatus(outcome, stored=fill.is_kept))
 
     async def _confirm(self, route: Route, digest: Digest) -> bool:

@@ -20,10 +20,16 @@ from mirror.server.exchange import Exchange
 class ManifestHandler:
     """Answers requests for manifests; a HEAD is a GET without its body."""
 
-    def __init__(self, pull: PullManifest, served: Callable[[Route, Tag], None]) -> None:
-        """`served` hears of each tag that a client was served."""
+    def __init__(
+        self,
+        pull: PullManifest,
+        served: Callable[[Route, Tag], None],
+        given: Callable[[Route, PulledManifest], None],
+    ) -> None:
+        """`served` hears of each tag that a client was served, `given` of each manifest whose body it got."""
         self._pull = pull
         self._served = served
+        self._given = given
 
     async def serve(self, exchange: Exchange, route: Route, reference: Tag | Digest) -> web.Response:
         """Return the answer; a 304 where the client has it."""
@@ -35,6 +41,8 @@ class ManifestHandler:
         verdict = judge(headers, etag_of(pulled.manifest.digest))
         if verdict is not Verdict.SEND:
             return exchange.respond_without(verdict, _headers(pulled))
+        if not exchange.is_head:
+            self._given(route, pulled)
         return exchange.respond(pulled.manifest.data, _headers(pulled))
 
 

@@ -42,9 +42,9 @@ class Folder:
         self._opens_at_once: bool | None = None
         """None until the first file was open."""
 
-    def open(self, name: str) -> tuple[int, int] | None:
-        """Return descriptor and size of a regular file open for reading, None if there is none."""
-        opened = self._open(name, os.open)
+    def open(self, name: str, access: int = os.O_RDONLY) -> tuple[int, int] | None:
+        """Return descriptor and size of a regular file open for reading, or with this access; None if there is none."""
+        opened = self._open(name, os.open, access)
         if opened is not None and self._opens_at_once is None:
             self._opens_at_once = can_tell(opened[0])
         return opened
@@ -59,9 +59,9 @@ class Folder:
             self._opens_at_once = False
             raise BlockingIOError from None
 
-    def _open(self, name: str, call: Callable[..., int]) -> tuple[int, int] | None:
+    def _open(self, name: str, call: Callable[..., int], access: int = os.O_RDONLY) -> tuple[int, int] | None:
         try:
-            fd = call(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
+            fd = call(name, access | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
+
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces.fills import FillState, Sighting
@@ -50,12 +53,16 @@ class Followed:
             return Sighting(size, size, FillState.COMMITTED, is_agreed=True, is_written=False)
         if page is None:
             return Sighting(0, None, FillState.WRITING, is_agreed=False, is_written=is_written)
+        if not page.is_agreed:
+            # It may have been begun ahead, and be held until somebody comes.
+            with suppress(OSError):
+                files.write_at(self._page_fd, pages.MARK, pages.SIZE)
         return Sighting(page.prefix, page.total, page.state, page.is_agreed, is_written)
 
     def _page(self) -> Page | None:
         """Return the page of this very file; another one's may have the name, or the last one still."""
         if self._page_fd < 0:
-            opened = self._place.run.open(self._place.name)
+            opened = self._place.run.open(self._place.name, os.O_RDWR)
             if opened is None:
                 return None
             self._page_fd = opened[0]

@@ -19,6 +19,9 @@ _STATES = tuple(FillState)
 SIZE = _FORM.size + _CHECK.size
 """Bytes of a record."""
 
+MARK = b"w"
+"""Behind the record of a fill that upstream has not agreed to yet: somebody in another process waits for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -41,7 +44,8 @@ class Page:
 
 
 def unpack(data: bytes) -> Page | None:
-    """Return the page that a record holds, None for one that is torn, damaged or another's."""
+    """Return the page that a record holds, whatever is behind it; None if it is torn, damaged or another's."""
+    data = data[:SIZE]
     if len(data) != SIZE or _CHECK.unpack_from(data, _FORM.size)[0] != zlib.crc32(data[: _FORM.size]):
         return None
     magic, inode, prefix, total, reserved, state, is_agreed = _FORM.unpack_from(data)

@@ -74,6 +74,7 @@ class Partial:
             return None
         self._fd = fd
         self._page_fd = place.run.open_or_create(place.name)
+        files.shorten(self._page_fd, pages.SIZE)
         _, inode, size = files.identity(fd)
         left = pages.unpack(files.read_at(self._page_fd, pages.SIZE, 0))
         claimed = min(size, left.prefix) if left is not None and left.inode == inode else size
@@ -123,6 +124,11 @@ class Partial:
         self.size += len(data)
         self._page = replace(self._page, prefix=self.size)
         self._publish()
+
+    async def is_wanted(self) -> bool:
+        """Tell whether somebody in another process waits for upstream to agree."""
+        mark = await self._threads.reading.run(files.read_at, self._page_fd, len(pages.MARK), pages.SIZE)
+        return mark == pages.MARK
 
     async def holds(self, offset: int, data: bytes) -> bool:
         """Tell whether the file has `data` at `offset`."""

@@ -11,7 +11,7 @@ import structlog
 
 from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld, TokenRequested, VisibilityAsked
 from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused
-from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, ReadAhead
 from mirror.proxy.events.limits import SpendingChanged
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.operations import PinChanged, Purged
@@ -94,6 +94,8 @@ class Logs:
             case FillFinished(upstream, digest, size, committed, _, unkept):
                 why = {"reason": unkept} if unkept else {}
                 self._log.info("filled", upstream=upstream, digest=str(digest), bytes=size, kept=committed, **why)
+            case ReadAhead(upstream, digest, outcome):
+                self._log.debug("read ahead", upstream=upstream, digest=str(digest), outcome=outcome)
             case DigestMismatched(upstream, digest):
                 self._log.error("digest mismatch", upstream=upstream, digest=str(digest))
             case TokenRequested(upstream, outcome) if outcome != "granted":

@@ -26,7 +26,7 @@ async def running_site(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterato
             admin={"listen": "127.0.0.1:0"},  # type: ignore[arg-type]
             cache={"path": str(tmp_path_factory.mktemp("cache"))},  # type: ignore[arg-type]
             freshness={"tag_ttl": "0s", "stale_while_revalidate": "0s"},  # type: ignore[arg-type]
-            upstreams={"docker.io": {"endpoints": [registry.url], "private_network": True}},  # type: ignore[dict-item]
+            upstreams={"docker.io": {"endpoints": [registry.url], "private_network": True, "read_ahead": False}},  # type: ignore[dict-item]
         )
         mirror = Mirror(config)
         async with mirror.running(), aiohttp.ClientSession(auto_decompress=False) as session:

@@ -98,6 +98,7 @@ class Dialect(ABC):
         fields = example(self.upstream)
         recommended = fields.pop("credentials", None)
         fields["private_network"] = True
+        fields["read_ahead"] = False
         if secret is not None:
             fields["credentials"] = self.credentials(secret)
             fields["serve_private"] = "everyone"

@@ -83,8 +83,13 @@ def start_mirror(registry: FakeRegistry, token_service: FakeTokenService, tmp_pa
 
 
 def docker_io(registry: FakeRegistry, token_service: FakeTokenService) -> dict[str, Any]:
-    """Return the configuration of an upstream that is the fake registry."""
-    return {"endpoints": [registry.url], "realms": [token_service.url], "private_network": True}
+    """Return the configuration of an upstream that is the fake registry; it is asked for what clients ask for only."""
+    return {
+        "endpoints": [registry.url],
+        "realms": [token_service.url],
+        "private_network": True,
+        "read_ahead": False,
+    }
 
 
 @pytest.fixture

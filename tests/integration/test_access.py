@@ -394,7 +394,7 @@ async def test_a_transfer_that_fails_for_one_repository_goes_on_for_the_other(
 async def two_upstreams(
     start_mirror: StartMirror, other_registry: FakeRegistry, blob: FakeBlob
 ) -> AsyncIterator[RunningMirror]:
-    other = {"endpoints": [other_registry.url], "private_network": True}
+    other = {"endpoints": [other_registry.url], "private_network": True, "read_ahead": False}
     async with start_mirror(upstreams={"other.test": other}) as running:
         yield running
 

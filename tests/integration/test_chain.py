@@ -48,7 +48,7 @@ class Circle:
             "listen": f"127.0.0.1:{port}",
             "admin": {"listen": "127.0.0.1:0"},
             "cache": {"path": str(self._folder / name)},
-            "upstreams": {"docker.io": {"endpoints": list(endpoints), "private_network": True}},
+            "upstreams": {"docker.io": {"endpoints": list(endpoints), "private_network": True, "read_ahead": False}},
             **sections,
         }
         mirror = Mirror(Config(**content))
@@ -79,7 +79,7 @@ async def pair(
     registry.add_image(ALPINE, "3.20", IMAGE)
     registry.add_image(ALPINE, "big", BIG)
     async with start_mirror(freshness=NO_TTL) as behind:
-        upstreams = {"docker.io": {"endpoints": [behind.url], "private_network": True}}
+        upstreams = {"docker.io": {"endpoints": [behind.url], "private_network": True, "read_ahead": False}}
         cache = {"path": str(tmp_path / "front")}
         async with start_mirror(upstreams=upstreams, cache=cache, freshness=NO_TTL) as front:
             yield front, behind
@@ -172,7 +172,9 @@ async def test_the_mirror_behind_hears_which_registry_is_meant(
     registries = {"docker.io": registry, "ghcr.io": other_registry}
     upstreams = {name: docker_io(one, token_service) for name, one in registries.items()}
     async with start_mirror(upstreams=upstreams) as behind:
-        chained = {name: {"endpoints": [behind.url], "private_network": True} for name in upstreams}
+        chained = {
+            name: {"endpoints": [behind.url], "private_network": True, "read_ahead": False} for name in upstreams
+        }
         async with start_mirror(upstreams=chained, cache={"path": str(tmp_path / "front")}) as front:
             for path, image in (("/v2/app/manifests/1", IMAGE), ("/v2/app/manifests/1?ns=ghcr.io", BIG)):
                 _, body = await front.get(path)

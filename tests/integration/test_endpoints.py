@@ -107,7 +107,7 @@ async def test_endpoints_of_an_upstream_may_have_paths_or_not(
 
 async def test_a_check_asks_below_the_path_and_shows_it(registry: FakeRegistry, tmp_path: Path) -> None:
     registry.add_image(f"hub/{ALPINE}", "latest", IMAGE)
-    upstream = {"endpoints": f"{registry.url}/hub", "private_network": True}
+    upstream = {"endpoints": f"{registry.url}/hub", "private_network": True, "read_ahead": False}
     file = write({"upstreams": {"docker.io": upstream}}, tmp_path)
     done = await run("check", "alpine", "--config", file, folder=tmp_path)
     assert done.code == 0, done.stdout
@@ -132,7 +132,7 @@ class Secure:
 
     def upstream(self, **fields: Any) -> dict[str, Any]:
         """Return the upstream, whose endpoint has these fields."""
-        return {"endpoints": [{"url": self.registry.url, **fields}], "private_network": True}
+        return {"endpoints": [{"url": self.registry.url, **fields}], "private_network": True, "read_ahead": False}
 
     async def __aenter__(self) -> Secure:
         for one in (self.registry, self.tokens, self.cdn, self.other_cdn):

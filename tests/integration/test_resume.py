@@ -429,7 +429,7 @@ async def two_endpoints(
 ) -> AsyncIterator[RunningMirror]:
     other_registry.put_blob("library/alpine", BLOB)
     other_registry.etags = "other-"
-    both_of_them = {"endpoints": [registry.url, other_registry.url], "private_network": True}
+    both_of_them = {"endpoints": [registry.url, other_registry.url], "private_network": True, "read_ahead": False}
     async with start_mirror(upstreams={"docker.io": both_of_them}) as running:
         yield running
 

@@ -50,7 +50,7 @@ class Day:
             "warm": {"file": str(folder / "images"), "platforms": ["all"], "every": "1s", "hot": True},
             "scrub": {"every": "1s", "bandwidth": "1GiB"},
             "upstreams": {
-                "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials},
+                "docker.io": {**docker_io(self.hub, self.tokens), "credentials": credentials, "read_ahead": True},
                 "ghcr.io": docker_io(self.other, self.tokens),
             },
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from mirror.oci.digest import Digest
 
@@ -38,6 +39,28 @@ class FillFinished:
     committed: bool
     error: Exception | None = None
     unkept: str | None = None
+
+
+class Ahead(StrEnum):
+    """What came of a blob that could be read ahead; a closed set, because it labels metrics."""
+
+    CLAIMED = "claimed"
+    """It was begun, and a client came for it."""
+    EARLY = "early"
+    """It was here, or had failed, before a client came for it."""
+    LET_GO = "let_go"
+    """It was begun, and nobody came."""
+    SPARED = "spared"
+    """It was not begun: all there is to do it with is for blobs that clients wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAhead:
+    """What came of a blob that could be read ahead."""
+
+    upstream: str
+    digest: Digest
+    outcome: Ahead
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,12 @@ class Download:
         if isinstance(error, ShuttingDown):
             # Whoever reads along in another process goes on with it as soon as it is closed.
             return
+        # Also after a no, which is for one repository: another may go on with it.
+        await self.leave(is_good=not isinstance(error, DigestMismatch | StoreFailed))
+
+    async def leave(self, *, is_good: bool = True) -> None:
+        """Leave what there is to whoever goes on with it, if it is good for that."""
         if self._partial is not None and self._passage is None:
-            # Also after a no, which is for one repository: another may go on with it.
-            is_good = not isinstance(error, DigestMismatch | StoreFailed)
             await self._leave(self._partial, is_kept=is_good and self._partial.size > 0)
 
     def report(self) -> None:
@@ -117,12 +120,20 @@ class Download:
 
     async def _fetch(self) -> Progress:
         await self._agree()
+        if self._fill.hold is not None:
+            await self._fill.hold.passed(self._is_wanted)
         progress = await self._begin(self._supply.total)
         while True:
             offset, data = await self._supply.read(self._sink.size)
             if not data:
                 return progress
             await self._take(offset, data, progress)
+
+    async def _is_wanted(self) -> bool:
+        try:
+            return self._partial is not None and await self._partial.is_wanted()
+        except StoreFailed:
+            return False
 
     async def _agree(self) -> None:
         fill, failures = self._fill, self._means.failures

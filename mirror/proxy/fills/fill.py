@@ -14,6 +14,7 @@ from typing import Protocol
 from mirror.errors import BodyCut, MirrorError, UpstreamInvalid
 from mirror.oci.digest import Digest
 from mirror.proxy.fills.audience import Audience
+from mirror.proxy.fills.hold import Hold
 from mirror.proxy.fills.progress import Progress
 from mirror.proxy.interfaces.bodies import Body, OpenFile
 from mirror.proxy.interfaces.fills import FillState, Passage
@@ -34,11 +35,15 @@ class Source(Protocol):
 
 
 class Fill:
-    """One blob on its way into the store, asked for through `route`; shared by its writer and all its readers."""
+    """One blob on its way into the store, asked for through `route`; shared by its writer and all its readers.
 
-    def __init__(self, route: Route, digest: Digest) -> None:
+    It has a `hold` if it was begun before anybody asked for it.
+    """
+
+    def __init__(self, route: Route, digest: Digest, hold: Hold | None = None) -> None:
         self.route = route
         self.digest = digest
+        self.hold = hold
         self.audience = Audience()
         self.error: MirrorError | None = None
         self.progress: Progress | None = None
@@ -58,6 +63,16 @@ class Fill:
         return self.passage is None or self.passage.floor <= self.passage.start
 
     @property
+    def is_unclaimed(self) -> bool:
+        """Tell whether nobody has asked for it yet."""
+        return self.hold is not None and not self.hold.is_claimed
+
+    @property
+    def is_held(self) -> bool:
+        """Tell whether it waits for somebody to ask for it."""
+        return self.hold is not None and self.hold.is_held
+
+    @property
     def is_kept(self) -> bool:
         """Tell whether the bytes are on their way to the disk."""
         return self.passage is None
@@ -69,6 +84,8 @@ class Fill:
         Raises what upstream said instead, or StoreFailed.
         """
         self.audience.acquire()
+        if self.hold is not None:
+            self.hold.claim()
         try:
             body = await self._open()
         except BaseException:

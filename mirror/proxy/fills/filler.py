@@ -14,6 +14,7 @@ from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.fills.download import Download, Means
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.following import POLL_SECONDS, follow
+from mirror.proxy.fills.hold import Hold, Unclaimed
 from mirror.proxy.fills.turns import Turns
 from mirror.proxy.interfaces.fills import FillState, FollowedFile, PartialFile, Passage
 from mirror.proxy.routing import Route
@@ -41,19 +42,40 @@ class Filler:
         """
         if fill := self.find(digest):
             return fill, True
-        fill = self._fills[digest] = Fill(route, digest)
-        task = self._tasks.spawn(self._run(fill), name=f"fill {digest}")
-        task.add_done_callback(lambda _: self._ended(fill))
+        fill = Fill(route, digest)
+        self._start(fill)
         return fill, False
+
+    async def begin_ahead(self, route: Route, digest: Digest, hold: Hold) -> asyncio.Task[None] | None:
+        """Begin a fill that nobody has asked for, which waits at its hold; returns its task.
+
+        None where there is one of this digest, or no turn that nobody else will want soon.
+        """
+        fill = Fill(route, digest, hold)
+        if not await self._turns.take_spare(route.upstream, fill):
+            return None
+        if self.find(digest) is not None:
+            self._turns.leave(fill)
+            return None
+        return self._start(fill)
+
+    def _start(self, fill: Fill) -> asyncio.Task[None]:
+        self._fills[fill.digest] = fill
+        task = self._tasks.spawn(self._run(fill), name=f"fill {fill.digest}")
+        task.add_done_callback(lambda _: self._ended(fill))
+        return task
 
     async def _run(self, fill: Fill) -> None:
         try:
-            await self._turns.take(fill.route.upstream, fill)
+            if fill.hold is None:
+                await self._turns.take(fill.route.upstream, fill)
             while not await self._is_stored(fill.digest):
                 if await self._obtain(fill):
                     return
                 await asyncio.sleep(POLL_SECONDS)
             self._land(fill)
+            fill.found()
+        except Unclaimed:
             fill.found()
         except MirrorError as error:
             self._fail(fill, error)
@@ -84,12 +106,17 @@ class Filler:
         """Write the blob, or read along with whoever does; False if neither came to anything yet."""
         try:
             partial = await self._means.store.claim(fill.digest)
-            followed = None if partial else await self._means.store.follow(fill.digest)
+            is_wanted = partial is None and not fill.is_held
+            followed = await self._means.store.follow(fill.digest) if is_wanted else None
         except StoreFailed as error:
             self._means.observer.notify(StoreTroubled("creation of a partial file", error))
             return await self._write(fill, None)
         if partial is not None:
             return await self._write(fill, partial)
+        if fill.is_held:
+            # Another process fetches it, for somebody or ahead: whoever comes reads along.
+            self._land(fill)
+            raise Unclaimed
         return followed is not None and await self._read_along(fill, followed)
 
     # Writing. --------------------------------------------------------------------------------------------
@@ -124,6 +151,11 @@ class Filler:
                 await self._means.failures.remember(Kind.BLOB, fill.route, fill.digest, error)
             await download.abandon(error)
             self._fail(fill, error)
+        except Unclaimed:
+            # Landed before anybody can join what does not go on.
+            self._land(fill)
+            await download.leave()
+            raise
         except MirrorError as error:
             await download.abandon(error)
             self._fail(fill, error)

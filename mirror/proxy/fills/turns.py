@@ -29,7 +29,8 @@ class Turns:
 
     def __init__(self, limits: Mapping[str, int] | None = None) -> None:
         self._free: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MOST_AT_ONCE))
-        self._free |= {upstream: asyncio.Semaphore(limit) for upstream, limit in (limits or {}).items()}
+        self._limits = dict(limits or {})
+        self._free |= {upstream: asyncio.Semaphore(limit) for upstream, limit in self._limits.items()}
         self._taken: dict[Hashable, asyncio.Semaphore] = {}
         self._waiting = 0
 
@@ -47,6 +48,16 @@ class Turns:
         finally:
             self._waiting -= 1
         self._taken[holder] = free
+
+    async def take_spare(self, upstream: str, holder: Hashable) -> bool:
+        """Give `holder` a turn at once, if less than half of them are taken; for what nobody waits for yet."""
+        free = self._free[upstream]
+        taken = sum(other is free for other in self._taken.values())
+        if free.locked() or 2 * (taken + 1) > self._limits.get(upstream, MOST_AT_ONCE):
+            return False
+        await free.acquire()
+        self._taken[holder] = free
+        return True
 
     def leave(self, holder: Hashable) -> None:
         """Give the turn back, if `holder` has one."""

@@ -41,6 +41,9 @@ class PartialFile(Sink, Protocol):
     async def expect(self, total: int | None) -> bool:
         """Reserve the room for a blob of `total` bytes, None while nobody knows; False if it cannot be kept."""
 
+    async def is_wanted(self) -> bool:
+        """Tell whether another process has looked at it since it was claimed, and waits for upstream to agree."""
+
     async def holds(self, offset: int, data: bytes) -> bool:
         """Tell whether the file has `data` at `offset`."""
 

@@ -25,7 +25,7 @@ from mirror.errors import (
     UpstreamInvalid,
     UpstreamUnavailable,
 )
-from mirror.oci.children import Child, described_in
+from mirror.oci.children import described_in
 from mirror.oci.digest import Digest
 from mirror.oci.platforms import Platforms, told
 from mirror.oci.reference import Tag
@@ -218,14 +218,9 @@ def _noted(pulled: PulledManifest, platforms: Platforms, progress: Progress, blo
     progress.done += size
     progress.fetched += size if status.outcome is Outcome.MISS else 0
     children = described_in(pulled.manifest.data)
-    blobs.update({child.digest: child.size or 0 for child in children if _is_blob(child)})
+    blobs.update({child.digest: child.size or 0 for child in children if child.is_blob})
     below = [child for child in children if child.is_manifest]
     chosen = [child.digest for child in below if platforms.include(child)]
     if below and not chosen:
         raise PlatformMissing(f"it is not there for {platforms}; it is for {told(below)}")
     return chosen
-
-
-def _is_blob(child: Child) -> bool:
-    # Layers that may not be distributed are not in registries: clients look elsewhere for them.
-    return not child.is_manifest and ".foreign." not in child.media_type and "nondistributable" not in child.media_type

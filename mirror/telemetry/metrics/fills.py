@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from mirror.proxy.events.fills import FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.fills import Ahead, FillFinished, FillResumed, FillStarted, ReadAhead
 from mirror.proxy.events.observer import Event
 
 
@@ -21,8 +21,16 @@ class FillMetrics:
             registry=registry,
         )
         self._in_flight = Gauge("mirror_fills_in_flight", "Blobs on their way into the cache", registry=registry)
+        self._ahead = Counter(
+            "mirror_read_ahead_total",
+            "Blobs that could be begun before a client asked for them, by what came of it",
+            ["upstream", "outcome"],
+            registry=registry,
+        )
         for upstream in upstreams:
             self._resumes.labels(upstream)
+            for outcome in Ahead:
+                self._ahead.labels(upstream, outcome)
 
     def notify(self, event: Event) -> None:
         """Count `event`, if it is of this family."""
@@ -31,5 +39,7 @@ class FillMetrics:
                 self._in_flight.inc()
             case FillResumed(upstream):
                 self._resumes.labels(upstream).inc()
+            case ReadAhead(upstream, _, outcome):
+                self._ahead.labels(upstream, outcome).inc()
             case FillFinished():
                 self._in_flight.dec()

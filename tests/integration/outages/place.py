@@ -83,7 +83,7 @@ class Place:
         url = f"{scheme}://{self.host}:{self.registry.port}"
         first = {"url": url, "ca_file": str(self.folder / "certificate.pem")} if self.has_tls else url
         spare = [self.spare.url] if self.has_spare else []
-        return {"endpoints": [first, *spare], "realms": [self.tokens.url], "private_network": True}
+        return {"endpoints": [first, *spare], "realms": [self.tokens.url], "private_network": True, "read_ahead": False}
 
     def heal(self) -> None:
         """Let whoever still waits have an answer."""

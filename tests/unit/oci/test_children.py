@@ -36,6 +36,31 @@ def test_an_artifact_refers_to_its_blobs() -> None:
     assert children_of(encoded(blobs=[descriptor(A)], subject=descriptor(D))) == (A,)
 
 
+@pytest.mark.parametrize(
+    ("media_type", "is_blob"),
+    [
+        ("application/vnd.oci.image.layer.v1.tar+gzip", True),
+        ("", True),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", False),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+zstd", False),
+    ],
+)
+def test_layers_that_may_not_be_distributed_are_no_blobs_of_a_registry(media_type: str, is_blob: bool) -> None:
+    [child] = described_in(encoded(layers=[descriptor(A, mediaType=media_type)]))
+    assert child.is_blob is is_blob
+
+
+def test_manifests_are_no_blobs() -> None:
+    [child] = described_in(encoded(manifests=[descriptor(A)]))
+    assert not child.is_blob
+
+
+@pytest.mark.parametrize(("urls", "is_elsewhere"), [(["https://a.example/b"], True), ([], False), (None, False)])
+def test_a_layer_may_name_places_where_it_is_to_be_had(urls: object, is_elsewhere: bool) -> None:
+    [child] = described_in(encoded(layers=[descriptor(A, urls=urls)]))
+    assert child.is_elsewhere is is_elsewhere
+
+
 def test_what_is_listed_twice_is_one_child() -> None:
     data = encoded(config=descriptor(A), layers=[descriptor(B), descriptor(A), descriptor(B)])
     assert children_of(data) == (B, A)

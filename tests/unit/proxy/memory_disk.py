@@ -25,6 +25,7 @@ class Inode:
         self.owner: object | None = None
         self.page = NOTHING_YET
         self.is_committed = False
+        self.is_wanted = False
 
     @property
     def size(self) -> int:

@@ -60,6 +60,7 @@ class MemoryPartial:
         inode.shorten(inode.page.prefix)
         self._hasher.update(inode.data)
         inode.page = replace(NOTHING_YET, prefix=inode.size)
+        inode.is_wanted = False
         self.size = inode.size
 
     async def expect(self, total: int | None) -> bool:
@@ -81,6 +82,10 @@ class MemoryPartial:
         self._hasher.update(data)
         self.size += len(data)
         self.inode.publish(self.size)
+
+    async def is_wanted(self) -> bool:
+        await self._store.call("is_wanted")
+        return self.inode.is_wanted
 
     async def holds(self, offset: int, data: bytes) -> bool:
         await self._store.call("holds")
@@ -158,6 +163,7 @@ class MemoryFollowed:
     async def look(self) -> Sighting:
         await self._store.call("look")
         page = self.inode.page
+        self.inode.is_wanted |= not page.is_agreed
         self._unchanged = self._unchanged + 1 if page == self._last else 0
         self._last = page
         is_written = self._unchanged < PATIENCE or self.inode.owner is not None

@@ -13,6 +13,7 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events.fills import FillFinished, FillStarted
 from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.fills.fill import SMALL
+from mirror.proxy.fills.hold import Hold
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.fills.turns import MOST_AT_ONCE
 from tests.unit.proxy.doubles import HUB, OTHER, Held, Never, ScriptedTransfer, read_to_end
@@ -354,3 +355,103 @@ async def test_a_bug_in_the_transfer_cuts_the_readers_and_is_reported() -> None:
     assert len(works.observer.of(TaskCrashed)) == 1
     assert works.store.open_files == 0
     assert transfer.closed
+
+
+# Begun ahead. --------------------------------------------------------------------------------------------
+
+
+def ahead() -> Hold:
+    return Hold(lambda: None)
+
+
+@in_virtual_time
+async def test_what_is_begun_ahead_is_asked_for_and_not_read_before_somebody_comes() -> None:
+    transfer = ScriptedTransfer.whole(DATA)
+    works = Works(DATA, transfer)
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    await asyncio.sleep(5)
+    assert len(works.upstream.asked) == 1
+    assert not works.observer.of(FillStarted)
+    assert await works.read() == DATA
+    await works.end()
+    assert len(works.upstream.asked) == 1
+    assert works.store.committed == {DIGEST: DATA}
+
+
+@in_virtual_time
+async def test_nobody_came() -> None:
+    transfer = ScriptedTransfer.whole(DATA)
+    works = Works(DATA, transfer, ScriptedTransfer.whole(DATA))
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    await drain(works.tasks, 60)
+    assert transfer.closed
+    assert not works.disk.partial
+    works.check_nothing_is_left()
+    assert not works.observer.of(FillFinished)
+    # Whoever comes now is served as if nothing had been.
+    assert await works.read() == DATA
+    await works.end()
+
+
+@in_virtual_time
+async def test_bytes_of_an_earlier_attempt_are_there_still_when_nobody_came() -> None:
+    works = Works(DATA, ScriptedTransfer.rest_of(DATA, HALF))
+    partial = works.store.claim_now(DIGEST)
+    assert partial is not None
+    await partial.append(DATA[:HALF])
+    await partial.keep()
+    await partial.close()
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    await drain(works.tasks, 60)
+    assert works.disk.partial[DIGEST].data == DATA[:HALF]
+    works.check_nothing_is_left()
+
+
+@in_virtual_time
+async def test_there_is_one_fill_of_a_blob_whoever_began_it() -> None:
+    gate = asyncio.Event()
+    works = Works(DATA, gated(gate))
+    reading = asyncio.create_task(works.read())
+    await settle()
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead()) is None
+    gate.set()
+    assert await reading == DATA
+    await works.end()
+
+
+@in_virtual_time
+async def test_of_two_processes_the_one_that_has_a_client_has_it_from_the_one_that_began() -> None:
+    works = Works(DATA, ScriptedTransfer.whole(DATA))
+    other = works.beside()
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    await asyncio.sleep(1)
+    assert await other.read() == DATA
+    await drain(other.tasks, 60)
+    await works.end()
+    assert [asked for asked in works.upstream.asked if asked.startswith("GET")] == works.upstream.asked[:1]
+
+
+@in_virtual_time
+async def test_what_another_process_fetches_is_not_waited_for() -> None:
+    gate = asyncio.Event()
+    works = Works(DATA, gated(gate))
+    other = works.beside()
+    reading = asyncio.create_task(works.read())
+    await asyncio.sleep(1)
+    task = await other.filler.begin_ahead(HUB, DIGEST, ahead())
+    assert task is not None
+    await asyncio.wait([task])
+    assert other.filler.find(DIGEST) is None
+    gate.set()
+    assert await reading == DATA
+    await works.end()
+
+
+@in_virtual_time
+async def test_what_is_stored_is_not_begun_ahead() -> None:
+    works = Works(DATA)
+    works.store.committed[DIGEST] = DATA
+    task = await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    assert task is not None
+    await task
+    assert not works.upstream.asked

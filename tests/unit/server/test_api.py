@@ -31,12 +31,17 @@ class Api:
         self.blobs = test_pull_blob.Mirror.with_stored_blob(HUB)
         self.lists = test_pull_listing.Mirror(age)
         self.served: list[str] = []
+        self.given: list[str] = []
         self._api = RegistryApi(
             Routing([UpstreamNames("docker.io")], "docker.io"),
             Circle(lambda: "mirror-test", Recorder()),
             visibility or test_visibility.Gate().visibility,
             Handlers(
-                ManifestHandler(self.manifests.puller, lambda route, tag: self.served.append(f"{route}:{tag}")),
+                ManifestHandler(
+                    self.manifests.puller,
+                    lambda route, tag: self.served.append(f"{route}:{tag}"),
+                    lambda route, pulled: self.given.append(f"{route}@{pulled.manifest.digest}"),
+                ),
                 BlobHandler(self.blobs.pull),
                 TagsHandler(self.lists.puller),
                 ReferrersHandler(self.lists.puller),
@@ -88,6 +93,8 @@ async def test_tags_that_are_served_are_heard_of_and_nothing_else() -> None:
     await api.ask("/v2/alpine/manifests/latest", "HEAD")
     await api.ask(f"/v2/alpine/manifests/{test_pull_manifest.OLD.digest}")
     assert api.served == ["docker.io/library/alpine:latest"]
+    # What is read ahead is what a body was given of.
+    assert api.given == [f"docker.io/library/alpine@{test_pull_manifest.OLD.digest}"]
 
 
 async def test_a_stale_manifest_says_so_to_the_client_and_to_the_operator() -> None:

@@ -57,6 +57,25 @@ async def test_how_far_it_has_come_is_seen(cabinet: Cabinet, other: Cabinet) -> 
     await followed.close()
 
 
+async def test_the_writer_sees_that_somebody_waits_for_upstream_to_agree(cabinet: Cabinet, other: Cabinet) -> None:
+    partial = await cabinet.claim(DIGEST)
+    assert not await partial.is_wanted()
+    followed = await other.follow(DIGEST)
+    assert not await partial.is_wanted()
+    await followed.look()
+    assert await partial.is_wanted()
+    assert await partial.expect(len(DATA))
+    assert (await followed.look()).is_agreed
+    await partial.append(DATA[:100])
+    await partial.keep()
+    await partial.close()
+    # The next writer has to be waited for anew.
+    again = await cabinet.claim(DIGEST)
+    assert not await again.is_wanted()
+    await again.close()
+    await followed.close()
+
+
 async def test_a_blob_of_unknown_length_is_followed(cabinet: Cabinet, other: Cabinet) -> None:
     partial = await cabinet.claim(DIGEST)
     followed = await other.follow(DIGEST)

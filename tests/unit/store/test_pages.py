@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.proxy.interfaces.fills import FillState
-from mirror.store.pages import SIZE, Page, unpack
+from mirror.store.pages import MARK, SIZE, Page, unpack
 
 PAGES = st.builds(
     Page,
@@ -22,6 +22,11 @@ PAGES = st.builds(
 def test_a_page_comes_back(page: Page) -> None:
     assert len(page.pack()) == SIZE
     assert unpack(page.pack()) == page
+
+
+@given(PAGES)
+def test_what_is_behind_a_page_is_no_part_of_it(page: Page) -> None:
+    assert unpack(page.pack() + MARK) == page
 
 
 @given(PAGES, st.integers(0, SIZE - 1))

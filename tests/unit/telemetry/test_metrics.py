@@ -12,7 +12,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.access import CredentialsWithheld, TokenRequested, VisibilityAsked
 from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
-from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, FillResumed, FillStarted
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
@@ -216,7 +216,14 @@ CLOSED = {
     "endpoint": {"https://registry.example"},
     "upstream": {"docker.io", "ghcr.io", "none"},
     "kind": {str(kind) for kind in Kind},
-    "outcome": {*map(str, Outcome), *TOKEN_OUTCOMES, *VISIBILITY_OUTCOMES, *map(str, Warmth), *HOT_OUTCOMES},
+    "outcome": {
+        *map(str, Outcome),
+        *TOKEN_OUTCOMES,
+        *VISIBILITY_OUTCOMES,
+        *map(str, Warmth),
+        *HOT_OUTCOMES,
+        *map(str, Ahead),
+    },
     "source": {"cache", "upstream"},
     "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},
