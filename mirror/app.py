@@ -13,10 +13,13 @@ from dataclasses import replace
 from mirror import __version__
 from mirror.composition import registries
 from mirror.composition.administration import admin_listener, operations
+from mirror.composition.announcement import announce
+from mirror.composition.place import ALONE, Place
 from mirror.composition.pulls import Inside, pulls, visibility
 from mirror.composition.warming import Warming
 from mirror.config import Config
 from mirror.proxy.events.troubles import ReadinessTold
+from mirror.proxy.events.workers import ReloadRefused
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.readiness import Readiness, Trouble
@@ -44,12 +47,16 @@ from mirror.upstream.auth.tokens import TokenServices
 from mirror.upstream.egress import Egress
 from mirror.upstream.health.health import Health
 
+_NO_SUPERVISOR = "a single process cannot be replaced without a gap: restart it, or give it workers: 2"
+
 
 class Mirror:
     """The application, from its configuration. `running` brings it up and down."""
 
-    def __init__(self, config: Config, clock: Clock = time.time) -> None:
+    def __init__(self, config: Config, clock: Clock = time.time, place: Place = ALONE) -> None:
+        config = place.share(config)
         self._config = config
+        self._place = place
         self._clock = clock
         self._draining = False
         self._hurried = False
@@ -85,7 +92,7 @@ class Mirror:
         self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
         self.public = self._public_listener()
         asked = operations(config, self._visibility.belief, inside, outside)
-        self.admin = admin_listener(config, self.metrics.registry, self._told_readiness, self._warming, asked)
+        self.admin = admin_listener(config, self.metrics.registry, self._told_readiness, self._warming, asked, place)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -95,7 +102,7 @@ class Mirror:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.working())
-            for event in registries.unverified(self._config.upstreams):
+            for event in registries.unverified(self._config.upstreams) if self._place.leads else ():
                 self._observer.notify(event)
             stack.push_async_callback(self.admin.stop)
             await self.admin.start()
@@ -104,13 +111,13 @@ class Mirror:
             patrol = self._patrol()
             if patrol is not None:
                 stack.push_async_callback(cancelled, self._tasks.spawn(patrol.run(), name="scrub"))
-            for name, work in self._warming.work():
+            for name, work in self._warming.work(leads=self._place.leads):
                 stack.push_async_callback(cancelled, self._tasks.spawn(work, name=name))
-            self.logs.lifecycle("listening", version=__version__, public=self.public.address, admin=self.admin.address)
-            if self._config.offline:
-                self.logs.lifecycle("offline", meaning="nobody is asked; what is cached is served, whatever its age")
+            if self._place.is_alone:
+                announce(self.logs, self._config, self.public.address, self.admin.address)
             yield
-            self.logs.lifecycle("stopping")
+            if self._place.is_alone:
+                self.logs.lifecycle("stopping")
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
@@ -173,7 +180,7 @@ class Mirror:
 
     def _patrol(self) -> Patrol | None:
         every, bandwidth = self._config.scrub.every, self._config.scrub.bandwidth
-        if every is None:
+        if every is None or not self._place.leads:
             return None
         return Patrol(self.scrub, self._cache.diary, every, bandwidth, self._clock, self._observer)
 
@@ -188,7 +195,7 @@ class Mirror:
         api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
         handler = public_handler(api.handle, self._observer)
         runner = bare_runner(self._requests.counted(handler), self._observer)
-        return Listener("listen", self._config.listen.host, self._config.listen.port, runner)
+        return Listener("listen", self._config.listen.host, self._config.listen.port, runner, self._place.sockets)
 
 
 async def serve(config: Config) -> None:
@@ -207,6 +214,7 @@ async def serve(config: Config) -> None:
     loop.set_exception_handler(accept_failures_told(mirror.logs))
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, mirror.logs.notify, ReloadRefused(_NO_SUPERVISOR))
     async with mirror.running():
         await stop.wait()
     mirror.logs.lifecycle("stopped")

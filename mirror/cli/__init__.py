@@ -12,6 +12,7 @@ from mirror import __version__
 from mirror.cli.images.commands import ls, pin, purge, show, unpin
 from mirror.cli.options import config_option, some_time
 from mirror.cli.warm.command import warm
+from mirror.cli.worker import worker
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,13 +24,20 @@ def commands() -> None:
 @commands.command()
 @config_option
 def serve(config_file: Path | None) -> None:
-    """Run the mirror until it is told to stop (SIGTERM or SIGINT)."""
+    """Run the mirror until it is told to stop (SIGTERM or SIGINT); with several workers, SIGHUP reloads."""
     import asyncio
 
-    from mirror.app import serve as run
     from mirror.config import load
 
-    asyncio.run(run(load(config_file)))
+    config = load(config_file)
+    if config.workers == 1:
+        from mirror.app import serve as run
+
+        asyncio.run(run(config))
+    else:
+        from mirror.supervisor.supervise import supervise
+
+        asyncio.run(supervise(config_file))
 
 
 @commands.command()
@@ -124,5 +132,5 @@ def setup(
     sys.exit(run(config, address, Target(client, all_registries, writes, root)))
 
 
-for command in (warm, ls, show, pin, unpin, purge):
+for command in (worker, warm, ls, show, pin, unpin, purge):
     commands.add_command(command)

@@ -9,6 +9,7 @@ from mirror.admin.api import Api, Operations
 from mirror.admin.application import admin_application
 from mirror.admin.guard import Guard
 from mirror.admin.health import Probe
+from mirror.composition.place import Place
 from mirror.composition.pulls import Inside
 from mirror.composition.registries import Outside, routing
 from mirror.composition.warming import Warming
@@ -18,6 +19,7 @@ from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.operations.pins import Pinning
 from mirror.proxy.operations.purge import Purge
+from mirror.server.handed import HandedConnections
 from mirror.server.listener import Listener
 
 
@@ -34,10 +36,15 @@ def operations(config: Config, believed: Believed, inside: Inside, outside: Outs
 
 
 def admin_listener(
-    config: Config, registry: CollectorRegistry, probe: Probe, warming: Warming, asked: Operations
-) -> Listener:
-    """Return where operators and Prometheus are listened to; `probe` tells whether the mirror is ready."""
+    config: Config, registry: CollectorRegistry, probe: Probe, warming: Warming, asked: Operations, place: Place
+) -> Listener | HandedConnections:
+    """Return where operators and Prometheus are listened to; `probe` tells whether the mirror is ready.
+
+    A worker does not listen itself: what its supervisor has accepted is handed to it.
+    """
     guard = Guard(config.admin.listen.host, config.admin.token)
     application = admin_application(registry, probe, warming.api(guard), Api(asked, guard))
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+    if not place.is_alone:
+        return HandedConnections(runner)
     return Listener("admin.listen", config.admin.listen.host, config.admin.listen.port, runner)

@@ -48,15 +48,19 @@ class Warming:
         """Return what warms for callers."""
         return WarmingApi(self.warm, self._usual, guard)
 
-    def work(self) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
-        """Yield what goes on while the mirror runs, each with a name, for whoever runs it; nothing if it is offline."""
+    def work(self, *, leads: bool) -> Iterator[tuple[str, Coroutine[Any, Any, None]]]:
+        """Yield what goes on while the mirror runs, each with a name, for whoever runs it; nothing if it is offline.
+
+        Rounds are for the process that `leads`; tags are hot where clients ask for them.
+        """
         config, cache = self._config, self._cache
         if config.offline:
             return
         plan = Plan(self._listed, self._usual, config.warm.every)
         kept = Kept(cache.pin_board.pinned, cache.catalogue, config.upstreams, self._usual)
         chance = random.Random().random  # noqa: S311  # spreads rounds, and keeps no secret
-        yield "warming", Rounds(self.warm, plan, kept, self._clock, self._observer, chance).run()
+        if leads:
+            yield "warming", Rounds(self.warm, plan, kept, self._clock, self._observer, chance).run()
         if config.warm.hot:
             ways = self._ways
             policy = config.freshness.policy

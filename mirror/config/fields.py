@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mirror.config.freshness import FreshnessConfig
-from mirror.config.section import Duration, ListenAddress, Section, Size
+from mirror.config.section import Duration, ListenAddress, Section, Size, Workers
 from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
 from mirror.config.warm import WarmConfig
@@ -98,6 +98,7 @@ class Config(BaseSettings):
     )
 
     listen: ListenAddress = Address("0.0.0.0", 5000)  # noqa: S104  # a mirror is for others to reach
+    workers: Workers = 1
     drain_timeout: Duration = timedelta(seconds=30)
     offline: bool = False
     admin: AdminConfig = AdminConfig()

@@ -13,6 +13,9 @@ from mirror.config.units import Address, parse_duration, parse_reserve, parse_si
 from mirror.oci.reference import is_registry
 from mirror.proxy.rate_limit import Reserve
 
+_MOST_WORKERS = 64
+# More than the cores of nearly all machines; each takes as much memory as a mirror.
+
 
 def _address(value: object) -> Address:
     if isinstance(value, Address):
@@ -32,6 +35,15 @@ def _reserve(value: object) -> Reserve:
     return value if isinstance(value, Reserve) else parse_reserve(value)
 
 
+def _workers(value: object) -> int | str:
+    if value == "auto":
+        return "auto"
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= _MOST_WORKERS:
+        raise ValueError(f"a number of processes is expected, 1 to {_MOST_WORKERS}, or auto for one a core")
+    return number
+
+
 def parse_origin(value: object) -> URL:
     """Return the address of a service; raises ValueError for anything that is more, or less."""
     try:
@@ -47,6 +59,7 @@ def parse_origin(value: object) -> URL:
 
 
 ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
+Workers = Annotated[int | str, NoDecode, BeforeValidator(_workers)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 PullReserve = Annotated[Reserve, BeforeValidator(_reserve)]

@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -93,27 +93,43 @@ def bare_runner(handler: BareHandler, observer: Observer) -> web.ServerRunner:
     return web.ServerRunner(server, shutdown_timeout=CUT_SECONDS)
 
 
-class Listener:
-    """An address that is listened on; `key` is the path of its field in the configuration."""
+def refusal(key: str, address: str, error: OSError) -> AddressUnavailable | ConfigError:
+    """Return what it means that an address cannot be listened on; `key` is the path of its field."""
+    why = "no such name" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0).lower()
+    reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {why}"
+    may_come = isinstance(error, socket.gaierror) or error.errno in _MAY_COME
+    return (AddressUnavailable if may_come else ConfigError)(key, f"{address} {reason}")
 
-    def __init__(self, key: str, host: str, port: int, runner: web.BaseRunner) -> None:
+
+class Listener:
+    """An address that is listened on; `key` is the path of its field in the configuration.
+
+    If `sockets` are given, they are bound to it already.
+    """
+
+    def __init__(
+        self, key: str, host: str, port: int, runner: web.BaseRunner, sockets: Sequence[socket.socket] = ()
+    ) -> None:
         self._key = key
         self._host = host
         self._port = port
         self._runner = runner
+        self._sockets = sockets
 
     async def start(self) -> None:
         """Begin to listen; raises AddressUnavailable where that may go well later, ConfigError where it will not."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self._host, self._port)
         try:
-            await site.start()
+            for site in self._sites():
+                await site.start()
         except OSError as error:
-            why = "no such name" if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0).lower()
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be listened on: {why}"
-            may_come = isinstance(error, socket.gaierror) or error.errno in _MAY_COME
-            raise (AddressUnavailable if may_come else ConfigError)(self._key, f"{self.address} {reason}") from error
+            raise refusal(self._key, self.address, error) from error
         self._port = self._runner.addresses[0][1]
+
+    def _sites(self) -> list[web.BaseSite]:
+        if self._sockets:
+            return [web.SockSite(self._runner, one) for one in self._sockets]
+        return [web.TCPSite(self._runner, self._host, self._port)]
 
     @property
     def address(self) -> str:

@@ -21,6 +21,7 @@ from mirror.proxy.events.store import Evicted, PinsCrowding
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, EndpointUnverified, RevalidationFailed
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import Spending
 from mirror.telemetry.seldom import Few, Seldom
 
@@ -30,8 +31,12 @@ _SHARED: list[Any] = [
 ]
 
 
-def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Send the log lines of the mirror and of its libraries to `stream` (standard output), as `text` or `json`."""
+def set_up(level: str, form: str, stream: TextIO | None = None, worker: int | None = None) -> None:
+    """Send the log lines of the mirror and of its libraries to `stream` (standard output), as `text` or `json`.
+
+    Where there are several workers, each line says of which it is.
+    """
+    shared = _SHARED if worker is None else [*_SHARED, _of_worker(worker)]
     final: list[Any] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
         structlog.processors.format_exc_info,
@@ -39,11 +44,11 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     if form == "json":
         final.append(structlog.processors.JSONRenderer())
     else:
-        order = ["timestamp", "level", "event"]
+        order = ["timestamp", "level", "event", "worker"]
         final.append(_printable)
         final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False))
     handler = logging.StreamHandler(stream or sys.stdout)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=final))
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     # A reader of the log that goes away is no reason to write tracebacks elsewhere.
     logging.raiseExceptions = False
     root = logging.getLogger()
@@ -52,7 +57,7 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            *_SHARED,
+            *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -141,6 +146,15 @@ class Logs:
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
             case TaskCrashed(task, error):
                 self._log.error("bug", task=task, exc_info=error)
+            case WorkerLost(worker, how, pause):
+                self._log.error("worker lost", worker=worker, cause=how, replaced_in_seconds=round(pause, 1))
+            case WorkerReplaced(worker):
+                self._log.info("worker replaced", worker=worker)
+            case ReloadRefused(cause, worker):
+                at = {} if worker is None else {"worker": worker}
+                self._log.error("not reloaded", cause=cause, **at)
+            case ReloadPartly(fields):
+                self._log.warning("not reloaded in part", fields=", ".join(fields), todo="restart the mirror for these")
 
     def _spending(self, event: SpendingChanged) -> None:
         left = {} if event.rate is None else {"left": event.rate.remaining, "limit": event.rate.limit}
@@ -191,6 +205,13 @@ class Logs:
             user_agent=event.user_agent,
             **{key: value for key, value in optional.items() if value},
         )
+
+
+def _of_worker(number: int) -> structlog.typing.Processor:
+    def add(_: object, __: str, values: structlog.typing.EventDict) -> structlog.typing.EventDict:
+        return {"worker": number, **values}
+
+    return add
 
 
 def _printable(_: object, __: str, values: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -22,6 +22,7 @@ from mirror.proxy.events.upstreams import (
     UpstreamReceived,
 )
 from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
 
 Event = (
     RequestFinished
@@ -60,6 +61,10 @@ Event = (
     | ReadinessTold
     | StoreTroubled
     | TaskCrashed
+    | WorkerLost
+    | WorkerReplaced
+    | ReloadRefused
+    | ReloadPartly
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Gauge, disable_created_metrics
+from prometheus_client import CollectorRegistry, Gauge
 
 from mirror.proxy.events.observer import Event
 from mirror.telemetry.metrics.access import AccessMetrics
@@ -17,10 +17,8 @@ from mirror.telemetry.metrics.scrubbing import ScrubMetrics
 from mirror.telemetry.metrics.store import StoreMetrics
 from mirror.telemetry.metrics.upstreams import UpstreamMetrics
 from mirror.telemetry.metrics.warming import WarmingMetrics
+from mirror.telemetry.metrics.workers import WorkerMetrics
 from mirror.telemetry.observers import Observers
-
-# The names of the _created series would double every counter on the page.
-disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
@@ -46,6 +44,7 @@ class Metrics:
             ScrubMetrics(registry),
             WarmingMetrics(registry),
             ReadinessMetrics(registry),
+            WorkerMetrics(registry),
         )
         build = Gauge("mirror_build_info", "Always 1; the labels say what runs", ["version"], registry=registry)
         build.labels(version).set(1)

@@ -1,0 +1,30 @@
+"""`mirror worker`: how a supervisor starts its workers; nobody else does."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command(hidden=True)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True)
+@click.option("--number", type=int, required=True)
+@click.option("--count", type=int, required=True)
+@click.option("--listening", required=True, help="Descriptors of bound sockets.")
+@click.option("--wire", type=int, required=True, help="The descriptor that leads to the supervisor.")
+@click.option("--will", type=int, required=True, help="The descriptor of a file for the last page of metrics.")
+def worker(config_file: Path, *, number: int, count: int, listening: str, wire: int, will: int) -> None:
+    """Serve as one of several, on sockets of the supervisor that started this."""
+    import asyncio
+
+    from mirror.errors import AddressUnavailable, ConfigError
+    from mirror.supervisor.work import Inherited, work
+
+    try:
+        descriptors = tuple(int(descriptor) for descriptor in listening.split(","))
+        asyncio.run(work(config_file, Inherited(number, count, descriptors, wire, will)))
+    except (ConfigError, AddressUnavailable) as error:
+        # The supervisor has been told, and says it once for all.
+        sys.exit(78 if isinstance(error, ConfigError) else 1)

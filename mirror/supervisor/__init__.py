@@ -1,0 +1,1 @@
+"""Several workers under one parent: one port, one cache, one admin listener."""

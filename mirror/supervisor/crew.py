@@ -1,0 +1,195 @@
+"""The workers: one in each seat, replaced when it dies, and one by one when the configuration is another."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any
+
+from mirror.errors import AddressUnavailable
+from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.workers import ReloadRefused, WorkerLost, WorkerReplaced
+from mirror.supervisor.pauses import Pauses
+from mirror.supervisor.ports import Sockets
+from mirror.supervisor.reaper import Reaper
+from mirror.supervisor.source import Source
+from mirror.supervisor.worker import Worker
+
+_GRACE_SECONDS = 5.0
+# Beyond the time for draining; a worker that takes longer hangs.
+
+Left = Callable[[Worker, bytes], None]
+
+
+class _Seat:
+    """What outlives the workers that have it, one after another: a number and sockets."""
+
+    def __init__(self, number: int, sockets: Sockets) -> None:
+        self.number = number
+        self.sockets = sockets
+        self.pauses = Pauses(time.monotonic)
+        self.worker: Worker | None = None
+        self.changing = asyncio.Lock()
+
+
+class Crew:
+    """As many workers as there are groups of `sockets`; `left` is told of each that has ended, with its last page."""
+
+    def __init__(
+        self, source: Source, sockets: Sequence[Sockets], reaper: Reaper, observer: Observer, left: Left
+    ) -> None:
+        self._source = source
+        self._seats = [_Seat(number, group) for number, group in enumerate(sockets, 1)]
+        self._reaper = reaper
+        self._observer = observer
+        self._left = left
+        self._is_stopping = False
+        self._is_hurried = False
+        self._leaving: set[Worker] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Tell whether all are on their way out."""
+        return self._is_stopping
+
+    def workers(self) -> list[Worker]:
+        """Return those that have a seat, in order; not all of them may serve yet, or any more."""
+        return [seat.worker for seat in self._seats if seat.worker is not None]
+
+    def leaving(self) -> list[Worker]:
+        """Return those that have given up their seat, and still finish what they have begun."""
+        return list(self._leaving)
+
+    def empty(self) -> Iterator[int]:
+        """Yield the numbers of the seats of which nobody serves."""
+        for seat in self._seats:
+            if seat.worker is None or not seat.worker.is_ready:
+                yield seat.number
+
+    async def start(self) -> None:
+        """Start all, and return when all serve; raises what kept one of them from it, when none is left."""
+        for seat in self._seats:
+            seat.worker = self._new(seat)
+        for worker in self.workers():
+            if await worker.settled():
+                continue
+            how = _how(await worker.ended())
+            await self._dismiss()
+            raise worker.failure or AddressUnavailable("workers", f"worker {worker.number} ended at its start: {how}")
+        for seat in self._seats:
+            self._spawn(self._keep(seat))
+
+    async def reload(self, source: Source) -> bool:
+        """Replace all, one after another, by workers with this configuration; tell whether it is theirs now."""
+        former, self._source = self._source, source
+        for seat in self._seats:
+            async with seat.changing:
+                if self._is_stopping:
+                    return False
+                successor = self._new(seat)
+                if not await self._serves(successor):
+                    cause = str(successor.failure or _how(await successor.ended()))
+                    self._spawn(self._gone(successor))
+                    self._observer.notify(ReloadRefused(cause, seat.number))
+                    self._source = former
+                    return False
+                predecessor, seat.worker = seat.worker, successor
+                self._observer.notify(WorkerReplaced(seat.number))
+            if predecessor is not None:
+                self._see_off(predecessor)
+        former.close()
+        return True
+
+    async def _serves(self, successor: Worker) -> bool:
+        try:
+            return await successor.settled()
+        except asyncio.CancelledError:
+            self._see_off(successor)
+            raise
+
+    async def stop(self) -> None:
+        """Have all drain and end; whoever takes too long is killed."""
+        self._is_stopping = True
+        await self._dismiss()
+        for task in [task for task in self._tasks if not task.done()]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def hurry(self) -> None:
+        """Have none of them wait."""
+        self._is_hurried = True
+        for worker in [*self.workers(), *self._leaving]:
+            worker.hurry()
+
+    async def _keep(self, seat: _Seat) -> None:
+        """See to it that the seat is taken."""
+        while (worker := seat.worker) is not None:
+            code = await worker.ended()
+            if self.is_stopping:
+                return
+            if seat.worker is worker:
+                await self._lost(seat, worker, code)
+
+    async def _lost(self, seat: _Seat, worker: Worker, code: int) -> None:
+        pause = seat.pauses.next()
+        how = str(worker.failure) if worker.failure is not None else _how(code)
+        self._observer.notify(WorkerLost(worker.number, how, pause))
+        await asyncio.sleep(pause)
+        async with seat.changing:
+            if seat.worker is worker and not self._is_stopping:
+                await self._gone(worker)
+                seat.worker = self._new(seat)
+
+    def _see_off(self, worker: Worker) -> None:
+        """Have one without a seat end."""
+        self._leaving.add(worker)
+        worker.leave()
+        self._spawn(self._out(worker))
+
+    async def _out(self, worker: Worker) -> None:
+        await self._ended(worker)
+        await self._gone(worker)
+        self._leaving.discard(worker)
+
+    async def _dismiss(self) -> None:
+        """End all; each is gone after this."""
+        for worker in self.workers():
+            worker.leave()
+        if self._is_hurried:
+            self.hurry()
+        seated = self.workers()
+        await asyncio.gather(*(self._ended(worker) for worker in [*seated, *self._leaving]))
+        for seat in self._seats:
+            if seat.worker is not None:
+                await self._gone(seat.worker)
+                seat.worker = None
+
+    async def _ended(self, worker: Worker) -> None:
+        try:
+            async with asyncio.timeout(self._source.config.drain_timeout.total_seconds() + _GRACE_SECONDS):
+                await worker.ended()
+        except TimeoutError:
+            worker.kill()
+            await worker.ended()
+
+    async def _gone(self, worker: Worker) -> None:
+        await worker.ended()
+        self._left(worker, await worker.close())
+
+    def _new(self, seat: _Seat) -> Worker:
+        return Worker(seat.number, len(self._seats), seat.sockets, self._source, self._reaper)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _how(code: int) -> str:
+    """Return how a process ended, in words."""
+    if code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"

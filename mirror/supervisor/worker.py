@@ -1,0 +1,156 @@
+"""A worker, as its supervisor sees it: a process of its own, a wire to it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import aiohttp
+
+import mirror
+from mirror.errors import AddressUnavailable, ConfigError
+from mirror.supervisor import wire
+from mirror.supervisor.connector import WireConnector
+from mirror.supervisor.ports import Sockets
+from mirror.supervisor.reaper import Reaper
+from mirror.supervisor.source import Source
+from mirror.supervisor.wire import Wire
+
+
+class Worker:
+    """Worker `number` of `count`, started now; `sockets` are what it listens on. Needs a running loop."""
+
+    def __init__(self, number: int, count: int, sockets: Sockets, source: Source, reaper: Reaper) -> None:
+        self.number = number
+        self.is_ready = False
+        self.is_leaving = False
+        self.failure: ConfigError | AddressUnavailable | None = None
+        """Why it could not serve, if it could say."""
+        loop = asyncio.get_running_loop()
+        self._settled: asyncio.Future[bool] = loop.create_future()
+        self._ended: asyncio.Future[int] = loop.create_future()
+        self._will = os.memfd_create("metrics")
+        self._left: bytes | None = None
+        ours, theirs = wire.pair()
+        with theirs:
+            self._process = _started(number, count, sockets, theirs, self._will, source)
+        self._wire = Wire(ours)
+        self._wire.listen(self._heard, lambda: None)
+        reaper.watch(self._process.pid, self._has_ended)
+        self._session = aiohttp.ClientSession(
+            connector=WireConnector(self.connect), auto_decompress=False, timeout=aiohttp.ClientTimeout()
+        )
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """Asks its admin side; the host in a URL means nothing."""
+        return self._session
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it has gone, and what it left has been taken."""
+        return self._left is not None
+
+    def connect(self) -> socket.socket:
+        """Return a new connection to its admin side; raises OSError."""
+        if self._left is not None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "it has ended")
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                self._wire.say(wire.TALK, theirs.fileno())
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return ours
+
+    async def settled(self) -> bool:
+        """Wait until it serves, or has ended before; tell whether it serves."""
+        return await asyncio.shield(self._settled)
+
+    async def ended(self) -> int:
+        """Wait until it has ended, and return its exit code; that of a signal is negative."""
+        return await asyncio.shield(self._ended)
+
+    def leave(self) -> None:
+        """Have it drain, and end."""
+        self.is_leaving = True
+        self._say(wire.STOP)
+
+    def hurry(self) -> None:
+        """Have it not wait for what is under way."""
+        self._say(wire.HURRY)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if not self._ended.done():
+            self._process.send_signal(signal.SIGKILL)
+
+    async def close(self) -> bytes:
+        """Return the last page of metrics that it left, empty if it died; it has ended, and is not asked any more."""
+        await self._session.close()
+        if self._left is None:
+            self._wire.close()
+            with os.fdopen(self._will, "rb") as will:
+                will.seek(0)
+                self._left = will.read()
+        return self._left
+
+    def _say(self, message: bytes) -> None:
+        with suppress(OSError):
+            self._wire.say(message)
+
+    def _heard(self, message: bytes, _: Sequence[int]) -> None:
+        self.failure = wire.failed(message) or self.failure
+        if message == wire.READY and not self._settled.done():
+            self.is_ready = True
+            self._settled.set_result(True)
+
+    def _has_ended(self, code: int) -> None:
+        # Its last words may not have been read yet.
+        self._wire.drain(self._heard)
+        self._process.returncode = code
+        self.is_ready = False
+        self._ended.set_result(code)
+        if not self._settled.done():
+            self._settled.set_result(False)
+
+
+def _started(
+    number: int, count: int, sockets: Sockets, end: socket.socket, will: int, source: Source
+) -> subprocess.Popen[bytes]:
+    listening = [one.fileno() for one in sockets]
+    inherited = [*listening, end.fileno(), will, source.descriptor]
+    options = {
+        "--config": source.path,
+        "--number": str(number),
+        "--count": str(count),
+        "--listening": ",".join(map(str, listening)),
+        "--wire": str(end.fileno()),
+        "--will": str(will),
+    }
+    command = [*_python(), "-m", "mirror", "worker", *(word for option in options.items() for word in option)]
+    # In a session of its own: Ctrl-C is for the supervisor, which tells the others.
+    return subprocess.Popen(  # noqa: S603  # the mirror itself
+        command, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
+    )
+
+
+def _python() -> list[str]:
+    """Return how Python is started: with modules of the working directory only if the mirror is one of them."""
+    is_beside = Path(sys.path[0] or ".").resolve() == Path(mirror.__file__).resolve().parent.parent
+    return [sys.executable] if is_beside else [sys.executable, "-P"]
