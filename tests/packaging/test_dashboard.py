@@ -29,6 +29,8 @@ __all__ = ["start_mirror"]
 CONSTANT = {
     ("Version", "{{version}}"): "what runs is the same for as long as it runs",
     ("Cache size", "limit"): "a field of the configuration",
+    ("Workers", "{{instance}}"): "a single process here",
+    ("Workers replaced", "{{reason}}"): "nobody replaces a single process",
     ("Connections", "limit"): "follows the limit on open files, which was there before",
 }
 """What shows a value that does not change, and why."""

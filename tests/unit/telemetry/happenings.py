@@ -27,6 +27,7 @@ from mirror.proxy.events.upstreams import (
     UpstreamReceived,
 )
 from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.proxy.readiness import Readiness, Trouble
 
@@ -72,6 +73,10 @@ def one_of_each() -> list[Event]:
         ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
         StoreTroubled("commit of a blob", StoreFailed("disk full")),
         TaskCrashed("fill x", ZeroDivisionError("bug")),
+        WorkerLost(2, "killed by SIGKILL", 0.5),
+        WorkerReplaced(1),
+        ReloadRefused("tag_ttl: unknown key"),
+        ReloadPartly(("listen", "workers")),
     ]
     assert {type(event) for event in made} == set(get_args(Event))
     return made

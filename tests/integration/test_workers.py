@@ -1,0 +1,281 @@
+"""Several workers under one supervisor: one port, one cache, one admin listener, and nobody notices a replacement."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.fakes import content
+from tests.fakes.content import FakeBlob
+from tests.fakes.faults import stop_at
+from tests.fakes.gate import Gate
+from tests.fakes.journal import Journal
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.token_service import FakeTokenService
+from tests.integration.command import configuration, run, write
+from tests.integration.paths import path_of
+from tests.integration.processes import MIB, REPOSITORY, committed, put, written
+from tests.integration.waiting import until
+from tests.integration.workers import Crew, Start, crew, lives, start_workers
+
+SIZE = 8 * MIB
+HALF = SIZE // 2
+LATEST = f"/v2/{REPOSITORY}/manifests/latest"
+ACCEPT = ", ".join(content.ALL_TYPES)
+HITS = 'mirror_requests_total{kind="other",outcome="hit",upstream="none"}'
+LOST = 'mirror_worker_restarts_total{reason="lost"}'
+RELOADED = 'mirror_worker_restarts_total{reason="reload"}'
+
+__all__ = ["crew", "start_workers"]
+
+
+@pytest.fixture
+def blob(registry: FakeRegistry) -> FakeBlob:
+    """A large blob that nobody has asked for yet."""
+    return put(registry, SIZE)
+
+
+@pytest.fixture
+def gate(registry: FakeRegistry, blob: FakeBlob) -> Gate:
+    """Upstream sends half of the blob, and the rest once this is open."""
+    gate = Gate()
+    registry.fault(path_of(blob), stop_at(HALF, gate))
+    return gate
+
+
+async def test_a_cold_blob_that_both_are_asked_for_comes_from_upstream_once(
+    crew: Crew, journal: Journal, blob: FakeBlob, gate: Gate
+) -> None:
+    clients = [await crew.client(1), await crew.client(2)]
+    for client in clients:
+        await client.ask(path_of(blob))
+        assert (await client.head()).status == 200
+    gate.open()
+    for body in await asyncio.gather(*(client.exactly(SIZE) for client in clients)):
+        assert content.digest_of(body) == blob.digest
+    await committed(crew.cache, blob)
+    assert journal.paths() == [f"GET {path_of(blob)}"]
+    assert journal.body_bytes() == SIZE
+
+
+async def test_a_worker_killed_in_the_middle_of_a_fill_is_replaced_and_clients_of_the_other_do_not_notice(
+    crew: Crew, journal: Journal, blob: FakeBlob, gate: Gate
+) -> None:
+    dying, other = await crew.client(1), await crew.client(2)
+    await dying.ask(path_of(blob))
+    assert (await dying.head()).status == 200
+    await other.ask(path_of(blob))
+    assert (await other.head()).status == 200
+    await written(crew.cache, blob, HALF)
+    before = await crew.page()
+    first, second = crew.pids()
+
+    os.kill(first, signal.SIGKILL)
+
+    assert content.digest_of(await other.exactly(SIZE)) == blob.digest
+    assert [entry.range for entry in journal.entries] == [None, f"bytes={HALF}-"]
+    [line] = await crew.mirror.logged(lambda line: "worker lost" in line)
+    assert 'worker=1 cause="killed by SIGKILL"' in line
+    assert (await (await crew.client(1)).nothing_comes()) is True
+    assert first not in crew.pids()
+    assert second in crew.pids()
+    after = await crew.page()
+    counts = [name for name in before if "_total" in name or "_count" in name or "_bucket" in name]
+    assert [name for name in counts if after[name] < before[name]] == []
+    assert after[LOST] == 1
+
+
+async def test_what_the_workers_count_is_added_up(crew: Crew) -> None:
+    before = await crew.page()
+    clients = [await crew.client(1), await crew.client(2)]
+    asked = len([line for line in crew.mirror.log if "event=request" in line])
+    for number, client in enumerate(clients, 1):
+        for _ in range(number * 3):
+            await client.ask("/v2/")
+            assert (await client.answer()).head.status == 200
+    after = await crew.page()
+    assert after[HITS] == asked + 9
+    assert after["mirror_workers"] == 2
+    assert after["mirror_ready"] == 1
+    assert after["mirror_connections"] >= 2
+    assert after["mirror_cache_max_bytes"] == before["mirror_cache_max_bytes"] == 50 * 1024**3
+
+
+async def test_a_reload_under_load_fails_no_request_and_counts_go_on(crew: Crew) -> None:
+    former = crew.pids()
+    loading, outcomes = asyncio.Event(), list[int]()
+
+    async def load(session: aiohttp.ClientSession) -> None:
+        while not loading.is_set():
+            async with session.get(f"http://{crew.mirror.address('public')}/v2/") as response:
+                await response.read()
+                outcomes.append(response.status)
+
+    async with (
+        aiohttp.ClientSession() as kept,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as anew,
+    ):
+        tasks = [asyncio.create_task(load(session)) for session in (kept, kept, anew, anew)]
+        crew.configure(log={"level": "info", "format": "json"})
+        crew.mirror.terminate(signal.SIGHUP)
+        await crew.mirror.logged(lambda line: '"event": "reloaded"' in line)
+        seen = len(outcomes)
+        await until(lambda: len(outcomes) > seen + 20, "the new workers are asked")
+        loading.set()
+        await asyncio.gather(*tasks)
+    await until(lambda: not any(map(lives, former)), "the former workers have ended")
+    assert set(outcomes) == {200}
+    after = await crew.page()
+    assert after[RELOADED] == 2
+    assert after[HITS] == len(outcomes)
+    assert len(crew.pids()) == 2
+
+
+async def test_a_transfer_goes_on_through_a_reload(crew: Crew, blob: FakeBlob, gate: Gate) -> None:
+    client = await crew.client(1)
+    await client.ask(path_of(blob))
+    assert (await client.head()).status == 200
+    crew.mirror.terminate(signal.SIGHUP)
+    await crew.mirror.logged(lambda line: "event=reloaded" in line)
+    gate.open()
+    assert content.digest_of(await client.exactly(SIZE)) == blob.digest
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to the supervisor", "to all, as systemd may send it"])
+async def test_a_stop_lets_transfers_finish(crew: Crew, blob: FakeBlob, gate: Gate, to_all: bool) -> None:
+    clients = [await crew.client(1), await crew.client(2)]
+    for client in clients:
+        await client.ask(path_of(blob))
+        assert (await client.head()).status == 200
+    for pid in crew.pids() if to_all else []:
+        os.kill(pid, signal.SIGTERM)
+    crew.mirror.terminate()
+    await crew.mirror.logged(lambda line: "event=stopping" in line)
+    gate.open()
+    for body in await asyncio.gather(*(client.exactly(SIZE) for client in clients)):
+        assert content.digest_of(body) == blob.digest
+    assert await crew.mirror.exit_code() == 0
+    assert "event=stopped" in crew.mirror.log[-1]
+    assert [line for line in crew.mirror.log if "lost" in line] == []
+
+
+async def test_a_second_signal_does_not_wait(start_workers: Start, blob: FakeBlob, gate: Gate) -> None:
+    async with start_workers(drain_timeout="1h") as crew:
+        client = await crew.client(2)
+        await client.ask(path_of(blob))
+        assert (await client.head()).status == 200
+        crew.mirror.terminate(signal.SIGINT)
+        await crew.mirror.logged(lambda line: "event=stopping" in line)
+        crew.mirror.terminate(signal.SIGINT)
+        assert await crew.mirror.exit_code() == 0
+
+
+async def test_workers_end_with_their_supervisor(crew: Crew) -> None:
+    pids = crew.pids()
+    crew.mirror.process.kill()
+    await until(lambda: not any(map(lives, pids)), "the workers have ended")
+
+
+async def test_a_purge_is_obeyed_by_all_at_once(crew: Crew, registry: FakeRegistry, journal: Journal) -> None:
+    image = content.image(layers=1)
+    registry.add_image(REPOSITORY, "latest", image)
+    for worker in (1, 2):
+        assert (await crew.ask(worker, LATEST, Accept=ACCEPT)).head.status == 200
+    journal.clear()
+    clients = [await crew.client(1), await crew.client(2)]
+    async with crew.mirror.session.delete(
+        f"http://{crew.mirror.address('admin')}/api/v1/images/{REPOSITORY}:latest"
+    ) as response:
+        assert (response.status, (await response.json())["images"]) == (200, [f"docker.io/{REPOSITORY}:latest"])
+    registry.remove_tag(REPOSITORY, "latest")
+    for client in clients:
+        await client.ask(LATEST, Accept=ACCEPT)
+        assert (await client.answer()).head.status == 404
+
+
+async def test_a_worker_that_hangs_is_named(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, second = crew.pids()
+    os.kill(second, signal.SIGSTOP)
+    try:
+        for path in ("/livez", "/readyz"):
+            response, body = await crew.mirror.admin(path)
+            assert response.status == 503
+            assert "worker 2" in body.decode()
+    finally:
+        os.kill(second, signal.SIGCONT)
+
+
+async def test_a_cache_that_cannot_be_used_is_told_once_with_the_exit_code_of_configuration(
+    registry: FakeRegistry, token_service: FakeTokenService, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").write_text("")
+    config = write(configuration(registry, token_service, tmp_path, workers=3), tmp_path)
+    finished = await run("serve", "--config", config, folder=tmp_path)
+    assert finished.code == 78
+    assert finished.stderr == f"mirror: cache.path: {tmp_path / 'cache'} is not a folder\n"
+
+
+async def test_a_single_process_says_that_it_cannot_be_reloaded(start_workers: Start) -> None:
+    async with start_workers(workers=1) as crew:
+        crew.mirror.terminate(signal.SIGHUP)
+        await crew.mirror.logged(lambda line: "not reloaded" in line)
+        assert (await crew.mirror.get("/v2/"))[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [({"nonsense": 1}, 'cause="nonsense: unknown key'), ({"cache": {"path": "mirror.yaml"}}, "is not a folder")],
+    ids=["a bad configuration", "a cache that cannot be used"],
+)
+async def test_a_reload_that_cannot_be_is_one_line_and_changes_nothing(
+    crew: Crew, change: dict[str, Any], cause: str
+) -> None:
+    former = crew.pids()
+    crew.configure(**change)
+    crew.mirror.terminate(signal.SIGHUP)
+    [line] = await crew.mirror.logged(lambda line: "not reloaded" in line)
+    assert cause in line
+    assert crew.pids()[:2] == former
+    assert (await crew.mirror.get("/v2/"))[0].status == 200
+
+
+async def test_what_only_a_restart_can_change_is_said(crew: Crew) -> None:
+    crew.configure(workers=3, listen="127.0.0.1:1")
+    crew.mirror.terminate(signal.SIGHUP)
+    [line] = await crew.mirror.logged(lambda line: "in part" in line)
+    assert 'fields="listen, workers"' in line
+    await crew.mirror.logged(lambda line: "event=reloaded" in line)
+    await until(lambda: len(crew.pids()) == 2, "there are as many as before")
+    assert (await crew.mirror.get("/v2/"))[0].status == 200
+
+
+async def test_outside_the_workers_are_one_mirror(crew: Crew, registry: FakeRegistry, tmp_path: Path) -> None:
+    """Commands work, the admin side guards itself, and nobody else gets the port."""
+    registry.add_image(REPOSITORY, "latest", content.image(layers=1))
+    running = {**crew.config, "admin": {"listen": crew.mirror.address("admin")}}
+    config = write(running, tmp_path, "command.yaml")
+    second = write({**crew.config, "listen": crew.mirror.address("public")}, tmp_path, "second.yaml")
+    warmed, scrubbed, refused = await asyncio.gather(
+        run("warm", "--config", config, "--platform", "all", "alpine", folder=tmp_path),
+        run("scrub", "--config", config, folder=tmp_path),
+        run("serve", "--config", second, folder=tmp_path),
+    )
+    assert warmed.code == 0, warmed.stderr
+    assert scrubbed.code == 0, scrubbed.stderr
+    assert (refused.code, refused.stderr) == (1, f"mirror: listen: {crew.mirror.address('public')} is in use\n")
+    base, session = f"http://{crew.mirror.address('admin')}", crew.mirror.session
+    async with session.get(f"{base}/api/v1/images") as response:
+        assert "library/alpine:latest" in await response.text()
+    async with session.get(f"{base}/api/v1/images", headers={"Host": "evil.example"}) as response:
+        assert response.status == 403
+    async with session.post(f"{base}/api/v1/pins", json={"image": "alpine"}, headers={"Origin": "x"}) as response:
+        assert response.status == 403
+    async with session.get(f"{base}/unheard/of") as response:
+        assert (response.status, response.headers["Server"]) == (404, "mirror")
+    assert len([line for line in crew.mirror.log if "event=listening" in line]) == 1

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mirror.composition.place import ALONE, Place
+from mirror.config import Config, load
+from mirror.errors import ConfigError
+
+
+def config(text: str, tmp_path: Path) -> Config:
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    return load(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "workers"), [("{}", 1), ("workers: 4", 4), ("workers: '4'", 4), ("workers: auto", "auto"), ("workers:", 1)]
+)
+def test_workers_are_a_number_or_one_a_core(text: str, workers: int | str, tmp_path: Path) -> None:
+    assert config(text, tmp_path).workers == workers
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "65", "1.5", "true", "many", "[2]", "'1e1'", "'²'"])
+def test_anything_else_is_refused(given: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^workers: a number of processes is expected, 1 to 64, or auto"):
+        config(f"workers: {given}", tmp_path)
+
+
+@pytest.mark.parametrize(("value", "workers"), [("3", 3), ("auto", "auto")])
+def test_the_environment_says_so_as_well(
+    value: str, workers: int | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIRROR_WORKERS", value)
+    assert config("workers: 2", tmp_path).workers == workers
+
+
+def test_workers_together_keep_to_the_limits_of_an_upstream(tmp_path: Path) -> None:
+    whole = config(
+        "upstreams: {docker.io: {limits: {fills: 10, bandwidth: 1MiB}}, ghcr.io: {limits: {fills: 2}}}", tmp_path
+    )
+    part = Place(count=4).share(whole)
+    assert part.upstreams["docker.io"].limits.fills == 2
+    assert part.upstreams["docker.io"].limits.bandwidth == 256 * 1024
+    assert part.upstreams["ghcr.io"].limits.fills == 1
+    assert part.upstreams["ghcr.io"].limits.bandwidth is None
+    assert ALONE.share(whole) is whole
