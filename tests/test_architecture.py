@@ -20,6 +20,7 @@ PLANTED = [
     ("mirror/admin/health.py", "import mirror.store.cache", "admin sees the core and telemetry"),
     ("mirror/app.py", "import mirror.cli", "app does not know the commands"),
     ("mirror/composition/checking.py", "import mirror.cli", "app does not know the commands"),
+    ("mirror/app.py", "import mirror.supervisor.crew", "only the commands know the supervisor"),
     ("mirror/upstream/auth/tokens.py", "import aiocache", "each store library has one user, and only the store"),
 ]
 

@@ -24,7 +24,10 @@ def commands() -> None:
 @commands.command()
 @config_option
 def serve(config_file: Path | None) -> None:
-    """Run the mirror until it is told to stop (SIGTERM or SIGINT); with several workers, SIGHUP reloads."""
+    """Run the mirror until it is told to stop (SIGTERM or SIGINT).
+
+    With several workers, SIGHUP has it read its configuration again.
+    """
     import asyncio
 
     from mirror.config import load

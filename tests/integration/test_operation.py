@@ -141,6 +141,8 @@ METRICS = {
     "mirror_scrubbed_bytes_total": set(),
     "mirror_scrub_finished_timestamp_seconds": set(),
     "mirror_deleted_upstream_total": {"upstream"},
+    "mirror_workers": set(),
+    "mirror_worker_restarts_total": {"reason"},
     "mirror_warmed_total": {"outcome"},
     "mirror_hot_tags_refreshed_total": {"outcome"},
     "mirror_warming_round_finished_timestamp_seconds": set(),
@@ -983,7 +985,7 @@ def test_version_and_help(command: Command) -> None:
 def test_each_command_is_told_in_a_whole_sentence(command: Command) -> None:
     _, stdout, _ = command("--help")
     told = stdout.partition("Commands:\n")[2].splitlines()
-    assert len(told) == len(commands.commands)
+    assert len(told) == len([command for command in commands.commands.values() if not command.hidden])
     assert all(line.endswith(".") and not line.endswith("...") for line in told), stdout
 
 

@@ -133,5 +133,5 @@ def test_of_a_limit_that_nobody_knows_nothing_is_left() -> None:
 
 
 def test_what_is_no_page_is_refused() -> None:
-    with pytest.raises(ValueError, match="mirror_ready"):
+    with pytest.raises(ValueError, match="could not convert"):
         read("mirror_ready{ 1\n")

@@ -225,7 +225,7 @@ CLOSED = {
         *map(str, Ahead),
     },
     "source": {"cache", "upstream"},
-    "reason": {"size", "disk", "age", "full", "slow_head", "malformed", "tls"},
+    "reason": {"lost", "reload", "size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},
     "trouble": {str(trouble) for trouble in Trouble},
     "spending": {str(spending) for spending in Spending},
