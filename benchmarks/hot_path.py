@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from benchmarks.clients.connection import UnexpectedAnswer
 from mirror.app import Mirror
 from mirror.config import Config
-from mirror.telemetry.logs import set_up
+from mirror.telemetry.logs import Logs, set_up
 from tests.fakes import content
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
@@ -49,19 +49,18 @@ async def run(kind: str, times: int, around: AbstractContextManager[object] | No
 async def _mirror_of(image: content.FakeImage) -> AsyncIterator[str]:
     """Run a mirror of a registry that has this image, and return its address."""
     journal = Journal()
-    with tempfile.TemporaryDirectory(prefix="mirror-hot-path-") as folder, _logging(Path(folder)):
+    with tempfile.TemporaryDirectory(prefix="mirror-hot-path-") as folder, _logging(Path(folder)) as logs:
         async with FakeRegistry(journal) as registry, FakeTokenService(journal) as tokens:
             registry.add_image(_REPOSITORY, _TAG, image)
-            mirror = Mirror(Config(**configuration(registry, tokens, Path(folder))))
+            mirror = Mirror(Config(**configuration(registry, tokens, Path(folder))), logs=logs)
             async with mirror.running():
                 yield mirror.public.address
 
 
 @contextmanager
-def _logging(folder: Path) -> Iterator[None]:
+def _logging(folder: Path) -> Iterator[Logs]:
     with (folder / "log").open("w") as log:
-        set_up("info", "text", log)
-        yield
+        yield Logs(set_up("info", "text", log))
 
 
 @asynccontextmanager

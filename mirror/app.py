@@ -53,7 +53,9 @@ _NO_SUPERVISOR = "a single process cannot be replaced without a gap: restart it,
 class Mirror:
     """The application, from its configuration. `running` brings it up and down."""
 
-    def __init__(self, config: Config, clock: Clock = time.time, place: Place = ALONE) -> None:
+    def __init__(
+        self, config: Config, clock: Clock = time.time, place: Place = ALONE, logs: Logs | None = None
+    ) -> None:
         config = place.share(config)
         self._config = config
         self._place = place
@@ -62,7 +64,7 @@ class Mirror:
         self._hurried = False
         self._patience: asyncio.Timeout | None = None
         self._requests = Requests()
-        self.logs = Logs()
+        self.logs = logs or Logs()
         self.metrics = Metrics(
             config.upstreams, __version__, config.cache.max_size, registries.endpoints(config.upstreams)
         )
@@ -101,6 +103,7 @@ class Mirror:
         Raises ConfigError, and AddressUnavailable where a later start may go well.
         """
         async with AsyncExitStack() as stack:
+            stack.callback(self.logs.flush)
             await stack.enter_async_context(self.working())
             for event in registries.unverified(self._config.upstreams) if self._place.leads else ():
                 self._observer.notify(event)
@@ -200,9 +203,9 @@ class Mirror:
 
 async def serve(config: Config) -> None:
     """Run the mirror until SIGTERM or SIGINT; raises ConfigError or AddressUnavailable if it cannot start."""
-    set_up(config.log.level, config.log.format)
+    logs = Logs(set_up(config.log.level, config.log.format))
     raise_limit()
-    mirror = Mirror(config)
+    mirror = Mirror(config, logs=logs)
     stop = asyncio.Event()
 
     def asked_to_stop() -> None:

@@ -14,13 +14,13 @@ from prometheus_client import generate_latest
 
 from mirror.app import Mirror
 from mirror.composition.place import Place
-from mirror.config import Config, load
+from mirror.config import load
 from mirror.errors import AddressUnavailable, ConfigError
 from mirror.server.handed import HandedConnections
 from mirror.server.open_files import accept_failures_told, raise_limit
 from mirror.supervisor import wire
 from mirror.supervisor.wire import Wire
-from mirror.telemetry.logs import set_up
+from mirror.telemetry.logs import Logs, set_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ async def work(config_file: Path, inherited: Inherited) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         config = load(config_file)
-        set_up(config.log.level, config.log.format, worker=inherited.number)
-        await _serve(config, inherited, to_supervisor, orders)
+        logs = Logs(set_up(config.log.level, config.log.format, worker=inherited.number))
+        await _serve(Mirror(config, place=inherited.place(), logs=logs), inherited, to_supervisor, orders)
     except (ConfigError, AddressUnavailable) as error:
         _say(to_supervisor, wire.failure(error))
         raise
@@ -61,8 +61,7 @@ async def work(config_file: Path, inherited: Inherited) -> None:
         to_supervisor.close()
 
 
-async def _serve(config: Config, inherited: Inherited, to_supervisor: Wire, orders: _Orders) -> None:
-    mirror = Mirror(config, place=inherited.place())
+async def _serve(mirror: Mirror, inherited: Inherited, to_supervisor: Wire, orders: _Orders) -> None:
     orders.mirror = mirror
     asyncio.get_running_loop().set_exception_handler(accept_failures_told(mirror.logs))
     async with mirror.running():

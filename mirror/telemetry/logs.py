@@ -23,6 +23,8 @@ from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, Endpoint
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
 from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import Spending
+from mirror.telemetry.outlet import Outlet
+from mirror.telemetry.request_lines import RequestLines, printable, values
 from mirror.telemetry.seldom import Few, Seldom
 
 _SHARED: list[Any] = [
@@ -31,10 +33,11 @@ _SHARED: list[Any] = [
 ]
 
 
-def set_up(level: str, form: str, stream: TextIO | None = None, worker: int | None = None) -> None:
+def set_up(level: str, form: str, stream: TextIO | None = None, worker: int | None = None) -> RequestLines | None:
     """Send the log lines of the mirror and of its libraries to `stream` (standard output), as `text` or `json`.
 
-    Where there are several workers, each line says of which it is.
+    Where there are several workers, each line says of which it is. Returns what writes the lines of requests quicker,
+    None where they are below this level.
     """
     shared = _SHARED if worker is None else [*_SHARED, _of_worker(worker)]
     final: list[Any] = [
@@ -47,7 +50,8 @@ def set_up(level: str, form: str, stream: TextIO | None = None, worker: int | No
         order = ["timestamp", "level", "event", "worker"]
         final.append(_printable)
         final.append(structlog.processors.LogfmtRenderer(key_order=order, drop_missing=True, bool_as_flag=False))
-    handler = logging.StreamHandler(stream or sys.stdout)
+    outlet = Outlet(stream or sys.stdout, _lost)
+    handler = logging.StreamHandler(outlet)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=final))
     # A reader of the log that goes away is no reason to write tracebacks elsewhere.
     logging.raiseExceptions = False
@@ -64,12 +68,18 @@ def set_up(level: str, form: str, stream: TextIO | None = None, worker: int | No
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    return RequestLines(form, outlet, worker) if root.isEnabledFor(logging.INFO) else None
+
+
+def _lost(lines: int) -> None:
+    structlog.get_logger("mirror").warning("lines lost", lines=lines, cause="nobody took what was written")
 
 
 class Logs:
-    """Writes what happened (see Observer)."""
+    """Writes what happened (see Observer), the lines of requests by `requests` where they are many."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: RequestLines | None = None) -> None:
+        self._requests = requests
         self._log: structlog.stdlib.BoundLogger = structlog.get_logger("mirror")
         self._seldom = Seldom()
         self._few = Few()
@@ -77,6 +87,11 @@ class Logs:
     def lifecycle(self, event: str, **values: object) -> None:
         """Write a line about the mirror itself: starting, listening, stopping."""
         self._log.info(event, **values)
+
+    def flush(self) -> None:
+        """Write what is held back so that others can go out with it."""
+        if self._requests is not None:
+            self._requests.flush()
 
     def notify(self, event: Event) -> None:  # noqa: C901, PLR0912, PLR0915  # a flat table of events
         """Write a line about `event`, if it is worth one."""
@@ -189,22 +204,12 @@ class Logs:
             self._log.warning("connection refused", reason=reason, client=client, times=times)
 
     def _request(self, event: RequestFinished) -> None:
-        write = self._log.warning if event.cause else self._log.info
-        optional = {"detail": event.detail, "cause": event.cause}
-        write(
-            "request",
-            client=event.client,
-            method=event.method,
-            path=event.path,
-            status=event.status,
-            kind=str(event.kind),
-            upstream=event.upstream,
-            outcome=str(event.outcome),
-            bytes=event.sent,
-            seconds=round(event.seconds, 6),
-            user_agent=event.user_agent,
-            **{key: value for key, value in optional.items() if value},
-        )
+        if event.cause:
+            self._log.warning("request", **values(event))
+        elif self._requests is not None:
+            self._requests.write(event)
+        else:
+            self._log.info("request", **values(event))
 
 
 def _of_worker(number: int) -> structlog.typing.Processor:
@@ -214,13 +219,8 @@ def _of_worker(number: int) -> structlog.typing.Processor:
     return add
 
 
-def _printable(_: object, __: str, values: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape what a terminal, or a reader of lines, might take for something else: it may be a client's."""
-    return {key: _escaped(value) if isinstance(value, str) else value for key, value in values.items()}
-
-
-def _escaped(text: str) -> str:
-    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
+def _printable(_: object, __: str, given: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {key: printable(value) if isinstance(value, str) else value for key, value in given.items()}
 
 
 def _cause(error: BaseException) -> str:

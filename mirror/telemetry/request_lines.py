@@ -1,0 +1,90 @@
+"""The lines of requests, more than of all else together: what structlog would write, in a tenth of its time."""
+
+from __future__ import annotations
+
+import functools
+import json
+from datetime import UTC, datetime
+
+import structlog
+
+from mirror.proxy.events.requests import RequestFinished
+from mirror.telemetry.outlet import Outlet
+
+_MOST_REMEMBERED = 4096
+# Paths and user agents, as they stand in a line; clients choose them, and most choose the same.
+
+
+class RequestLines:
+    """Writes the lines of requests that went well, as `text` or `json`, with the number of a worker if there is one."""
+
+    def __init__(self, form: str, outlet: Outlet, worker: int | None = None) -> None:
+        self._render = _as_json if form == "json" else _as_text
+        self._outlet = outlet
+        form_of_worker = '"worker": {}, ' if form == "json" else " worker={}"
+        self._worker = "" if worker is None else form_of_worker.format(worker)
+
+    def write(self, event: RequestFinished) -> None:
+        """Write the line of `event` with those that come within a moment."""
+        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        self._outlet.gather(self._render(event, now, self._worker))
+
+    def flush(self) -> None:
+        """Write them now."""
+        self._outlet.flush()
+
+
+def values(event: RequestFinished) -> dict[str, object]:
+    """Return what a line says of a request, in order."""
+    optional = {"detail": event.detail, "cause": event.cause}
+    return {
+        "client": event.client,
+        "method": event.method,
+        "path": event.path,
+        "status": event.status,
+        "kind": str(event.kind),
+        "upstream": event.upstream,
+        "outcome": str(event.outcome),
+        "bytes": event.sent,
+        "seconds": round(event.seconds, 6),
+        "user_agent": event.user_agent,
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _as_text(event: RequestFinished, now: str, worker: str) -> str:
+    detail = f" detail={_in_text(event.detail)}" if event.detail else ""
+    return (
+        f"timestamp={now} level=info event=request{worker} client={_in_text(event.client)}"
+        f" method={_in_text(event.method)} path={_in_text(event.path)} status={event.status} kind={event.kind}"
+        f" upstream={_in_text(event.upstream)} outcome={event.outcome} bytes={event.sent}"
+        f" seconds={round(event.seconds, 6)} user_agent={_in_text(event.user_agent)}{detail}\n"
+    )
+
+
+def _as_json(event: RequestFinished, now: str, worker: str) -> str:
+    detail = f', "detail": {_in_json(event.detail)}' if event.detail else ""
+    return (
+        f'{{{worker}"client": {_in_json(event.client)}, "method": {_in_json(event.method)},'
+        f' "path": {_in_json(event.path)},'
+        f' "status": {event.status}, "kind": "{event.kind}", "upstream": {_in_json(event.upstream)},'
+        f' "outcome": "{event.outcome}", "bytes": {event.sent}, "seconds": {round(event.seconds, 6)},'
+        f' "user_agent": {_in_json(event.user_agent)}{detail},'
+        f' "event": "request", "level": "info", "timestamp": "{now}"}}\n'
+    )
+
+
+_logfmt = structlog.processors.LogfmtRenderer()
+
+
+@functools.lru_cache(_MOST_REMEMBERED)
+def _in_text(value: str) -> str:
+    return _logfmt(None, "", {"v": printable(value)}).removeprefix("v=")
+
+
+_in_json = functools.lru_cache(_MOST_REMEMBERED)(json.dumps)
+
+
+def printable(text: str) -> str:
+    """Escape what a terminal, or a reader of lines, might take for something else: it may be a client's."""
+    return text if text.isascii() and text.isprintable() else text.encode("unicode_escape").decode("ascii")
