@@ -15,14 +15,11 @@ _ENCODED = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-
 class Hasher(Protocol):
     """The part of a hashlib object that a digest needs."""
 
-    def update(self, data: bytes, /) -> None:
+    def update(self, data: bytes | memoryview, /) -> None:
         """Take more bytes in."""
 
     def hexdigest(self) -> str:
         """Return the hash of the bytes so far, in lower-case hex."""
-
-    def copy(self) -> Hasher:
-        """Return another one that has taken in the same."""
 
 
 @dataclass(frozen=True, slots=True)

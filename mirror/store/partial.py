@@ -7,12 +7,14 @@ the next one goes on with the bytes that are there.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces.fills import FillState
+from mirror.proxy.interfaces.upstream import Data
 from mirror.store import files, pages
 from mirror.store.followed import Followed
 from mirror.store.hashing import take_in
@@ -52,6 +54,9 @@ class Partial:
         self._threads = threads
         self._events = events
         self._hasher = digest.hasher()
+        self._lane = threads.hashing.next()
+        self._hashing: Future[None] = Future()
+        self._hashing.set_result(None)
         self._fd = -1
         self._page_fd = -1
         self._page = Page(0)
@@ -105,22 +110,23 @@ class Partial:
         self._page = replace(self._page, total=total, reserved=reserved, is_agreed=True)
         self._publish()
 
-    async def append(self, data: bytes) -> None:
-        """Write `data` at the end, hash it meanwhile, and say so once both are done."""
+    async def append(self, data: Data) -> None:
+        """Write `data` at the end and say so; it is hashed while the next is written."""
         is_unmeasured = self._page.is_agreed and self._page.total is None
         if is_unmeasured and self.size + len(data) > self._page.reserved and not await self.expect(None):
+            await self._hashed()
             raise StoreFailed("the cache has no room for more of a blob whose length nobody told")
         await self._threads.writing.run(self._append, data)
 
-    def _append(self, data: bytes) -> None:
-        # Of a copy: what the disk does not take is still to be hashed by whoever takes it.
-        hasher = self._hasher.copy()
-        hashing = self._threads.hashing.begin(hasher.update, data)
+    def _append(self, data: Data) -> None:
+        before = self._hashing
         try:
             files.write_at(self._fd, data, self.size)
+            # Not before: what the disk does not take is hashed by whoever takes it.
+            self._hashing = self._lane.begin(self._hasher.update, data)
         finally:
-            hashing.result()
-        self._hasher = hasher
+            # So far and no further behind.
+            before.result()
         self.size += len(data)
         self._page = replace(self._page, prefix=self.size)
         self._publish()
@@ -130,17 +136,21 @@ class Partial:
         mark = await self._threads.reading.run(files.read_at, self._page_fd, len(pages.MARK), pages.SIZE)
         return mark == pages.MARK
 
-    async def holds(self, offset: int, data: bytes) -> bool:
+    async def holds(self, offset: int, data: Data) -> bool:
         """Tell whether the file has `data` at `offset`."""
         return await self._threads.reading.run(files.read_at, self._fd, len(data), offset) == data
 
-    def verified(self) -> bool:
+    async def verified(self) -> bool:
         """Tell whether the bytes so far have the digest."""
+        await self._hashed()
         return self._hasher.hexdigest() == self._digest.encoded
+
+    async def _hashed(self) -> None:
+        await self._threads.writing.run(self._hashing.result)
 
     async def commit(self) -> None:
         """Make the file durable and read-only, and give it its name among the blobs."""
-        if not self.verified():
+        if not await self.verified():
             raise StoreFailed("an unverified file cannot be committed")
         try:
             await self._threads.writing.run(self._commit)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from mirror.errors import BodyCut, StoreFailed
 from mirror.oci.digest import Digest, Hasher
+from mirror.proxy.interfaces.upstream import Data
 from mirror.store.files import close, in_passing, write_at
 from mirror.store.threads import Threads
 
@@ -61,11 +62,11 @@ class PassageFile:
         self.size = start
         self.floor = start
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: Data) -> None:
         """Take more bytes; raises StoreFailed when memory or descriptors are at an end."""
         await self._threads.run(self._append, data)
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: Data) -> None:
         rest = memoryview(data)
         while rest:
             piece = bytes(rest[: SEGMENT - self.size % SEGMENT])
@@ -79,7 +80,7 @@ class PassageFile:
             self._segments[number] = Segment()
         return self._segments[number]
 
-    def verified(self) -> bool:
+    async def verified(self) -> bool:
         """Tell whether all bytes, those before the passage included, have the digest."""
         return self._hasher.hexdigest() == self._digest.encoded
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import cycle
 from typing import ParamSpec, TypeVar
 
 from mirror.errors import StoreFailed
@@ -41,7 +42,7 @@ class Threads:
             raise StoreFailed(f"the disk refused: {error.strerror or type(error).__name__}") from error
 
     def begin(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have the call made beside another thread, which is to wait for its end."""
+        """Have the call made, and go on; it is for another thread to wait for its end."""
         return self._pool.submit(call, *args, **kwargs)
 
     async def obtain(self, call: Callable[[], T], give_back: Callable[[T], None]) -> T:
@@ -60,6 +61,23 @@ class Threads:
         self._pool.shutdown(wait=True)
 
 
+class Lanes:
+    """Threads of which each does what is begun in it in that order."""
+
+    def __init__(self, name: str, lanes: int) -> None:
+        self._lanes = [Threads(f"{name}-{number}", 1) for number in range(lanes)]
+        self._turns = cycle(self._lanes)
+
+    def next(self) -> Threads:
+        """Return one of them, each in its turn."""
+        return next(self._turns)
+
+    def close(self) -> None:
+        """Wait for what runs, and end the threads."""
+        for lane in self._lanes:
+            lane.close()
+
+
 @dataclass(frozen=True, slots=True)
 class FileThreads:
     """The threads of the store's files: fills have their own, so that slow writes do not delay a hit.
@@ -69,7 +87,7 @@ class FileThreads:
 
     reading: Threads = field(default_factory=lambda: Threads("reading", 8))
     writing: Threads = field(default_factory=lambda: Threads("writing", 8))
-    hashing: Threads = field(default_factory=lambda: Threads("hashing", os.cpu_count() or 1))
+    hashing: Lanes = field(default_factory=lambda: Lanes("hashing", os.cpu_count() or 1))
     scrubbing: Threads = field(default_factory=lambda: Threads("scrubbing", 1))
 
     def close(self) -> None:

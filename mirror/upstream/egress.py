@@ -29,7 +29,7 @@ SILENCE_SECONDS = 15.0
 """Longest wait for the next bytes, headers included."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
-_READ_BUFFER = 512 * 1024
+_READ_BUFFER = 256 * 1024
 _MAX_HEADER = 32 * 1024
 # Google Artifact Registry redirects with signed URLs of more than aiohttp's 8 KiB.
 

@@ -6,9 +6,10 @@ import aiohttp
 
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.upstreams import UpstreamReceived
-from mirror.proxy.interfaces.upstream import Validator
+from mirror.proxy.interfaces.upstream import Data, Validator
 from mirror.upstream.egress import translated
 from mirror.upstream.health.pulse import Pulse
+from mirror.upstream.intake import Intake, intake_of
 from mirror.upstream.resume import strong_tag
 
 
@@ -29,17 +30,27 @@ class ResponseTransfer:
         self._response = response
         self._pulse = pulse
         self._observer = observer
+        self._intake: Intake | None = None
+        self._is_begun = False
 
-    async def read(self, most: int | None = None) -> bytes:
+    async def read(self, most: int | None = None) -> Data:
         """Return what has arrived, or `most` of it, waiting for at least one byte; empty at the end."""
         with self._pulse.felt_by_body(), translated(self._response.url):
-            content = self._response.content
-            data = await (content.readany() if most is None else content.read(most))
+            data = await self._read(most)
         if data:
             self._observer.notify(UpstreamReceived(self._pulse.upstream, len(data)))
         else:
             self._pulse.delivered()
         return data
+
+    async def _read(self, most: int | None) -> Data:
+        if not self._is_begun:
+            # Not before: of a body that nobody wants yet, no more than a little is to come.
+            self._is_begun, self._intake = True, intake_of(self._response)
+        if self._intake is not None:
+            return await self._intake.read(most)
+        content = self._response.content
+        return await (content.readany() if most is None else content.read(most))
 
     def close(self) -> None:
         """Give the connection back if the body was read to its end, else close it: nothing is drained."""

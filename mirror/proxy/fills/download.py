@@ -24,7 +24,7 @@ from mirror.proxy.fills.supply import Supply
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
 from mirror.proxy.interfaces.fills import FillState, PartialFile, Passage, Sink
 from mirror.proxy.interfaces.store import BlobStore, Records
-from mirror.proxy.interfaces.upstream import Upstream
+from mirror.proxy.interfaces.upstream import Data, Upstream
 from mirror.proxy.routing import Route
 
 
@@ -70,13 +70,13 @@ class Download:
         """
         try:
             sink = self._passage or self._partial
-            if sink is not None and sink.size and sink.verified():
+            if sink is not None and sink.size and await sink.verified():
                 progress = await self._complete(sink.size)
             else:
                 progress = await self._fetch()
         finally:
             self._supply.close()
-        self._verify()
+        await self._verify()
         progress.enter(FillState.VERIFIED)
         await self._keep(progress)
 
@@ -187,7 +187,7 @@ class Download:
         assert sink is not None  # noqa: S101  # once upstream has agreed
         return sink
 
-    async def _take(self, offset: int, data: bytes, progress: Progress) -> None:
+    async def _take(self, offset: int, data: Data, progress: Progress) -> None:
         known = data[: max(0, self._sink.size - offset)]
         if known and not await self._had(offset, known):
             raise DigestMismatch("upstream sends other bytes than before")
@@ -195,11 +195,11 @@ class Download:
             await self._append(fresh)
             progress.advance(len(fresh))
 
-    async def _had(self, offset: int, data: bytes) -> bool:
+    async def _had(self, offset: int, data: Data) -> bool:
         # What has passed through memory is gone; of that, the digest will tell.
         return self._partial is None or self._passage is not None or await self._partial.holds(offset, data)
 
-    async def _append(self, data: bytes) -> None:
+    async def _append(self, data: Data) -> None:
         if self._passage is None and self._partial is not None:
             try:
                 await self._partial.append(data)
@@ -222,8 +222,8 @@ class Download:
 
     # The end. --------------------------------------------------------------------------------------------
 
-    def _verify(self) -> None:
-        if not self._sink.verified():
+    async def _verify(self) -> None:
+        if not await self._sink.verified():
             raise DigestMismatch("upstream sent bytes that do not have the blob's digest")
 
     async def _keep(self, progress: Progress) -> None:

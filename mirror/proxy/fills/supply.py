@@ -21,7 +21,7 @@ from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
-from mirror.proxy.interfaces.upstream import Rest, Transfer, Upstream, Validator
+from mirror.proxy.interfaces.upstream import Data, Rest, Transfer, Upstream, Validator
 from mirror.proxy.routing import Route
 
 STALL_SECONDS = 15.0
@@ -68,8 +68,8 @@ class Supply:
         if self.total is None:
             self.total = await self._size()
 
-    async def read(self, have: int) -> tuple[int, bytes]:
-        """Return the next bytes and where in the blob they begin; no bytes at its end.
+    async def read(self, have: int) -> tuple[int, Data]:
+        """Return the next bytes (see Transfer), and where in the blob they begin; no bytes at its end.
 
         `have` is how many bytes from the beginning have been read. Once the budget for resuming is spent, raises the
         UpstreamUnavailable or Refused of the last try; DigestMismatch for more bytes than there should be.
@@ -94,11 +94,12 @@ class Supply:
         if self._transfer is not None:
             self._transfer.close()
 
-    async def _read(self) -> tuple[int, bytes]:
+    async def _read(self) -> tuple[int, Data]:
         assert self._transfer is not None  # noqa: S101  # open comes first
         # Before the clock starts: that it may not send yet is not upstream's fault.
         await self._throttle.turn()
-        started, data = _now(), b""
+        data: Data = b""
+        started = _now()
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 data = await self._transfer.read(self._throttle.piece)

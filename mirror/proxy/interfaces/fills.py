@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from mirror.proxy.interfaces.bodies import OpenFile
+from mirror.proxy.interfaces.upstream import Data
 
 
 class FillState(StrEnum):
@@ -19,16 +20,16 @@ class FillState(StrEnum):
 
 
 class Sink(Protocol):
-    """Where a fill puts its bytes, in order, hashed as they come. Raises StoreFailed throughout."""
+    """Where a fill puts its bytes, in order, hashed soon after they came. Raises StoreFailed throughout."""
 
     @property
     def size(self) -> int:
         """How many bytes there are, those of an earlier attempt included."""
 
-    async def append(self, data: bytes) -> None:
-        """Put `data` at the end."""
+    async def append(self, data: Data) -> None:
+        """Put `data` at the end; it must stay as it is until the next append, or `verified`, has returned."""
 
-    def verified(self) -> bool:
+    async def verified(self) -> bool:
         """Tell whether the bytes so far have the digest."""
 
     async def close(self) -> None:
@@ -44,7 +45,7 @@ class PartialFile(Sink, Protocol):
     async def is_wanted(self) -> bool:
         """Tell whether another process has looked at it since it was claimed, and waits for upstream to agree."""
 
-    async def holds(self, offset: int, data: bytes) -> bool:
+    async def holds(self, offset: int, data: Data) -> bool:
         """Tell whether the file has `data` at `offset`."""
 
     async def commit(self) -> None:

@@ -9,6 +9,9 @@ from mirror.oci.descriptor import Descriptor, Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Reference, Repository
 
+Data = bytes | memoryview
+"""Bytes of a blob; where they are not their own, whoever gave them says how long they are good."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validator:
@@ -51,8 +54,10 @@ class Transfer(Protocol):
     def validator(self) -> Validator | None:
         """What tells this object from another, None if upstream did not say."""
 
-    async def read(self, most: int | None = None) -> bytes:
+    async def read(self, most: int | None = None) -> Data:
         """Return the next bytes, no more than `most` if that is given, empty at the end.
+
+        They are good until two more calls have been made.
 
         Raises UpstreamUnavailable when the transfer is cut.
         """

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from mirror.errors import BodyCut
 from mirror.oci.digest import Digest, Hasher
+from mirror.proxy.interfaces.upstream import Data
 from tests.unit.proxy.doubles import MemoryFile
 
 SEGMENT = 64 * 1024
@@ -35,10 +36,10 @@ class MemoryPassage:
         self.most = 0
         opened["passages"] += 1
 
-    async def append(self, data: bytes) -> None:
+    async def append(self, data: Data) -> None:
         await self._call("pass", lambda: self._append(data))
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: Data) -> None:
         self._hasher.update(data)
         while data:
             number = self.size // SEGMENT
@@ -49,7 +50,7 @@ class MemoryPassage:
             self.size += len(piece)
         self.most = max(self.most, self.size - self.floor)
 
-    def verified(self) -> bool:
+    async def verified(self) -> bool:
         return self._hasher.hexdigest() == self._digest.encoded
 
     def at(self, offset: int) -> tuple[MemoryFile, int]:

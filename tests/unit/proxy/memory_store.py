@@ -11,6 +11,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest, Hasher
 from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.interfaces.fills import FillState, FollowedFile, Sighting
+from mirror.proxy.interfaces.upstream import Data
 from tests.unit.proxy.doubles import MemoryFile
 from tests.unit.proxy.memory_disk import NOTHING_YET, Inode, MemoryDisk, Process
 from tests.unit.proxy.memory_passage import MemoryPassage
@@ -75,10 +76,10 @@ class MemoryPartial:
     def _agree(self, total: int | None) -> None:
         self.inode.page = replace(self.inode.page, total=total, is_agreed=True)
 
-    async def append(self, data: bytes) -> None:
-        await self._store.call("append", lambda: self.inode.write(data), lambda: self._appended(data))
+    async def append(self, data: Data) -> None:
+        await self._store.call("append", lambda: self.inode.write(bytes(data)), lambda: self._appended(data))
 
-    def _appended(self, data: bytes) -> None:
+    def _appended(self, data: Data) -> None:
         self._hasher.update(data)
         self.size += len(data)
         self.inode.publish(self.size)
@@ -87,15 +88,15 @@ class MemoryPartial:
         await self._store.call("is_wanted")
         return self.inode.is_wanted
 
-    async def holds(self, offset: int, data: bytes) -> bool:
+    async def holds(self, offset: int, data: Data) -> bool:
         await self._store.call("holds")
         return os.pread(self.inode.fd, len(data), offset) == data
 
-    def verified(self) -> bool:
+    async def verified(self) -> bool:
         return self._hasher.hexdigest() == self._digest.encoded
 
     async def commit(self) -> None:
-        assert self.verified(), "an unverified file was committed"
+        assert await self.verified(), "an unverified file was committed"
         await self._store.call("commit", lambda: self.inode.publish(state=FillState.VERIFIED), self._commit)
 
     def _commit(self) -> None:

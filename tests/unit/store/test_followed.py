@@ -146,7 +146,7 @@ async def test_a_writer_that_dies_with_all_bytes_verified_is_succeeded(cabinet: 
     await partial.close()
     await settled(followed)
     successor = await other.claim(DIGEST)
-    assert successor.verified()
+    assert await successor.verified()
     await successor.commit()
     await successor.close()
     assert (await followed.look()).state is FillState.COMMITTED

@@ -5,6 +5,7 @@ import errno
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.interfaces.fills import FillState
 from mirror.store import files, hashing, pages
 from mirror.store.pages import Page
+from mirror.store.threads import Threads
 from tests.unit.store.cabinet import Cabinet, open_files
 
 DATA = b"some content" * 1000
@@ -23,14 +25,27 @@ PIECE = 500
 """Bytes that are read at once, in a test that needs many pieces."""
 
 
+def hashing_lane(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> Threads:
+    """Return the lane in which the next partial file is hashed."""
+    lane = cabinet.threads.hashing.next()
+    monkeypatch.setattr(cabinet.threads.hashing, "next", lambda: lane)
+    return lane
+
+
+def has_grown(file: Path, size: int) -> None:
+    """Wait until the file has so many bytes."""
+    while file.stat().st_size < size:
+        time.sleep(0.001)
+
+
 @pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
 async def test_a_verified_file_is_committed(cabinet: Cabinet, algorithm: str) -> None:
     digest = Digest.of(DATA, algorithm)
     partial = await cabinet.claim(digest)
     for piece in (DATA[:5000], b"", DATA[5000:]):
-        assert not partial.verified()
+        assert not await partial.verified()
         await partial.append(piece)
-    assert partial.verified()
+    assert await partial.verified()
     assert not cabinet.file(digest).exists()
     await partial.commit()
     await partial.close()
@@ -46,7 +61,7 @@ async def test_a_verified_file_is_committed(cabinet: Cabinet, algorithm: str) ->
 async def test_nothing_else_is_committed(cabinet: Cabinet, data: bytes) -> None:
     partial = await cabinet.claim(DIGEST)
     await partial.append(data)
-    assert not partial.verified()
+    assert not await partial.verified()
     with pytest.raises(StoreFailed):
         await partial.commit()
     await partial.discard()
@@ -70,27 +85,43 @@ async def test_readers_follow_the_growing_file_and_keep_it(cabinet: Cabinet) -> 
     assert early.fileno() == -1
 
 
-async def test_bytes_are_told_of_once_they_are_written_and_hashed(
-    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    partial, order, is_written = await cabinet.claim(DIGEST), list[str](), threading.Event()
-    begin, write_at = cabinet.threads.hashing.begin, files.write_at
-
-    def hashed_late(data: bytes, update: Callable[[bytes], None]) -> None:
-        is_written.wait()
-        update(data)
-        order.append("hashed")
+async def test_bytes_are_told_of_once_they_are_written(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> None:
+    partial, order, write_at = await cabinet.claim(DIGEST), list[str](), files.write_at
 
     def written(fd: int, data: bytes, offset: int) -> None:
         write_at(fd, data, offset)
         order.append("written" if data == DATA else "told")
-        is_written.set()
 
-    monkeypatch.setattr(cabinet.threads.hashing, "begin", lambda call, data: begin(hashed_late, data, call))
     monkeypatch.setattr(files, "write_at", written)
     await partial.append(DATA)
-    assert order == ["written", "hashed", "told"]
-    assert partial.verified()
+    assert order == ["written", "told"]
+    await partial.close()
+
+
+async def test_hashing_lags_one_piece_behind_and_no_more(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, may_go_on = hashing_lane(cabinet, monkeypatch), threading.Event()
+    lane.begin(may_go_on.wait)
+    partial = await cabinet.claim(DIGEST)
+    await partial.append(DATA[:100])
+    second = asyncio.create_task(partial.append(DATA[100:200]))
+    await asyncio.to_thread(has_grown, cabinet.partial_file(DIGEST), 200)
+    assert not second.done()
+    may_go_on.set()
+    await second
+    await partial.append(DATA[200:])
+    assert await partial.verified()
+    await partial.close()
+
+
+async def test_a_digest_is_told_once_everything_is_hashed(cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch) -> None:
+    lane, may_go_on = hashing_lane(cabinet, monkeypatch), threading.Event()
+    lane.begin(may_go_on.wait)
+    partial = await cabinet.begin(DATA)
+    telling = asyncio.create_task(partial.verified())
+    await asyncio.sleep(0)
+    assert not telling.done()
+    may_go_on.set()
+    assert await telling
     await partial.close()
 
 
@@ -110,28 +141,27 @@ async def test_what_the_disk_does_not_take_is_hashed_by_who_takes_it(
     assert partial.size == 100
     passage = partial.spill()
     await passage.append(DATA[100:])
-    assert passage.verified()
+    assert await passage.verified()
     await passage.close()
     await partial.close()
 
 
-async def test_an_append_that_is_cancelled_waits_for_both_its_threads(
+async def test_an_append_that_is_cancelled_waits_for_its_threads(
     cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    partial, may_go_on = await cabinet.claim(DIGEST), threading.Event()
-    begin = cabinet.threads.hashing.begin
-    monkeypatch.setattr(
-        cabinet.threads.hashing, "begin", lambda call, data: begin(lambda: (may_go_on.wait(), call(data)))
-    )
-    appending = asyncio.create_task(partial.append(DATA))
-    await asyncio.sleep(0)
+    lane, may_go_on = hashing_lane(cabinet, monkeypatch), threading.Event()
+    lane.begin(may_go_on.wait)
+    partial = await cabinet.claim(DIGEST)
+    await partial.append(DATA[:100])
+    appending = asyncio.create_task(partial.append(DATA[100:]))
+    await asyncio.to_thread(has_grown, cabinet.partial_file(DIGEST), len(DATA))
     appending.cancel()
     await asyncio.sleep(0)
     assert not appending.done()
     may_go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await appending
-    assert (partial.size, partial.verified()) == (len(DATA), True)
+    assert (partial.size, await partial.verified()) == (len(DATA), True)
     await partial.close()
 
 
@@ -190,7 +220,7 @@ async def test_a_fill_goes_on_behind_what_an_earlier_one_left(cabinet: Cabinet) 
     await cabinet.leave(DATA[:5000], whole=DATA)
     partial = await cabinet.claim(DIGEST)
     assert partial.size == 5000
-    assert not partial.verified()
+    assert not await partial.verified()
     await partial.append(DATA[5000:])
     await partial.commit()
     await partial.close()
@@ -200,7 +230,7 @@ async def test_a_fill_goes_on_behind_what_an_earlier_one_left(cabinet: Cabinet) 
 async def test_what_was_left_complete_is_verified(cabinet: Cabinet) -> None:
     await cabinet.leave(DATA)
     partial = await cabinet.claim(DIGEST)
-    assert partial.verified()
+    assert await partial.verified()
     await partial.commit()
     await partial.close()
     assert cabinet.file(DIGEST).read_bytes() == DATA
@@ -212,7 +242,7 @@ async def test_what_was_left_damaged_is_hashed_as_it_is(cabinet: Cabinet) -> Non
         damaged.write(b"X")
     partial = await cabinet.claim(DIGEST)
     await partial.append(DATA[5000:])
-    assert not partial.verified()
+    assert not await partial.verified()
     await partial.discard()
     await partial.close()
 
@@ -224,7 +254,7 @@ async def test_bytes_behind_what_the_page_says_do_not_count(cabinet: Cabinet, cl
     partial = await cabinet.claim(DIGEST)
     assert partial.size == left.stat().st_size == expected
     await partial.append(DATA[expected:])
-    assert partial.verified()
+    assert await partial.verified()
     await partial.close()
 
 
@@ -355,7 +385,7 @@ async def test_a_file_that_somebody_else_wrote_to_is_not_committed(cabinet: Cabi
     else:
         with cabinet.partial_file(DIGEST).open("ab") as somebody:
             somebody.write(change)
-    assert partial.verified()
+    assert await partial.verified()
     with pytest.raises(StoreFailed):
         await partial.commit()
     assert not cabinet.file(DIGEST).exists()
@@ -443,7 +473,7 @@ async def test_a_full_disk_is_told_and_what_is_there_stays_readable(
     assert await partial.holds(0, DATA[:100])
     passage = partial.spill()
     await passage.append(DATA[100:])
-    assert passage.verified()
+    assert await passage.verified()
     await passage.close()
     await partial.discard()
     await partial.close()

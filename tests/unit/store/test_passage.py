@@ -44,7 +44,7 @@ def read(passage: PassageFile, offset: int) -> bytes:
 @pytest.mark.parametrize("piece", [100_000, SEGMENT, SEGMENT - 1, 2 * SEGMENT + 7])
 async def test_what_went_in_is_read_where_it_is_in_the_blob(passages: Passages, piece: int) -> None:
     passage = await fed(passages, piece)
-    assert passage.verified()
+    assert await passage.verified()
     offset, data = 0, b""
     while offset < len(DATA):
         data += read(passage, offset)
@@ -60,7 +60,7 @@ async def test_a_passage_behind_bytes_that_are_elsewhere_knows_their_hash(passag
     passage = passages.begin(DIGEST, hasher, start)
     assert (passage.start, passage.size, passage.floor) == (start, start, start)
     await passage.append(DATA[start:])
-    assert passage.verified()
+    assert await passage.verified()
     assert read(passage, start) == DATA[start : 2 * SEGMENT]
     with pytest.raises(BodyCut):
         passage.at(start - 1)
@@ -70,7 +70,7 @@ async def test_a_passage_behind_bytes_that_are_elsewhere_knows_their_hash(passag
 async def test_other_bytes_are_not_verified(passages: Passages) -> None:
     passage = whole(passages)
     await passage.append(DATA[:-1])
-    assert not passage.verified()
+    assert not await passage.verified()
     await passage.close()
 
 

@@ -38,6 +38,7 @@ class ReadyAnswer:
         self.headers = CIMultiDictProxy(CIMultiDict(headers))
         self.url = url
         self.released = False
+        self.connection = None
 
     @property
     def content_length(self) -> int | None:
