@@ -65,12 +65,14 @@ class PullBlob:
 
         Raises Refused or UpstreamUnavailable with what upstream said, StoreFailed if the disk will not take it.
         """
+        if body := await self._store.open(digest):
+            return await self._stored(route, digest, body)
         async with answer_within():
             for _ in range(_ATTEMPTS):
-                if body := await self._store.open(digest):
-                    return await self._stored(route, digest, body)
                 if pulled := await self._filling(route, digest):
                     return pulled
+                if body := await self._store.open(digest):
+                    return await self._stored(route, digest, body)
         raise StoreFailed("the blob vanishes as often as it is fetched")
 
     async def head(self, route: Route, digest: Digest) -> BlobHead:

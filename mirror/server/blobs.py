@@ -14,6 +14,7 @@ from mirror.server.exchange import Exchange
 from mirror.server.multipart import Multipart
 from mirror.server.pieces import Piece, length_of
 from mirror.server.ranges import Span, parse_ranges
+from mirror.server.turns import Turns
 
 _MEDIA_TYPE = "application/octet-stream"
 
@@ -23,6 +24,7 @@ class BlobHandler:
 
     def __init__(self, pull: PullBlob) -> None:
         self._pull = pull
+        self._turns = Turns()
 
     async def serve(self, exchange: Exchange, route: Route, digest: Digest) -> web.StreamResponse:
         """Return the answer; its body, if it has one, has been sent or its connection cut."""
@@ -35,7 +37,7 @@ class BlobHandler:
         pulled = await self._pull.pull(route, digest)
         try:
             exchange.record(pulled.status)
-            return await _send(exchange, digest, pulled.body)
+            return await _send(exchange, digest, pulled.body, self._turns)
         finally:
             pulled.body.close()
 
@@ -57,7 +59,7 @@ def _headers(digest: Digest) -> dict[str, str]:
     }
 
 
-async def _send(exchange: Exchange, digest: Digest, body: Body) -> web.StreamResponse:
+async def _send(exchange: Exchange, digest: Digest, body: Body, turns: Turns) -> web.StreamResponse:
     response = exchange.stream(_headers(digest))
     size = body.size
     if size is None and exchange.request.version < (1, 1):
@@ -67,7 +69,7 @@ async def _send(exchange: Exchange, digest: Digest, body: Body) -> web.StreamRes
         return response
     pieces = _pieces(exchange.request, response, digest, size)
     response.content_length = length_of(pieces)
-    await send_pieces(exchange, response, body, pieces)
+    await send_pieces(exchange, response, body, pieces, turns)
     return response
 
 

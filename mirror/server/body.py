@@ -23,12 +23,15 @@ from mirror.server.exchange import Exchange
 from mirror.server.outlet import Outlet
 from mirror.server.pieces import Piece, length_of, split_end
 from mirror.server.ranges import Span
+from mirror.server.turns import Turns
 
 CHUNK = 64 * 1024
 """Bytes written at once through aiohttp: so few that a slow client takes some of them in time."""
 
 
-async def send_pieces(exchange: Exchange, response: web.StreamResponse, body: Body, pieces: Sequence[Piece]) -> None:
+async def send_pieces(
+    exchange: Exchange, response: web.StreamResponse, body: Body, pieces: Sequence[Piece], turns: Turns
+) -> None:
     """Send the head of `response`, which declares the length of `pieces`, and then these of `body`, in their order.
 
     Spans have to be in ascending order. The last HOLD_BACK bytes go out when the digest of the whole body has matched,
@@ -42,7 +45,7 @@ async def send_pieces(exchange: Exchange, response: web.StreamResponse, body: Bo
             exchange.note.sent += len(data)
             return
         await _begin(exchange, response)
-        with _way_out(exchange) as way:
+        with _way_out(exchange, turns) as way:
             if body.is_whole:
                 way.hold()
             await _flush_head(exchange.request)
@@ -172,11 +175,11 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def _way_out(exchange: Exchange) -> Iterator[Outlet]:
+def _way_out(exchange: Exchange, turns: Turns) -> Iterator[Outlet]:
     transport = exchange.request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError
-    way = Outlet(transport, exchange.note)
+    way = Outlet(transport, exchange.note, turns)
     try:
         yield way
     finally:

@@ -15,9 +15,10 @@ from collections.abc import Callable
 from mirror.errors import StoreFailed
 from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.interfaces.bodies import OpenFile
+from mirror.server.turns import Turns
 
 WINDOW = 1024 * 1024
-"""Bytes handed to the kernel at once, and read ahead at once."""
+"""Bytes read ahead at once."""
 
 STALL_SECONDS = 60.0
 """How long a client may take nothing before its connection is cut."""
@@ -29,10 +30,11 @@ Push = Callable[[int], bool]
 class Outlet:
     """The way to one client; `note` counts the bytes that have gone it. Whoever opens it closes it."""
 
-    def __init__(self, transport: asyncio.Transport, note: RequestFinished) -> None:
+    def __init__(self, transport: asyncio.Transport, note: RequestFinished, turns: Turns) -> None:
         self._transport = transport
         self._socket: socket.socket = transport.get_extra_info("socket")
         self._note = note
+        self._turns = turns
         self._duplicate = -1
         self._moved_at = 0.0
         self._holds = False
@@ -42,7 +44,7 @@ class Outlet:
 
         Raises OSError where the client is gone, TimeoutError where it takes nothing for STALL_SECONDS.
         """
-        stretch = _Stretch(file, start, stop, self._note)
+        stretch = _Stretch(file, start, stop, self._note, self._turns)
         while stretch.offset < stop:
             await stretch.load()
             await self._drive(stretch.push)
@@ -131,12 +133,13 @@ class Outlet:
 class _Stretch:
     """Bytes of a file that are on their way."""
 
-    def __init__(self, file: OpenFile, start: int, stop: int, note: RequestFinished) -> None:
+    def __init__(self, file: OpenFile, start: int, stop: int, note: RequestFinished, turns: Turns) -> None:
         self.offset = start
         self._file = file
         self._loaded = start
         self._stop = stop
         self._note = note
+        self._turns = turns
 
     async def load(self) -> None:
         """Bring the next window into memory."""
@@ -145,11 +148,12 @@ class _Stretch:
         self._loaded = end
 
     def push(self, target: int) -> bool:
-        """Send what is in memory of the next window (see Push); raises StoreFailed."""
-        if self.offset == self._loaded and not self._look_ahead():
+        """Send what is in memory of the share of this turn (see Push); raises StoreFailed."""
+        end = self._reach()
+        if end == self.offset:
             return True
         try:
-            sent = os.sendfile(target, self._file.fileno(), self.offset, self._loaded - self.offset)
+            sent = os.sendfile(target, self._file.fileno(), self.offset, end - self.offset)
         except OSError as error:
             if error.errno == errno.EIO:
                 raise StoreFailed("the disk gives an error instead of the bytes") from error
@@ -160,11 +164,12 @@ class _Stretch:
         self._note.sent += sent
         return self.offset == self._stop
 
-    def _look_ahead(self) -> bool:
-        end = min(self.offset + WINDOW, self._stop)
-        if self._file.is_loaded(self.offset, end):
+    def _reach(self) -> int:
+        """Return where the bytes end that are in memory and may go in this turn."""
+        end = min(self.offset + self._turns.share(), self._stop)
+        if end > self._loaded and self._file.is_loaded(self._loaded, end):
             self._loaded = end
-        return self._loaded == end
+        return min(end, self._loaded)
 
 
 class Watch:

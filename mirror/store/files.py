@@ -122,11 +122,11 @@ def seal(fd: int) -> None:
 def in_memory(fd: int, start: int, stop: int) -> bool:
     """Tell whether reading the range would wait for the disk; False also where the file system cannot tell.
 
-    Looks at both ends of the range: the kernel reads ahead in one piece what lies between.
+    Looks at both ends of the range, and once a MiB: the kernel reads ahead in one piece what lies between.
     """
     probe = bytearray(1)
     try:
-        return all(os.preadv(fd, [probe], at, os.RWF_NOWAIT) for at in (start, stop - 1))
+        return all(os.preadv(fd, [probe], at, os.RWF_NOWAIT) for at in (*range(start, stop, _PIECE), stop - 1))
     except OSError:
         return False
 
