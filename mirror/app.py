@@ -189,7 +189,12 @@ class Mirror:
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(
-            ManifestHandler(self._pulls.manifests, self._warming.requests.note, self._pulls.ahead.served),
+            ManifestHandler(
+                self._pulls.manifests,
+                self._warming.requests.note,
+                self._pulls.ahead.served,
+                self._visibility.is_believed,
+            ),
             BlobHandler(self._pulls.blobs),
             TagsHandler(self._pulls.listings),
             ReferrersHandler(self._pulls.listings),

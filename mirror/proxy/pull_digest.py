@@ -18,6 +18,7 @@ from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.look_ups import LookUps
 from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.routing import Route
+from mirror.proxy.standing import Granted
 
 
 class PullDigest:
@@ -61,7 +62,11 @@ class PullDigest:
         return PulledManifest(manifest, CacheStatus(Outcome.MISS, stored))
 
     async def _permitted(self, route: Route, manifest: Manifest) -> PulledManifest:
-        return PulledManifest(manifest, confirmed_status(await self._permit(route, manifest.digest)))
+        status = confirmed_status(await self._permit(route, manifest.digest))
+        if status.outcome is not Outcome.HIT:
+            return PulledManifest(manifest, status)
+        standing = Granted(manifest, self._manifests, self._records.knows_grant(route, manifest.digest))
+        return PulledManifest(manifest, status, standing=standing)
 
     async def _permit(self, route: Route, digest: Digest) -> bool:
         upstream = self._upstreams[route.upstream]

@@ -18,7 +18,6 @@ from mirror.proxy.access import Access
 from mirror.proxy.cache_status import (
     DELETED_UPSTREAM,
     REVALIDATING,
-    SAVING_PULLS,
     CacheStatus,
     Kind,
     Outcome,
@@ -27,7 +26,7 @@ from mirror.proxy.cache_status import (
 from mirror.proxy.deadline import ANSWER_WITHIN, REVALIDATE_WITHIN, answer_within
 from mirror.proxy.deletions import Deletions
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.freshness import IMMUTABLE, Freshness, FreshnessPolicy, TagRecord, judge, usable
+from mirror.proxy.freshness import IMMUTABLE, Freshness, TagRecord, judge, usable
 from mirror.proxy.interfaces.upstream import Upstream
 from mirror.proxy.look_ups import LookUps
 from mirror.proxy.pull_digest import PullDigest
@@ -35,6 +34,8 @@ from mirror.proxy.pulled_manifest import Memory, PulledManifest
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.refreshed import Refreshed
 from mirror.proxy.routing import Route
+from mirror.proxy.standing import Vouched
+from mirror.proxy.tag_terms import TagTerms
 from mirror.proxy.tasks import Tasks
 
 
@@ -53,7 +54,7 @@ class PullManifest:
         self._manifests = memory.manifests
         self._records = memory.records
         self._failures = memory.failures
-        self._policy = memory.policy
+        self._terms = TagTerms(memory.policy, memory.governor, memory.clock)
         self._clock = memory.clock
         self._governor = memory.governor
         self._look_ups = LookUps[PulledManifest](tasks, observer)
@@ -82,7 +83,11 @@ class PullManifest:
         For work in the background, since nothing is served. Of a tag that is immutable, and here, nobody is asked.
         """
         before = await self._records.latest_tag(route, tag)
-        if before is not None and self._rules(tag).tag_ttl == IMMUTABLE and await self._manifests.get(before.digest):
+        if (
+            before is not None
+            and self._terms.rules(tag).tag_ttl == IMMUTABLE
+            and await self._manifests.get(before.digest)
+        ):
             return Refreshed.UNCHANGED
         try:
             found = await self._look_ups.join((route, tag), lambda: self._ask(route, tag))
@@ -128,9 +133,10 @@ class PullManifest:
         """Return what is served without waiting for upstream, if anything is."""
         if record is None:
             return None
-        if status := self._fresh(route, tag, record):
-            return await self._held(record, status)
-        match judge(record, self._terms(route, tag), self._clock()):
+        if status := self._terms.fresh(route, tag, record):
+            held = await self._held(record, status)
+            return held if held is None or isinstance(tag, Variant) else self._standing(held, route, tag, record)
+        match judge(record, self._terms.now(route, tag), self._clock()):
             case Freshness.GRACE if not await self._failures.known(Kind.MANIFEST, route, tag):
                 held = await self._held(record, CacheStatus(Outcome.STALE, detail=REVALIDATING))
                 if held is not None:
@@ -140,14 +146,6 @@ class PullManifest:
                 return held
             case Freshness.KEPT if await self._failures.known(Kind.MANIFEST, route, tag):
                 return await self._held(record, CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM))
-        return None
-
-    def _fresh(self, route: Route, tag: Tag | Variant, record: TagRecord) -> CacheStatus | None:
-        """Return the status of a tag that is fresh, None for one that is not."""
-        if judge(record, self._rules(tag), self._clock()) is Freshness.FRESH:
-            return CacheStatus(Outcome.HIT)
-        if judge(record, self._terms(route, tag), self._clock()) is Freshness.FRESH:
-            return CacheStatus(Outcome.HIT, detail=SAVING_PULLS)
         return None
 
     async def _recall_outage(self, route: Route, tag: Tag | Variant) -> None:
@@ -160,27 +158,24 @@ class PullManifest:
         self, route: Route, tag: Tag | Variant, record: TagRecord | None, error: UpstreamUnavailable | None = None
     ) -> PulledManifest | None:
         """Return what is served if upstream cannot be asked, because of this error, if anything is."""
-        if record is None or not usable(record, self._terms(route, tag), self._clock()):
+        if record is None or not usable(record, self._terms.now(route, tag), self._clock()):
             return None
         deleted = CacheStatus(Outcome.STALE, detail=DELETED_UPSTREAM)
         held = await self._held(record, stale_because(error) if record.gone_since is None else deleted)
         return None if held is None else replace(held, trouble=error)
 
+    def _standing(self, held: PulledManifest, route: Route, tag: Tag, record: TagRecord) -> PulledManifest:
+        known = self._records.knows_tag(route, tag)
+        standing = Vouched(held.manifest, self._manifests, route, tag, record, held.status, known, self._terms)
+        return replace(held, standing=standing)
+
     async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:
         manifest = await self._manifests.get(record.digest)
         return None if manifest is None else PulledManifest(manifest, status, record.age(self._clock()))
 
-    def _rules(self, tag: Tag | Variant) -> FreshnessPolicy:
-        """Return what is configured for this tag; what it is to some clients ages by the same rule."""
-        return self._policy.of(tag.tag.name if isinstance(tag, Variant) else tag.name)
-
-    def _terms(self, route: Route, tag: Tag | Variant) -> FreshnessPolicy:
-        """Return what holds for this tag now."""
-        return self._rules(tag).for_spending(self._governor.spending(route.upstream))
-
     async def _look_up(self, route: Route, tag: Tag | Variant) -> PulledManifest:
         record = await self._records.latest_tag(route, tag)
-        if record is not None and (status := self._fresh(route, tag, record)):
+        if record is not None and (status := self._terms.fresh(route, tag, record)):
             fresh = await self._held(record, status)
             if fresh is not None:
                 return fresh

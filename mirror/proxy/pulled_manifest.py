@@ -12,19 +12,22 @@ from mirror.proxy.freshness import FreshnessPolicy
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.store import ManifestStore, Records
 from mirror.proxy.rate_limit import Governor, Unlimited
+from mirror.proxy.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
 class PulledManifest:
     """A manifest ready to be sent.
 
-    `age` is in seconds since upstream vouched for the tag, None for a digest; `trouble` is why a tag is stale.
+    `age` is in seconds since upstream vouched for the tag, None for a digest; `trouble` is why a tag is stale. A
+    hit has a `standing`: while that holds, the same may be served again.
     """
 
     manifest: Manifest
     status: CacheStatus
     age: int | None = None
     trouble: UpstreamUnavailable | None = None
+    standing: Standing | None = None
 
     def with_status(self, status: CacheStatus) -> PulledManifest:
         """Return the same, for which the cache did something else."""

@@ -117,6 +117,10 @@ class Visibility:
                     raise problem
                 # It was about what another request asked for, and says nothing about this one.
 
+    def is_believed(self, route: Route) -> bool:
+        """Tell whether `check` would return without anything to wait for."""
+        return route.upstream not in self._guarded or self._cache.at_hand(_key(route)) == _PUBLIC
+
     async def belief(self, route: Route) -> Belief:
         """Return what a client would be told now of the repository as a whole; nobody is asked."""
         view = self._guarded.get(route.upstream)

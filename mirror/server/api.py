@@ -18,6 +18,7 @@ from mirror.server.exchange import Exchange
 from mirror.server.manifests import ManifestHandler
 from mirror.server.queries import namespace
 from mirror.server.referrers import ReferrersHandler
+from mirror.server.repeats.again import Again, mark
 from mirror.server.tags import TagsHandler
 
 
@@ -82,7 +83,7 @@ def _ready_made(exchange: Exchange, body: bytes) -> web.Response:
     # Answered here whatever the upstreams do: a client whose ping fails goes elsewhere.
     exchange.headers["Cache-Status"] = "mirror"
     exchange.note.outcome = Outcome.HIT
-    return exchange.respond_json(body)
+    return mark(exchange.respond_json(body), Again(exchange.note))
 
 
 def _read_only(exchange: Exchange) -> web.Response:

@@ -3,11 +3,14 @@
 aiohttp's protocol gives the rest of a head as long as an idle connection, and a client that reads nothing for ever.
 Here a head has `HEAD_SECONDS` from when the connection was accepted, or from its first byte or the end of the answer
 before it, whichever came later. What has been written has to be taken: `STALL_SECONDS` without a byte end it.
+
+What asks on a resting connection, in the very bytes that asked before, is answered without aiohttp (see `repeats`).
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -18,6 +21,9 @@ from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.server.admission import Admission
 from mirror.server.outlet import STALL_SECONDS
 from mirror.server.parting import HEADERS, parting_answer
+from mirror.server.repeats import heads
+from mirror.server.repeats.repeat import Repeat
+from mirror.server.repeats.repeats import Repeats
 
 HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
@@ -30,11 +36,15 @@ _TLS_HELLO = b"\x16\x03"
 class Connection(RequestHandler):
     """A connection that is counted, waits for heads and readers only so long, and answers what is not HTTP in JSON."""
 
-    __slots__ = ("_admission", "_begun", "_head_timer", "_stall_timer", "_tries_tls")
+    __slots__ = ("_admission", "_asked", "_begun", "_client", "_head_timer", "_repeats", "_stall_timer", "_tries_tls")
 
-    def __init__(self, manager: web.Server, admission: Admission, **options: Any) -> None:
+    def __init__(self, manager: web.Server, admission: Admission, repeats: Repeats, **options: Any) -> None:
         super().__init__(manager, **options)
         self._admission = admission
+        self._repeats = repeats
+        self._client = ""
+        self._asked: bytes | None = None
+        """The head of the request that is being answered, if it came alone and at once."""
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
@@ -50,6 +60,8 @@ class Connection(RequestHandler):
             self._admission.turn_away(accepted)
             return
         super().connection_made(transport)
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if peer else ""
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
         self._expect_head()
@@ -71,7 +83,12 @@ class Connection(RequestHandler):
     # Heads. ----------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes of the client."""
+        """Take in bytes of the client; what was asked before in the same bytes is answered at once."""
+        is_resting = self._is_resting
+        if is_resting and (repeat := self._repeats.find(data)):
+            self._give_again(repeat)
+            return
+        self._asked = data if is_resting and heads.is_whole(data) else None
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
         self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
         super().data_received(data)
@@ -86,6 +103,9 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; what has come of a next head has its time from now on."""
         answer, reset = await super().finish_response(request, resp, start_time)
+        asked, self._asked = self._asked, None
+        if asked is not None and answer.keep_alive and not reset:
+            self._repeats.remember(asked, request, answer)
         if answer.keep_alive and not reset and not self._messages:
             if self._begun:
                 self._expect_head()
@@ -97,6 +117,33 @@ class Connection(RequestHandler):
     def _waiting(self) -> bool:
         """Tell whether nothing is being answered, and nothing is there that could be."""
         return self._waiter is not None and not self._waiter.done()
+
+    @property
+    def _is_resting(self) -> bool:
+        """Tell whether nothing of a request is there, and all that was written has been taken."""
+        transport = self.transport
+        return (
+            self._waiting
+            and not self._begun
+            and not self._messages
+            and not (self._close or self._force_close or self._upgraded)
+            and transport is not None
+            and not transport.is_closing()
+            and transport.get_write_buffer_size() == 0
+        )
+
+    def _give_again(self, repeat: Repeat) -> None:
+        """Answer at once: what a request does beside its answer is done here, or by what is told of it."""
+        transport = self.transport
+        if transport is None:
+            return
+        began = time.monotonic()
+        transport.write(repeat.bytes_now())
+        self._expect_no_head()
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        self._admission.busy(self)
+        self._admission.idle(self)
+        self._repeats.given(repeat, self._client, time.monotonic() - began)
 
     def _expect_head(self) -> None:
         self._expect_no_head()

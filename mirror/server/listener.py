@@ -18,6 +18,7 @@ from mirror.proxy.events.observer import Observer
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit
+from mirror.server.repeats.repeats import Repeats
 
 _KEEPALIVE_SECONDS = 75.0
 CUT_SECONDS = 0.1
@@ -36,13 +37,14 @@ BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class BareServer(web.Server):
     """aiohttp's low-level server: one handler, no router, connections of our own."""
 
-    def __init__(self, handler: BareHandler, admission: Admission, **options: Any) -> None:
+    def __init__(self, handler: BareHandler, admission: Admission, repeats: Repeats, **options: Any) -> None:
         super().__init__(handler, **options)
         self._admission = admission
+        self._repeats = repeats
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
-        return Connection(self, self._admission, loop=self._loop, **self._kwargs)
+        return Connection(self, self._admission, self._repeats, loop=self._loop, **self._kwargs)
 
 
 class Requests:
@@ -77,11 +79,12 @@ def bare_runner(handler: BareHandler, observer: Observer) -> web.ServerRunner:
     """Return a runner that gives every request to `handler`, whose work ends when its client leaves.
 
     There are as many connections at once as the limit on open files allows; `observer` is told of all that goes wrong
-    before there is a request.
+    before there is a request, and of requests that are answered without it.
     """
     server = BareServer(
         handler,
         Admission(connection_limit(), observer),
+        Repeats(observer),
         handler_cancellation=True,
         access_log=None,
         logger=logging.getLogger("mirror.server"),

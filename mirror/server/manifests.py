@@ -15,6 +15,7 @@ from mirror.proxy.routing import Route
 from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.dated import dated, record
 from mirror.server.exchange import Exchange
+from mirror.server.repeats.again import Again, mark
 
 
 class ManifestHandler:
@@ -25,9 +26,14 @@ class ManifestHandler:
         pull: PullManifest,
         served: Callable[[Route, Tag], None],
         given: Callable[[Route, PulledManifest], None],
+        is_open: Callable[[Route], bool],
     ) -> None:
-        """`served` hears of each tag that a client was served, `given` of each manifest whose body it got."""
+        """`served` hears of each tag that a client was served, `given` of each manifest whose body it got.
+
+        `is_open` tells whether all of a repository is served now, without asking its registry.
+        """
         self._pull = pull
+        self._is_open = is_open
         self._served = served
         self._given = given
 
@@ -36,14 +42,23 @@ class ManifestHandler:
         headers = exchange.request.headers
         pulled = await self._pull.pull(route, reference, accepted_types(headers.getall("Accept", ())))
         record(exchange, pulled.status, pulled.trouble)
-        if isinstance(reference, Tag):
-            self._served(route, reference)
         verdict = judge(headers, etag_of(pulled.manifest.digest))
-        if verdict is not Verdict.SEND:
-            return exchange.respond_without(verdict, _headers(pulled))
-        if not exchange.is_head:
-            self._given(route, pulled)
-        return exchange.respond(pulled.manifest.data, _headers(pulled))
+        has_body = verdict is Verdict.SEND and not exchange.is_head
+
+        def told() -> None:
+            if isinstance(reference, Tag):
+                self._served(route, reference)
+            if has_body:
+                self._given(route, pulled)
+
+        told()
+        if verdict is Verdict.SEND:
+            answer = exchange.respond(pulled.manifest.data, _headers(pulled))
+        else:
+            answer = exchange.respond_without(verdict, _headers(pulled))
+        if (standing := pulled.standing) is not None:
+            mark(answer, Again(exchange.note, lambda: self._is_open(route) and standing.holds(), standing.age, told))
+        return answer
 
 
 def _headers(pulled: PulledManifest) -> dict[str, str]:

@@ -19,6 +19,8 @@ from mirror.store.rows import Rows
 _SET_BACK_SECONDS = 60.0
 # A clock that goes back by less does no harm.
 
+_JUST_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class IndexEntry:
@@ -45,6 +47,8 @@ class Index:
         self._news: set[Digest] = set()
         self.size = 0
         """Bytes of all files together."""
+        self.uses = 0
+        """How often a file was used or came; it tells whether any was since."""
 
     @property
     def manifests(self) -> int:
@@ -139,6 +143,11 @@ class Index:
         """Return for how many seconds the file has not been used; none if the clock was set back since."""
         return max(0.0, self._clock() - entry.used_at)
 
+    def was_just_used(self, digest: Digest) -> bool:
+        """Tell whether the file was used within the last second: recency needs no finer grain."""
+        entry = self.get(digest)
+        return entry is not None and 0 <= self._clock() - entry.used_at < _JUST_SECONDS
+
     def _time(self) -> float:
         """Return the time, never earlier than the last one that was noted.
 
@@ -171,6 +180,7 @@ class Index:
         self._insert(digest, entry)
         self._changed.add(digest)
         self._news.add(digest)
+        self.uses += 1
 
     def _insert(self, digest: Digest, entry: IndexEntry) -> None:
         self._family(entry)[digest] = entry

@@ -58,6 +58,7 @@ class StoredManifests:
         self._purges = purges
         self._threads = threads
         self._hot: LRUCache[Digest, _Hot] = LRUCache(_HOT_BYTES, lambda hot: hot.size)
+        self._renewed: tuple[Digest | None, int] = (None, 0)
         purges.on_news(self._hot.clear)
 
     async def get(self, digest: Digest) -> Manifest | None:
@@ -70,6 +71,17 @@ class StoredManifests:
                 return None
             await self._warm(hot)
         self._renew(hot)
+        return hot.manifest
+
+    def at_hand(self, digest: Digest) -> Manifest | None:
+        """Return the manifest, which is used now, if it is in memory and its file there."""
+        self._purges.heed()
+        hot = self._hot.get(digest)
+        if hot is None or digest not in self._index:
+            return None
+        # Where nothing else was used since, the order is right without it.
+        if self._renewed != (digest, self._index.uses) or not self._index.was_just_used(digest):
+            self._renew(hot)
         return hot.manifest
 
     def _renew(self, hot: _Hot) -> None:
@@ -86,6 +98,7 @@ class StoredManifests:
         for level in reversed(levels):
             for digest in level:
                 self._index.touch(digest)
+        self._renewed = (hot.manifest.digest, self._index.uses)
 
     async def _warm(self, hot: _Hot) -> None:
         """Bring the manifests of an index into memory, so that a hit on it renews their layers too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 
@@ -13,6 +14,9 @@ from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
+
+_MOST_PARSED = 4096
+# Rows that are read on every request for their tags.
 
 
 def tag_row(route: Route, tag: Tag | Variant) -> str:
@@ -63,6 +67,7 @@ def render_tag_record(record: TagRecord) -> str:
     return json.dumps([str(record.digest), record.validated_at, *gone])
 
 
+@functools.lru_cache(_MOST_PARSED)
 def parse_tag_record(value: str) -> TagRecord | None:
     """Return the tag record that a row holds, None for one that is absent or damaged."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -42,6 +43,9 @@ class ManifestStore(Protocol):
     async def get(self, digest: Digest) -> Manifest | None:
         """Return the manifest, or None where it or its media type is not known."""
 
+    def at_hand(self, digest: Digest) -> Manifest | None:
+        """Return the manifest, which is used now, if nothing has to be waited for."""
+
     def turn(self, digest: Digest) -> AbstractAsyncContextManager[None]:
         """Return a context that one process of a cache at a time is in: to fetch the manifest, if it still has to."""
 
@@ -73,12 +77,21 @@ class Records(Protocol):
     async def grant(self, route: Route, digest: Digest) -> None:
         """Note that upstream said yes."""
 
+    def knows_tag(self, route: Route, tag: Tag) -> Callable[[], TagRecord | None]:
+        """Return what tells at any time what `tag` would, None if something had to be waited for."""
+
+    def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        """Return what tells at any time whether the digest is granted, False if something had to be waited for."""
+
 
 class ShortLivedCache(Protocol):
     """A bounded memory of small strings that forget themselves."""
 
     async def get(self, key: str) -> str | None:
         """Return the value while it lives."""
+
+    def at_hand(self, key: str) -> str | None:
+        """Return the value while it lives, if nothing has to be waited for."""
 
     async def set(self, key: str, value: str, seconds: float) -> None:
         """Remember `value` for so long; not at all if `seconds` is not positive."""

@@ -220,6 +220,9 @@ class MemoryManifests:
         await asyncio.sleep(0)
         return self.kept.get(digest)
 
+    def at_hand(self, digest: Digest) -> Manifest | None:
+        return self.kept.get(digest)
+
     @asynccontextmanager
     async def turn(self, digest: Digest) -> AsyncIterator[None]:
         async with self._turns[digest]:
@@ -267,6 +270,12 @@ class MemoryRecords:
         await asyncio.sleep(0)
         self.grants.add((route, digest))
 
+    def knows_tag(self, route: Route, tag: Tag) -> Callable[[], TagRecord | None]:
+        return lambda: self.tags.get((route, tag))
+
+    def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        return lambda: (route, digest) in self.grants
+
 
 class MemoryListings:
     """Lists without a disk; what is in `elsewhere` another process has put there."""
@@ -306,6 +315,9 @@ class MemoryCache:
 
     async def get(self, key: str) -> str | None:
         await asyncio.sleep(0)
+        return self.at_hand(key)
+
+    def at_hand(self, key: str) -> str | None:
         value, until = self._values.get(key, ("", 0.0))
         return value if self._clock() < until else None
 

@@ -41,6 +41,7 @@ class Api:
                     self.manifests.puller,
                     lambda route, tag: self.served.append(f"{route}:{tag}"),
                     lambda route, pulled: self.given.append(f"{route}@{pulled.manifest.digest}"),
+                    lambda route: True,
                 ),
                 BlobHandler(self.blobs.pull),
                 TagsHandler(self.lists.puller),
