@@ -14,6 +14,7 @@ from mirror import __version__
 from mirror.composition import registries
 from mirror.composition.administration import admin_listener, operations
 from mirror.composition.announcement import announce
+from mirror.composition.garbage import search_seldom
 from mirror.composition.place import ALONE, Place
 from mirror.composition.pulls import Inside, pulls, visibility
 from mirror.composition.warming import Warming
@@ -224,6 +225,7 @@ async def serve(config: Config) -> None:
         loop.add_signal_handler(wanted, asked_to_stop)
     loop.add_signal_handler(signal.SIGHUP, mirror.logs.notify, ReloadRefused(_NO_SUPERVISOR))
     async with mirror.running():
+        search_seldom()
         await stop.wait()
     mirror.logs.lifecycle("stopped")
 

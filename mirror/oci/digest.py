@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from typing import Protocol
 from mirror.errors import InvalidDigest
 
 _ENCODED = {"sha256": re.compile(r"[0-9a-f]{64}"), "sha512": re.compile(r"[0-9a-f]{128}")}
+
+_REMEMBERED = 4096
+# Digests that are asked for again and again are parsed once, and compared by who they are.
 
 
 class Hasher(Protocol):
@@ -37,7 +41,12 @@ class Digest:
         if grammar is None or not grammar.fullmatch(self.encoded):
             raise InvalidDigest("a digest is sha256 and 64, or sha512 and 128, lower-case hex digits")
 
+    def __hash__(self) -> int:
+        # A string remembers its own: every look-up of every request needs it.
+        return hash(self.encoded)
+
     @classmethod
+    @functools.lru_cache(_REMEMBERED)
     def parse(cls, text: str) -> Digest:
         """Return the digest that `text` spells; raises InvalidDigest."""
         algorithm, _, encoded = text.partition(":")

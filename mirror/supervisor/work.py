@@ -13,6 +13,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 
 from mirror.app import Mirror
+from mirror.composition.garbage import search_seldom
 from mirror.composition.place import Place
 from mirror.config import load
 from mirror.errors import AddressUnavailable, ConfigError
@@ -65,6 +66,7 @@ async def _serve(mirror: Mirror, inherited: Inherited, to_supervisor: Wire, orde
     orders.mirror = mirror
     asyncio.get_running_loop().set_exception_handler(accept_failures_told(mirror.logs))
     async with mirror.running():
+        search_seldom()
         _say(to_supervisor, wire.READY)
         await orders.stop.wait()
     os.pwrite(inherited.will, generate_latest(mirror.metrics.registry), 0)
