@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import math
 import os
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
 from mirror.store.held import Held
 from mirror.store.identity import new_identity, shared_identity
-from mirror.store.index import Index, IndexEntry
+from mirror.store.index import Index
 from mirror.store.inventory import StoredInventory
 from mirror.store.listings import StoredListings
 from mirror.store.manifests import StoredManifests
@@ -43,6 +45,9 @@ from mirror.store.watch import StoredWatch
 
 _PASSING = {errno.ENOSPC, errno.EDQUOT} | files.TOO_MANY_OPEN
 # Reasons why a disk takes nothing now, and may again.
+
+_LEAVING_SECONDS = 1.0
+# A stop soon after a start lets a small cache be looked through first.
 
 _UPKEEP_SECONDS = 5.0
 _SAVE_SECONDS = 60.0
@@ -95,13 +100,17 @@ class Cache:
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the folder and bring the indexes in line with its files; raises ConfigError if it cannot be used."""
+        """Open the folder, and bring the indexes in line with its files from now on, beside what is asked of it.
+
+        Raises ConfigError if it cannot be used.
+        """
         try:
             if self._path.exists() and not self._path.is_dir():
                 raise ConfigError("cache.path", f"{self._path} is not a folder")
             trouble = await self._threads.writing.run(self._open)
             await self._index_rows.open()
             await self._record_rows.open()
+            await self._index.begin()
             await self._restore()
         except StoreFailed as error:
             is_denied = isinstance(error.__cause__, PermissionError)
@@ -110,7 +119,7 @@ class Cache:
         if trouble is not None:
             # What is there can be served all the same.
             self._observer.notify(StoreTroubled("opening of the cache", trouble))
-        await self._tend(save=False)
+        self._room.report()
         self._upkeep = asyncio.create_task(self._keep_up(), name="cache upkeep")
 
     def _open(self) -> OSError | None:
@@ -149,9 +158,13 @@ class Cache:
     async def stop(self) -> None:
         """Save the indexes and close everything; nothing may be in use any more."""
         if self._upkeep is not None:
+            with suppress(StoreFailed):
+                await self._index.known(_LEAVING_SECONDS)
             self._upkeep.cancel()
             await asyncio.wait([self._upkeep])
-            await self._tend(save=True)
+            if self._index.is_whole:
+                # Else the rows and the copy there are know more.
+                await self._tend(save=True)
         await self._index_rows.close()
         await self._record_rows.close()
         with suppress(StoreFailed):
@@ -161,18 +174,26 @@ class Cache:
         self._threads.close()
 
     async def _restore(self) -> None:
-        rows = await self.records.rows()
+        """Bring the records back from the copy, if they are lost."""
+        if not await self.records.any():
+            await self.records.restore(await self._saved())
+
+    async def _saved(self) -> dict[str, str]:
         document = await self._threads.reading.run(self._folders.root.read, "index.json")
-        saved = layout.parse(document or b"")
+        return await self._threads.reading.run(layout.parse, document or b"")
+
+    async def _look_through(self) -> None:
+        """Learn what files there are, and what evicting them has to know."""
+        saved: dict[str, str] = {}
+        typed: set[str] = set()
+        # Hints, and worth no delay.
+        with suppress(StoreFailed):
+            saved = await self._saved()
+        with suppress(StoreFailed):
+            typed = await self.records.typed()
         self._pins.begin_with(saved.get(ROW, ""))
-        if not rows:
-            rows = saved
-            await self.records.restore(rows)
-        manifests = {key.removeprefix("type ") for key in rows if key.startswith("type ")}
-        found = await self._threads.reading.run(lambda: list(self._committed.files()))
-        await self._index.load(
-            (digest, IndexEntry(size, modified, str(digest) in manifests)) for digest, size, modified in found
-        )
+        typed = typed or {key for key in saved if key.startswith("type ")}
+        await self._committed.look_through({key.removeprefix("type ") for key in typed})
 
     def _is_kept(self, digest: Digest) -> bool:
         return digest in self._index or self._committed.is_leased(digest)
@@ -184,6 +205,10 @@ class Cache:
         )
 
     async def _keep_up(self) -> None:
+        while not self._index.is_whole:
+            await self._try("look through the cache", self._look_through)
+            if not self._index.is_whole:
+                await asyncio.sleep(_UPKEEP_SECONDS)
         await self._tend(save=True)
         saved_at = -math.inf
         while True:
@@ -193,16 +218,23 @@ class Cache:
             saved_at = time.monotonic() if due else saved_at
 
     async def _tend(self, *, save: bool) -> None:
+        await self._try("upkeep", functools.partial(self._put_in_order, save=save))
+
+    async def _put_in_order(self, *, save: bool) -> None:
+        await self._index.known()
+        await self._room.tidy()
+        await self._index.flush()
+        if save:
+            await self._threads.writing.run(self.blobs.sweep)
+            async with self._saving:
+                # Else an older copy could come to lie over a newer one.
+                await self._save()
+
+    async def _try(self, doing: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await self._room.tidy()
-            await self._index.flush()
-            if save:
-                await self._threads.writing.run(self.blobs.sweep)
-                async with self._saving:
-                    # Else an older copy could come to lie over a newer one.
-                    await self._save()
+            await work()
         except StoreFailed as error:
-            self._observer.notify(StoreTroubled("upkeep", error))
+            self._observer.notify(StoreTroubled(doing, error))
         except Exception as error:  # a bug here must not end the upkeep, nor keep the cache from closing
             self._observer.notify(TaskCrashed("cache upkeep", error))
 

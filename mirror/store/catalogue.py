@@ -46,6 +46,7 @@ class StoredCatalogue:
 
     async def look(self) -> Snapshot:
         """Return what there is; raises StoreFailed."""
+        await self._index.known()
         await self._room.look_around(at_once=True)
         rows, pins = await self._records.rows(), await self._pins.read()
         files = {

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 
 from mirror.errors import InvalidDigest, StoreFailed
 from mirror.oci.digest import Digest
 from mirror.store import files
+from mirror.store.entries import IndexEntry
 from mirror.store.folders import Folders
 from mirror.store.hashing import has_digest
-from mirror.store.index import Index, IndexEntry
+from mirror.store.index import Index
 from mirror.store.reading import StoredBlob
 from mirror.store.threads import FileThreads
 
@@ -66,6 +67,7 @@ class Committed:
         self.lease(digest)
         before, removals = self.index.get(digest), self._removals
         try:
+            noted = before if self.index.is_whole else await self.index.find(digest)
             opened = await self._obtain(digest)
         except BaseException:
             self.release(digest)
@@ -79,7 +81,7 @@ class Committed:
         released = functools.partial(self.release, digest)
         blob = StoredBlob(*opened, self._threads.reading, released, functools.partial(self._doubt, digest))
         try:
-            return blob if await self._is_whole(digest, blob, removals) else None
+            return blob if await self._is_whole(digest, blob, noted, removals) else None
         except BaseException:
             blob.close()
             raise
@@ -91,8 +93,9 @@ class Committed:
             return folder.open_at_once(digest.encoded)
         return await self._threads.reading.obtain(lambda: folder.open(digest.encoded), files.close_opened)
 
-    async def _is_whole(self, digest: Digest, blob: StoredBlob, removals: int) -> bool:
-        known = self.index.get(digest)
+    async def _is_whole(self, digest: Digest, blob: StoredBlob, noted: IndexEntry | None, removals: int) -> bool:
+        is_known = digest in self.index
+        known = self.index.get(digest) or (None if self.index.is_whole else noted)
         if known is not None and known.size != blob.size:
             # Cut or grown behind our back, or mended by another process since.
             if not await has_digest(blob.fileno(), blob.size, digest, self._threads.reading):
@@ -100,9 +103,9 @@ class Committed:
                 await self.remove(digest)
                 return False
             self.index.add(digest, blob.size, is_manifest=known.is_manifest)
-        if known is None and not self._removing and self._removals == removals:
+        elif not is_known and not self._removing and self._removals == removals:
             # Put there by somebody else; unless it was removed while we looked, it counts from now on.
-            self.index.add(digest, blob.size, is_manifest=False)
+            self.index.add(digest, blob.size, is_manifest=known is not None and known.is_manifest)
         self.index.touch(digest)
         return True
 
@@ -126,7 +129,7 @@ class Committed:
 
     async def remove(self, digest: Digest) -> None:
         """Remove the file: first its row, then its name. Readers keep it open."""
-        entry = self.index.get(digest)
+        entry = await self.index.find(digest)
         self.index.remove(digest)
         self._removing += 1
         try:
@@ -138,6 +141,15 @@ class Committed:
         finally:
             self._removing -= 1
             self._removals += 1
+
+    async def look_through(self, manifests: Collection[str]) -> None:
+        """Learn of all files, beside whatever else is done; raises StoreFailed.
+
+        `manifests` are the digests of those that are known to be some, should their rows be lost.
+        """
+        self._stamps = [folder.changed_at() for folder in self._folders.blobs.values()]
+        await self.index.load(self.files(), manifests, self._threads.reading)
+        self._merged_at = time.monotonic()
 
     async def refresh(self, *, at_once: bool = False) -> None:
         """Learn what other processes committed and removed since the last time; now and then also what they used.

@@ -14,8 +14,9 @@ from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.store import Evicted
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.store.committed import Committed
+from mirror.store.entries import IndexEntry
 from mirror.store.held import Held
-from mirror.store.index import Index, IndexEntry
+from mirror.store.index import Index
 from mirror.store.watch import StoredWatch
 
 

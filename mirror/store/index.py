@@ -1,34 +1,36 @@
 """What files there are, how large, and how lately used: the order in which the cache forgets.
 
-It lives in memory, begins as what the folder holds, and is written to the `index/` table in batches.
+It lives in memory, begins as what the folder holds, and is written to the `index/` table in batches. While the folder
+is being looked through it is not whole: it knows what was used meanwhile, and what it does not know may be there.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-import json
 import math
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 
+from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces.clock import Clock
+from mirror.store.entries import TOTALS, IndexEntry, Totals, parse, render, used_later
 from mirror.store.rows import Rows
+from mirror.store.slices import in_slices
+from mirror.store.stock import Stock
+from mirror.store.threads import Threads
 
 _SET_BACK_SECONDS = 60.0
 # A clock that goes back by less does no harm.
 
 _JUST_SECONDS = 1.0
 
-
-@dataclass(frozen=True, slots=True)
-class IndexEntry:
-    """A committed file: `size` in bytes, `used_at` in epoch seconds, and whether it is a manifest."""
-
-    size: int
-    used_at: float
-    is_manifest: bool
+_PATIENCE_SECONDS = 10.0
+# A client that waits wants an answer within 25 s.
 
 
 class Index:
@@ -45,8 +47,12 @@ class Index:
         self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._changed: set[Digest] = set()
         self._news: set[Digest] = set()
+        self._early: dict[Digest, float] = {}
+        self._estimate = Totals()
+        self._whole = asyncio.Event()
+        self._whole.set()
         self.size = 0
-        """Bytes of all files together."""
+        """Bytes of all files together that are known."""
         self.uses = 0
         """How often a file was used or came; it tells whether any was since."""
 
@@ -55,20 +61,67 @@ class Index:
         """How many of the files are manifests."""
         return len(self._manifests)
 
-    async def load(self, files: Iterable[tuple[Digest, IndexEntry]]) -> None:
-        """Begin with `files` as found on disk; rows add what a file cannot tell, rows without a file go.
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether what is not known is not there."""
+        return self._whole.is_set()
 
-        A file that is not as long as its row says keeps the row's size: whoever opens it sees that it is damaged.
+    async def known(self, seconds: float = _PATIENCE_SECONDS) -> None:
+        """Wait until all is known; raises StoreFailed if that takes longer."""
+        if not self.is_whole:
+            try:
+                await asyncio.wait_for(self._whole.wait(), seconds)
+            except TimeoutError:
+                raise StoreFailed("the cache is still being looked through; ask again later") from None
+
+    def totals(self) -> Totals:
+        """Return what there is; what the rows said when this began, until all is known."""
+        return Totals(self.size, self.manifests, len(self._blobs)) if self.is_whole else self._estimate
+
+    def at_most(self) -> int:
+        """Return how many bytes there may be, as far as the rows told until all is known."""
+        if self.is_whole:
+            return self.size
+        return self._estimate.size + self.size if self._estimate.size else sys.maxsize
+
+    async def begin(self) -> None:
+        """Know nothing yet: there may be any file, until `load` is done."""
+        self._whole.clear()
+        count, size, manifests = await self._rows.figures(TOTALS) or (0, 0, 0)
+        self._estimate = Totals(size, manifests, count - manifests)
+
+    async def load(
+        self, files: Iterable[tuple[Digest, int, float]], manifests: Collection[str], threads: Threads
+    ) -> None:
+        """Learn of the `files` on disk, in slices; raises StoreFailed. What was done meanwhile is known better.
+
+        `manifests` are the digests of those that have no row and are no other blobs. Rows without a file go.
         """
-        known = {digest: _parse(row) for digest, row in (await self._rows.items()).items()}
-        found = {digest: known.get(str(digest)) or entry for digest, entry in files}
-        found |= _used_later(found.items(), self._clock())
-        for digest, entry in sorted(found.items(), key=lambda item: item[1].used_at):
+        stock = Stock(await self._rows.items(), manifests, self._clock())
+        await in_slices(stock.take(files), threads)
+        await in_slices(stock.arrange(), threads)
+        self._take_over(stock)
+        self._whole.set()
+        await self._rows.add(stock.new)
+        await self._rows.write(stock.changed)
+
+    def _take_over(self, stock: Stock) -> None:
+        meanwhile = {digest: entry for digest, entry in self.first_to_go() if digest in self._news}
+        for digest in self._news:
+            was = stock.drop(digest)
+            if was is not None and was.is_manifest and digest in meanwhile:
+                meanwhile[digest] = replace(meanwhile[digest], is_manifest=True)
+        for digest, used_at in self._early.items():
+            if (used := stock.drop(digest)) is not None:
+                meanwhile[digest] = replace(used, used_at=used_at)
+        self._blobs, self._manifests, self.size = stock.blobs, stock.manifests, stock.size
+        self._early.clear()
+        for digest, entry in sorted(meanwhile.items(), key=lambda item: item[1].used_at):
             self._put(digest, entry)
-        self._changed.clear()
-        right = {str(digest): entry for digest, entry in found.items()}
-        await self._rows.write(dict.fromkeys(known.keys() - right.keys()))
-        await self._rows.write({digest: _row(entry) for digest, entry in right.items() if known.get(digest) != entry})
+        self._latest = max([self._latest, *(entry.used_at for entry in self._last_used())])
+
+    def _last_used(self) -> Iterator[IndexEntry]:
+        return (entries[next(reversed(entries))] for entries in (self._blobs, self._manifests) if entries)
 
     def watch(self) -> None:
         """Begin to note what this process adds and removes: `reconcile` knows it better than what was looked up."""
@@ -85,13 +138,13 @@ class Index:
         newer: dict[Digest, IndexEntry] = {}
         latest = self._time() + _SET_BACK_SECONDS
         for digest, entry in found.items():
-            known, noted = self.get(digest), _parse(rows.get(str(digest), ""))
+            known, noted = self.get(digest), parse(rows.get(str(digest), ""))
             if known is None and digest not in self._news:
                 newer[digest] = noted or entry
             elif known is not None and noted is not None and known.used_at < noted.used_at <= latest:
                 newer[digest] = IndexEntry(known.size, noted.used_at, known.is_manifest or noted.is_manifest)
         if newer:
-            self._merge(newer | _used_later(newer.items(), latest))
+            self._merge(newer | used_later(newer.items(), latest))
 
     def _merge(self, newer: Mapping[Digest, IndexEntry]) -> None:
         for digest, entry in newer.items():
@@ -109,16 +162,28 @@ class Index:
         """The file was used."""
         if entry := self.get(digest):
             self._put(digest, IndexEntry(entry.size, self._time(), entry.is_manifest))
+        elif not self.is_whole:
+            self._early[digest] = self._time()
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
-        if self._drop(digest):
+        if self._drop(digest) or not self.is_whole:
             self._changed.add(digest)
             self._news.add(digest)
+            self._early.pop(digest, None)
 
     def get(self, digest: Digest) -> IndexEntry | None:
         """Return the entry of a file."""
         return self._blobs.get(digest) or self._manifests.get(digest)
+
+    async def find(self, digest: Digest) -> IndexEntry | None:
+        """The same; as long as not all is known, look at its row, whether there is a file or not."""
+        known = self.get(digest)
+        if known is not None or self.is_whole or digest in self._news:
+            return known
+        with suppress(StoreFailed):
+            known = parse(await self._rows.get(str(digest)) or "")
+        return self.get(digest) or (None if digest in self._news else known)
 
     def first_to_go(self) -> Iterator[tuple[Digest, IndexEntry]]:
         """Yield all entries, the one to evict first, first."""
@@ -157,7 +222,7 @@ class Index:
         now = self._clock()
         if now < self._latest - _SET_BACK_SECONDS:
             self._latest = now
-            for digest, entry in _used_later(self.first_to_go(), now).items():
+            for digest, entry in used_later(self.first_to_go(), now).items():
                 self._family(entry)[digest] = entry
                 self._changed.add(digest)
                 self._latest = max(self._latest, entry.used_at)
@@ -173,7 +238,11 @@ class Index:
     async def flush(self) -> None:
         """Write what changed since the last flush, in one transaction."""
         changed, self._changed = self._changed, set()
-        await self._rows.write({str(digest): _row(self.get(digest)) for digest in changed})
+        await self._rows.write({str(digest): self._row(digest) for digest in changed})
+
+    def _row(self, digest: Digest) -> str | None:
+        entry = self.get(digest)
+        return None if entry is None else render(entry)
 
     def _put(self, digest: Digest, entry: IndexEntry) -> None:
         self._drop(digest)
@@ -181,6 +250,7 @@ class Index:
         self._changed.add(digest)
         self._news.add(digest)
         self.uses += 1
+        self._early.pop(digest, None)
 
     def _insert(self, digest: Digest, entry: IndexEntry) -> None:
         self._family(entry)[digest] = entry
@@ -198,23 +268,3 @@ class Index:
     def _all(self) -> Iterator[Digest]:
         yield from self._blobs
         yield from self._manifests
-
-
-def _used_later(entries: Iterable[tuple[Digest, IndexEntry]], now: float) -> dict[Digest, IndexEntry]:
-    """Return those of the entries that were used later than `now`, as used now, in the order of their use."""
-    later = sorted((item for item in entries if item[1].used_at > now), key=lambda item: item[1].used_at)
-    return {digest: replace(entry, used_at=now + 1e-6 * rank) for rank, (digest, entry) in enumerate(later)}
-
-
-def _row(entry: IndexEntry | None) -> str | None:
-    return None if entry is None else json.dumps([entry.size, entry.used_at, entry.is_manifest])
-
-
-def _parse(row: str) -> IndexEntry | None:
-    try:
-        size, used_at, is_manifest = json.loads(row)
-        if type(size) is int and size >= 0 and math.isfinite(used_at):
-            return IndexEntry(size, float(used_at), bool(is_manifest))
-    except (ValueError, TypeError, OverflowError, RecursionError):
-        pass
-    return None

@@ -32,7 +32,8 @@ class StoredInventory:
         self._threads = threads
 
     async def files(self) -> list[StoredFile]:
-        """Return the committed files, in the order of their digests."""
+        """Return the committed files, in the order of their digests; raises StoreFailed."""
+        await self._index.known()
         found = await self._threads.run(lambda: sorted(self._committed.files(), key=lambda file: str(file[0])))
         return [StoredFile(digest, size, self._kind(digest)) for digest, size, _ in found]
 

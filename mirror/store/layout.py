@@ -16,7 +16,8 @@ from mirror.errors import InvalidDigest, RequestError
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import MANIFEST_TYPES, OCI_INDEX
 from mirror.proxy.freshness import TagRecord
-from mirror.store.index import Index, IndexEntry
+from mirror.store.entries import IndexEntry
+from mirror.store.index import Index
 from mirror.store.pins import ROW, parse_pins, render_pins
 from mirror.store.record_rows import parse_tag_record, render_tag_record
 

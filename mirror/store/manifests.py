@@ -104,7 +104,7 @@ class StoredManifests:
         """Bring the manifests of an index into memory, so that a hit on it renews their layers too."""
         pending = list(hot.children)
         for child in pending:
-            entry = self._index.get(child)
+            entry = await self._index.find(child)
             if entry is None or not entry.is_manifest or child in self._hot or len(pending) > _MOST_HELD:
                 continue
             with suppress(StoreFailed):

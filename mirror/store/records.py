@@ -16,7 +16,7 @@ from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
-from mirror.store import pins
+from mirror.store import pins, queries
 from mirror.store.purges import Purges
 from mirror.store.record_rows import (
     digest_of,
@@ -148,6 +148,14 @@ class StoredRecords:
         """Return the repositories that have a grant for the digest."""
         granted = [key for key in await self.rows() if key.startswith("grant ") and key.endswith(f"@{digest}")]
         return [route for key in granted if (route := route_of(key.removeprefix("grant ").rpartition("@")[0]))]
+
+    async def any(self) -> bool:
+        """Tell whether there are any rows."""
+        return await self._rows.figures(queries.COUNT) not in (None, (0,))
+
+    async def typed(self) -> set[str]:
+        """Return the keys of the rows that say that there are manifests; raises StoreFailed."""
+        return set(await self._rows.beginning(["type "]))
 
     async def rows(self) -> dict[str, str]:
         """Return a copy of all rows."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from mirror.errors import StoreFailed
@@ -91,19 +91,29 @@ class Room:
         """
         if not self.limits.admits(wanted):
             return False
-        async with self.turn():
-            # In this order: what is committed meanwhile counts twice rather than not at all.
-            unfinished = await self._threads.run(self._unfinished, name)
-            await self.look_around()
-            if not await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
+        while True:
+            is_known = self._index.is_whole
+            async with self.turn():
+                # In this order: what is committed meanwhile counts twice rather than not at all.
+                unfinished = await self._threads.run(self._unfinished, name)
+                await self.look_around()
+                if await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
+                    await self._threads.run(agreed)
+                    return True
+            if is_known:
                 return False
-            await self._threads.run(agreed)
-            return True
+            with suppress(StoreFailed):
+                await self._index.known()
+            if not self._index.is_whole:
+                return False
 
     async def _fit(self, name: str, wanted: int, unfinished: int, unwritten: int) -> bool:
         """Make room for `wanted` bytes beside `unfinished` ones, of all of which so many are not written yet."""
-        lacking = self._index.size + unfinished + wanted - self.limits.max_size
+        lacking = self._index.at_most() + unfinished + wanted - self.limits.max_size
         short = await self._short_of_disk(unwritten)
+        if max(lacking, short) > 0 and not self._index.is_whole:
+            # Who goes first is not known yet.
+            return False
         if max(lacking, short) > 0:
             freed = await self._threads.run(self._drop_leftovers, name)
             lacking, short = lacking - freed, short - freed
@@ -121,19 +131,22 @@ class Room:
 
     async def make_room(self) -> None:
         """Evict until the committed files fit, or only files that are being read are left."""
-        if self._index.size > self.limits.max_size:
+        if self._index.is_whole and self._index.size > self.limits.max_size:
             await self.tidy()
         else:
-            self._report()
+            self.report()
 
     async def tidy(self) -> None:
-        """The same, with what other processes did known; evict also what has not been used for too long."""
+        """The same, with what other processes did known; evict also what has not been used for too long.
+
+        Only once all files are known.
+        """
         async with self.turn():
             await self.look_around()
             await self._eviction.prepare()
             await self._evict_aged()
             await self._eviction.make(self._index.size - self.limits.max_size, "size")
-        self._report()
+        self.report()
 
     async def _evict_aged(self) -> None:
         unused = self.limits.unused
@@ -150,18 +163,18 @@ class Room:
         """Tell whether less of the disk is free than should be left to others; blocks."""
         return self._folders.partial.free_space() < self.limits.min_free
 
-    def _report(self) -> None:
+    def report(self) -> None:
+        """Tell how much there is, and whether pins crowd it."""
         was_crowded, held = self.is_crowded, self._eviction.held
         self.is_crowded = held > self.limits.max_size * _CROWDED
         if self.is_crowded and not was_crowded:
             self._observer.notify(PinsCrowding(held, self.limits.max_size))
-        self._observer.notify(
-            CacheResized(self._index.size, self._index.manifests, len(self._index) - self._index.manifests)
-        )
+        totals = self._index.totals()
+        self._observer.notify(CacheResized(totals.size, totals.manifests, totals.blobs))
 
     async def look_around(self, *, at_once: bool = False) -> None:
         """Learn what other processes did, if there were any; `at_once` also what they used until now."""
-        if await self._threads.run(self._processes.had_company):
+        if self._index.is_whole and await self._threads.run(self._processes.had_company):
             await self._committed.refresh(at_once=at_once)
 
     @asynccontextmanager

@@ -19,6 +19,7 @@ from diskcache.core import MODE_RAW
 from mirror.errors import StoreFailed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
+from mirror.store import queries
 from mirror.store.table_folder import make_folder, set_aside
 from mirror.store.threads import Threads
 
@@ -106,28 +107,39 @@ class Rows:
     async def some(self, keys: Iterable[str]) -> dict[str, str]:
         """Return those rows of these keys that there are; raises StoreFailed if that cannot be told."""
         wanted = list(keys)
-        return await self._told(lambda table: _some_rows(table, wanted), "rows could not be read")
+        return await self._told(lambda table: queries.some_rows(table, wanted), "rows could not be read")
 
     async def beginning(self, prefixes: Iterable[str]) -> dict[str, str]:
         """Return the rows whose keys begin with one of these; raises StoreFailed if that cannot be told."""
         wanted = list(prefixes)
-        return await self._told(lambda table: _rows_beginning(table, wanted), "rows could not be read")
+        return await self._told(
+            lambda table: queries.rows_beginning(table, wanted), "rows could not be read", self._bulk
+        )
 
     async def change(self, key: str, change: Callable[[str | None], str | None]) -> bool:
         """Set a row to what `change` makes of it, None for no row, in one transaction of all processes.
 
         Returns False if that was not possible. `change` is called in a thread.
         """
-        return await self._on_table("write", lambda table: _change(table, key, change), False)
+        return await self._on_table("write", lambda table: queries.change(table, key, change), False)
 
     async def write(self, changes: Mapping[str, str | None]) -> bool:
         """Set rows, or remove those whose value is None, in one transaction; False if that was not possible."""
-        return not changes or await self._on_table("write", lambda table: _write(table, changes), False)
+        return not changes or await self._on_table("write", lambda table: queries.write(table, changes), False)
+
+    async def add(self, rows: Mapping[str, str]) -> bool:
+        """Add rows where there are none yet, in one transaction; False if that was not possible."""
+        return not rows or await self._on_table("write", lambda table: queries.add(table, rows.items()), False)
+
+    async def figures(self, query: str) -> tuple[int, ...] | None:
+        """Return the numbers that a query gives, None if it cannot be told."""
+        nothing: tuple[int, ...] | None = None
+        return await self._on_table("read", lambda table: queries.figures(table, query), nothing, self._bulk)
 
     async def items(self) -> dict[str, str]:
         """Return all rows."""
         nothing: tuple[dict[str, str], int] = {}, 0
-        rows, foreign = await self._on_table("read", _all_rows, nothing, self._bulk)
+        rows, foreign = await self._on_table("read", queries.all_rows, nothing, self._bulk)
         if foreign:
             error = ValueError(f"{foreign} rows are not the mirror's")
             self._observer.notify(StoreTroubled(f"read of {self._folder.name}/", error))
@@ -142,9 +154,9 @@ class Rows:
         self._threads.close()
         self._bulk.close()
 
-    async def _told(self, call: Callable[[Any], T], otherwise: str) -> T:
+    async def _told(self, call: Callable[[Any], T], otherwise: str, threads: Threads | None = None) -> T:
         """Return what the table tells; raises StoreFailed with these words where it does not."""
-        told: T | _Unknown = await self._on_table("read", call, _UNKNOWN)
+        told: T | _Unknown = await self._on_table("read", call, _UNKNOWN, threads)
         if isinstance(told, _Unknown):
             raise StoreFailed(otherwise)
         return told
@@ -180,55 +192,3 @@ class Rows:
         cache = diskcache.Cache(str(self._folder), timeout=_BUSY_SECONDS, disk=StringsOnly, **_SETTINGS)
         next(iter(cache), None)
         return cache
-
-
-_LAST = "\U0010ffff"
-# Behind every key that goes on.
-
-
-def _all_rows(table: Any) -> tuple[dict[str, str], int]:
-    """Return the rows of a table and how many others there are, which are left alone."""
-    return _own(_select(table, "SELECT key, raw, mode, filename, value FROM Cache"))
-
-
-def _rows_beginning(table: Any, prefixes: list[str]) -> dict[str, str]:
-    between = "SELECT key, raw, mode, filename, value FROM Cache WHERE key >= ? AND key < ?"
-    found = [_own(_select(table, between, (prefix, prefix + _LAST)))[0] for prefix in prefixes]
-    return {key: value for rows in found for key, value in rows.items()}
-
-
-def _select(table: Any, *query: Any) -> Iterable[tuple[Any, ...]]:
-    # One statement: diskcache itself has two for each row, and none for a range.
-    rows: Iterable[tuple[Any, ...]] = table._sql(*query)
-    return rows
-
-
-def _own(found: Iterable[tuple[Any, ...]]) -> tuple[dict[str, str], int]:
-    """Return those rows that are the mirror's, and how many are not."""
-    rows, foreign = {}, 0
-    for key, raw, mode, filename, value in found:
-        if raw and mode == MODE_RAW and filename is None and type(key) is type(value) is str:
-            rows[key] = value
-        else:
-            foreign += 1
-    return rows, foreign
-
-
-def _some_rows(table: Any, keys: list[str]) -> dict[str, str]:
-    found = ((key, table.get(key)) for key in keys)
-    return {key: value for key, value in found if value is not None}
-
-
-def _change(table: Any, key: str, change: Callable[[str | None], str | None]) -> bool:
-    with table.transact():
-        return _write(table, {key: change(table.get(key))})
-
-
-def _write(table: Any, changes: Mapping[str, str | None]) -> bool:
-    with table.transact():
-        for key, value in changes.items():
-            if value is None:
-                table.delete(key)
-            else:
-                table.set(key, value)
-    return True

@@ -337,7 +337,9 @@ async def test_a_mirror_with_a_smaller_limit_begins_by_making_room(
     assert len(cache_folder.digests()) == 4
     async with start_mirror(cache={"max_size": "2MiB"}) as mirror:
         # What was used last is known from the run before.
-        assert cache_folder.digests() == {blobs[0].digest, blobs[3].digest}
+        last = {blobs[0].digest, blobs[3].digest}
+        await until(lambda: cache_folder.digests() == last, "what was used last is what is left")
+        await until_metric(mirror, "mirror_cache_bytes", cache_folder.size())
         await assert_metrics_tell_what_is_there(mirror, cache_folder)
 
 

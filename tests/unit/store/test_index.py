@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
 import pytest
@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from mirror.oci.digest import Digest
-from mirror.store.index import Index, IndexEntry
+from mirror.store.entries import IndexEntry
+from mirror.store.index import Index
 from mirror.store.rows import Rows
+from mirror.store.threads import Threads
 from tests.unit.proxy.doubles import SettableClock
 from tests.unit.recorder import Recorder
 
@@ -23,6 +25,14 @@ async def rows(tmp_path: Path) -> AsyncIterator[Rows]:
     await table.open()
     yield table
     await table.close()
+
+
+async def load(index: Index, *files: tuple[Digest, int, float], manifests: Collection[str] = ()) -> None:
+    threads = Threads("test", 1)
+    try:
+        await index.load(files, manifests, threads)
+    finally:
+        threads.close()
 
 
 def order(index: Index) -> list[Digest]:
@@ -61,7 +71,7 @@ async def test_what_was_known_is_known_after_a_restart(rows: Rows) -> None:
     await index.flush()
 
     again = Index(rows, clock)
-    await again.load([(A, IndexEntry(1, 5.0, False)), (B, IndexEntry(2, 6.0, False))])
+    await load(again, (A, 1, 5.0), (B, 2, 6.0))
     assert order(again) == [B, A]
     assert again.get(A) == IndexEntry(1, 1003.0, True)
     assert (again.size, again.manifests) == (3, 1)
@@ -82,7 +92,7 @@ async def test_blobs_go_before_manifests(rows: Rows) -> None:
 async def test_files_are_the_truth(rows: Rows) -> None:
     await rows.write({str(A): "[100, 7.0, true]", str(B): "[5, 9.0, true]", "garbage": "x"})
     index = Index(rows, SettableClock())
-    await index.load([(A, IndexEntry(100, 1.0, False)), (C, IndexEntry(3, 2.0, False))])
+    await load(index, (A, 100, 1.0), (C, 3, 2.0))
     assert order(index) == [C, A]
     assert index.get(A) == IndexEntry(100, 7.0, True)
     assert index.size == 103
@@ -93,7 +103,7 @@ async def test_files_are_the_truth(rows: Rows) -> None:
 async def test_a_file_that_is_not_as_long_as_was_committed_keeps_the_size_it_should_have(rows: Rows, size: int) -> None:
     await rows.write({str(A): "[100, 7.0, false]"})
     index = Index(rows, SettableClock())
-    await index.load([(A, IndexEntry(size, 1.0, False)), (B, IndexEntry(size, 1.0, False))])
+    await load(index, (A, size, 1.0), (B, size, 1.0))
     assert index.get(A) == IndexEntry(100, 7.0, False)
     assert index.get(B) == IndexEntry(size, 1.0, False)
     assert await rows.items() == {str(A): "[100, 7.0, false]", str(B): f"[{size}, 1.0, false]"}
@@ -121,7 +131,7 @@ GARBAGE = [
 async def test_a_row_of_garbage_is_as_good_as_none(rows: Rows, row: str) -> None:
     await rows.write({str(A): row})
     index = Index(rows, SettableClock())
-    await index.load([(A, IndexEntry(10, 1.0, False))])
+    await load(index, (A, 10, 1.0))
     assert index.get(A) == IndexEntry(10, 1.0, False)
 
 
@@ -129,8 +139,7 @@ async def test_a_row_of_garbage_is_as_good_as_none(rows: Rows, row: str) -> None
 async def test_a_time_that_is_none_does_not_spoil_the_order(rows: Rows, used_at: str) -> None:
     await rows.write({str(B): f"[10, {used_at}, false]"})
     index = Index(rows, SettableClock())
-    files = [(digest, IndexEntry(10, used, False)) for digest, used in ((A, 3.0), (B, 2.0), (C, 1.0))]
-    await index.load(files)
+    await load(index, (A, 10, 3.0), (B, 10, 2.0), (C, 10, 1.0))
     assert order(index) == [C, B, A]
 
 
@@ -217,12 +226,12 @@ async def test_what_was_used_while_the_clock_was_ahead_is_as_old_as_the_start_of
         index.add(digest, 10, is_manifest=False)
     await index.flush()
     again = Index(rows, SettableClock(2000))
-    await again.load((digest, IndexEntry(10, 500.0, False)) for digest in (A, B, C))
+    await load(again, *((digest, 10, 500.0) for digest in (A, B, C)))
     assert order(again) == [C, A, B]
     again.touch(C)
     third = Index(rows, SettableClock(3000))
     await again.flush()
-    await third.load((digest, IndexEntry(10, 500.0, False)) for digest in (A, B, C))
+    await load(third, *((digest, 10, 500.0) for digest in (A, B, C)))
     assert order(third) == [A, B, C]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events.troubles import StoreTroubled
+from mirror.store import queries
 from mirror.store import rows as rows_module
 from mirror.store.rows import Rows, StringsOnly
 from tests.unit.recorder import Recorder
@@ -239,14 +240,14 @@ async def test_a_row_that_cannot_be_read_is_not_one_that_is_absent(table: Table)
 async def test_reading_a_whole_table_does_not_delay_a_look_up(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     await table.rows.write({"key": "value"})
     begun, gate = threading.Event(), threading.Event()
-    all_rows = rows_module._all_rows
+    all_rows = queries.all_rows
 
     def slow(opened: object) -> tuple[dict[str, str], int]:
         begun.set()
         gate.wait(60)
         return all_rows(opened)
 
-    monkeypatch.setattr(rows_module, "_all_rows", slow)
+    monkeypatch.setattr(queries, "all_rows", slow)
     reading = asyncio.create_task(table.rows.items())
     await asyncio.to_thread(begun.wait, 60)
     try:

@@ -1,0 +1,90 @@
+"""All committed files in the order of their use, put together from what the folder and the table say.
+
+Each method is a generator that takes a step for each file: there may be very many of them (see `in_slices`).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import OrderedDict
+from collections.abc import Collection, Generator, Iterable, Mapping
+from operator import itemgetter
+
+from mirror.oci.digest import Digest
+from mirror.store.entries import IndexEntry, parse, render, used_later
+
+_RUN = 200
+
+_Use = tuple[float, Digest, IndexEntry]
+
+
+class Stock:
+    """What there is: first `take` what was found, then `arrange` it."""
+
+    def __init__(self, rows: Mapping[str, str], manifests: Collection[str], now: float) -> None:
+        self.blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
+        self.manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
+        self.size = 0
+        self.new: dict[str, str] = {}
+        """The rows of files that had none."""
+        self.changed: dict[str, str | None] = {}
+        """The rows that were wrong, None for those without a file; only once everything is arranged."""
+        self._rows = rows
+        self._known_manifests = manifests
+        self._now = now
+        self._runs: list[list[_Use]] = [[]]
+        self._later: list[tuple[Digest, IndexEntry]] = []
+        self._found: set[str] = set()
+
+    def take(self, files: Iterable[tuple[Digest, int, float]]) -> Generator[None]:
+        """Take the files that were found, with size and time of writing; rows add what a file cannot tell.
+
+        A file that is not as long as its row says keeps the row's size: whoever opens it sees that it is damaged.
+        """
+        for digest, size, modified in files:
+            name = str(digest)
+            self._found.add(name)
+            entry = parse(self._rows.get(name, ""))
+            if entry is None:
+                entry = IndexEntry(size, modified, name in self._known_manifests)
+                self._note(name, entry)
+            if entry.used_at > self._now:
+                self._later.append((digest, entry))
+            else:
+                self._add(entry.used_at, digest, entry)
+            yield
+
+    def _note(self, name: str, entry: IndexEntry) -> None:
+        if name in self._rows:
+            self.changed[name] = render(entry)
+        else:
+            self.new[name] = render(entry)
+
+    def _add(self, used_at: float, digest: Digest, entry: IndexEntry) -> None:
+        if len(self._runs[-1]) == _RUN:
+            self._runs[-1].sort(key=itemgetter(0))
+            self._runs.append([])
+        self._runs[-1].append((used_at, digest, entry))
+
+    def arrange(self) -> Generator[None]:
+        """Put them in order; what was used later than now was used now."""
+        for digest, entry in used_later(self._later, self._now).items():
+            self._add(entry.used_at, digest, entry)
+            self._note(str(digest), entry)
+        self._runs[-1].sort(key=itemgetter(0))
+        for _, digest, entry in heapq.merge(*self._runs, key=itemgetter(0)):
+            (self.manifests if entry.is_manifest else self.blobs)[digest] = entry
+            self.size += entry.size
+            yield
+        for name in self._rows:
+            if name not in self._found:
+                self.changed[name] = None
+            yield
+
+    def drop(self, digest: Digest) -> IndexEntry | None:
+        """Leave a file out, and what is to be written of it; return what was known of it."""
+        entry = self.blobs.pop(digest, None) or self.manifests.pop(digest, None)
+        self.size -= entry.size if entry is not None else 0
+        self.new.pop(str(digest), None)
+        self.changed.pop(str(digest), None)
+        return entry
