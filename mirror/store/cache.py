@@ -56,8 +56,7 @@ _SAVE_SECONDS = 60.0
 class Cache:
     """Everything at rest: `blobs`, `manifests`, `records` and `listings`, within `limits`.
 
-    Any folder will do: an empty one, one whose index is gone, one left behind by a crash. Raises ConfigError if it
-    cannot be used at all.
+    Any folder will do: an empty one, one whose index is gone, one left behind by a crash.
     """
 
     def __init__(self, path: Path, limits: Limits, observer: Observer, clock: Clock = time.time) -> None:
@@ -100,10 +99,7 @@ class Cache:
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the folder, and bring the indexes in line with its files from now on, beside what is asked of it.
-
-        Raises ConfigError if it cannot be used.
-        """
+        """Open the folder, and begin to look through its files; raises ConfigError if it cannot be used."""
         try:
             if self._path.exists() and not self._path.is_dir():
                 raise ConfigError("cache.path", f"{self._path} is not a folder")

@@ -13,7 +13,6 @@ import sys
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
@@ -66,11 +65,11 @@ class Index:
         """Tell whether what is not known is not there."""
         return self._whole.is_set()
 
-    async def known(self, seconds: float = _PATIENCE_SECONDS) -> None:
+    async def known(self, seconds: float | None = None) -> None:
         """Wait until all is known; raises StoreFailed if that takes longer."""
         if not self.is_whole:
             try:
-                await asyncio.wait_for(self._whole.wait(), seconds)
+                await asyncio.wait_for(self._whole.wait(), _PATIENCE_SECONDS if seconds is None else seconds)
             except TimeoutError:
                 raise StoreFailed("the cache is still being looked through; ask again later") from None
 
@@ -106,22 +105,12 @@ class Index:
         await self._rows.write(stock.changed)
 
     def _take_over(self, stock: Stock) -> None:
-        meanwhile = {digest: entry for digest, entry in self.first_to_go() if digest in self._news}
-        for digest in self._news:
-            was = stock.drop(digest)
-            if was is not None and was.is_manifest and digest in meanwhile:
-                meanwhile[digest] = replace(meanwhile[digest], is_manifest=True)
-        for digest, used_at in self._early.items():
-            if (used := stock.drop(digest)) is not None:
-                meanwhile[digest] = replace(used, used_at=used_at)
+        meanwhile = stock.absorb({digest: self.get(digest) for digest in self._news}, self._early)
         self._blobs, self._manifests, self.size = stock.blobs, stock.manifests, stock.size
+        self._latest = max(self._latest, stock.latest)
         self._early.clear()
-        for digest, entry in sorted(meanwhile.items(), key=lambda item: item[1].used_at):
+        for digest, entry in meanwhile:
             self._put(digest, entry)
-        self._latest = max([self._latest, *(entry.used_at for entry in self._last_used())])
-
-    def _last_used(self) -> Iterator[IndexEntry]:
-        return (entries[next(reversed(entries))] for entries in (self._blobs, self._manifests) if entries)
 
     def watch(self) -> None:
         """Begin to note what this process adds and removes: `reconcile` knows it better than what was looked up."""

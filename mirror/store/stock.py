@@ -6,8 +6,10 @@ Each method is a generator that takes a step for each file: there may be very ma
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Collection, Generator, Iterable, Mapping
+from dataclasses import replace
 from operator import itemgetter
 
 from mirror.oci.digest import Digest
@@ -25,6 +27,8 @@ class Stock:
         self.blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self.manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self.size = 0
+        self.latest = -math.inf
+        """When any of them was used last."""
         self.new: dict[str, str] = {}
         """The rows of files that had none."""
         self.changed: dict[str, str | None] = {}
@@ -75,16 +79,32 @@ class Stock:
         for _, digest, entry in heapq.merge(*self._runs, key=itemgetter(0)):
             (self.manifests if entry.is_manifest else self.blobs)[digest] = entry
             self.size += entry.size
+            self.latest = entry.used_at
             yield
         for name in self._rows:
             if name not in self._found:
                 self.changed[name] = None
             yield
 
-    def drop(self, digest: Digest) -> IndexEntry | None:
-        """Leave a file out, and what is to be written of it; return what was known of it."""
+    def absorb(
+        self, news: Mapping[Digest, IndexEntry | None], used: Mapping[Digest, float]
+    ) -> list[tuple[Digest, IndexEntry]]:
+        """Leave out what was put, removed or used meanwhile; return those that are there, in the order of their use."""
+        meanwhile: dict[Digest, IndexEntry] = {}
+        for digest, entry in news.items():
+            was = self._drop(digest)
+            self.changed.pop(str(digest), None)
+            if entry is not None:
+                meanwhile[digest] = replace(entry, is_manifest=True) if was is not None and was.is_manifest else entry
+        for digest, used_at in used.items():
+            if (was := self._drop(digest)) is not None:
+                meanwhile[digest] = replace(was, used_at=used_at)
+        return sorted(meanwhile.items(), key=lambda item: item[1].used_at)
+
+    def _drop(self, digest: Digest) -> IndexEntry | None:
         entry = self.blobs.pop(digest, None) or self.manifests.pop(digest, None)
-        self.size -= entry.size if entry is not None else 0
-        self.new.pop(str(digest), None)
-        self.changed.pop(str(digest), None)
+        if entry is not None:
+            self.size -= entry.size
+            self.new.pop(str(digest), None)
+            self.changed.pop(str(digest), None)
         return entry

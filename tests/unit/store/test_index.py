@@ -1,14 +1,18 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
-from mirror.store.entries import IndexEntry
+from mirror.store.entries import IndexEntry, Totals
 from mirror.store.index import Index
 from mirror.store.rows import Rows
 from mirror.store.threads import Threads
@@ -299,3 +303,128 @@ class IndexMachine(RuleBasedStateMachine):
 
 
 TestIndexMachine = IndexMachine.TestCase
+
+
+# While the folder is being looked through. -----------------------------------------------------------------
+
+FILES = [Digest.of(bytes([number])) for number in range(6)]
+MANIFESTS = {FILES[4], FILES[5]}
+
+steps = st.lists(st.tuples(st.sampled_from(["add", "touch", "remove"]), st.sampled_from(FILES)), max_size=8)
+times = st.dictionaries(st.sampled_from(FILES), st.integers(0, 2000))
+
+
+class RowsInMemory(Rows):
+    """A table whose rows are in memory; `read` is called when all of them have been read."""
+
+    def __init__(self, rows: dict[str, str]) -> None:
+        super().__init__(Path("unused"), Recorder())
+        self.all = rows
+        self.read: Callable[[], None] = lambda: None
+
+    async def items(self) -> dict[str, str]:
+        rows = dict(self.all)
+        self.read()
+        return rows
+
+    async def write(self, changes: Mapping[str, str | None]) -> bool:
+        self.all = {key: value for key, value in {**self.all, **changes}.items() if value is not None}
+        return True
+
+    async def add(self, rows: Mapping[str, str]) -> bool:
+        self.all = {**rows, **self.all}
+        return True
+
+
+class Story:
+    """An index that is loaded while or before it is used, and what comes of it."""
+
+    def __init__(self, noted: Mapping[Digest, int], now: int) -> None:
+        self.clock = SettableClock(now)
+        self.rows = RowsInMemory(
+            {str(one): f"[5, {at}.0, {json.dumps(one in MANIFESTS)}]" for one, at in noted.items()}
+        )
+        self.index = Index(self.rows, self.clock)
+
+    async def load(self, on_disk: Mapping[Digest, int]) -> None:
+        files = [(digest, 5, float(written)) for digest, written in on_disk.items()]
+        await load(self.index, *files, manifests={str(digest) for digest in MANIFESTS})
+
+    def take(self, done: Iterable[tuple[str, Digest]]) -> None:
+        for step, digest in done:
+            self.clock.now += 1
+            if step == "add":
+                self.index.add(digest, 7, is_manifest=digest in MANIFESTS)
+            elif step == "touch":
+                self.index.touch(digest)
+            else:
+                self.index.remove(digest)
+
+    async def end(self) -> tuple[list[tuple[Digest, IndexEntry]], int, int, dict[str, str]]:
+        await self.index.flush()
+        return list(self.index.first_to_go()), self.index.size, self.index.manifests, self.rows.all
+
+
+@given(times, times, steps, steps)
+async def test_what_is_done_while_files_are_looked_through_counts_as_if_it_were_done_after(
+    on_disk: dict[Digest, int],
+    noted: dict[Digest, int],
+    before: list[tuple[str, Digest]],
+    then: list[tuple[str, Digest]],
+) -> None:
+    during, after = Story(noted, 3000), Story(noted, 3000)
+    await after.load(on_disk)
+    after.take(before + then)
+
+    await during.index.begin()
+    during.take(before)
+    during.rows.read = lambda: during.take(then)
+    was_whole = during.index.is_whole
+    await during.load(on_disk)
+    assert (was_whole, during.index.is_whole) == (False, True)
+    assert await during.end() == await after.end()
+
+
+async def test_until_all_is_known_the_rows_tell_how_much_there_is(rows: Rows) -> None:
+    await rows.write({str(A): "[100, 7.0, true]", str(B): "[5, 9.0, false]", str(C): "rot", "other": '["x"]'})
+    index = Index(rows, SettableClock(10))
+    await index.begin()
+    assert index.totals() == Totals(105, 1, 1)
+    index.add(C, 3, is_manifest=False)
+    assert index.at_most() == 108
+    await load(index, (B, 5, 1.0))
+    assert index.totals() == Totals(8, 0, 2)
+    assert index.at_most() == 8
+
+
+async def test_a_table_that_tells_nothing_promises_no_room(rows: Rows) -> None:
+    index = Index(rows, SettableClock(10))
+    await index.begin()
+    assert index.totals() == Totals()
+    assert index.at_most() >= 2**60
+    await load(index)
+    assert index.at_most() == 0
+
+
+async def test_the_row_of_a_file_is_looked_up_while_not_all_are_known(rows: Rows) -> None:
+    await rows.write({str(A): "[100, 7.0, true]", str(B): "[5, 9.0, false]", str(C): "rot"})
+    index = Index(rows, SettableClock(10))
+    await index.begin()
+    assert await index.find(A) == IndexEntry(100, 7.0, True)
+    assert await index.find(C) is None
+    index.remove(B)
+    assert await index.find(B) is None
+    assert list(index.first_to_go()) == []
+    await load(index)
+    assert await index.find(A) is None
+
+
+async def test_who_needs_to_know_all_waits_for_it_but_not_forever(rows: Rows) -> None:
+    index = Index(rows, SettableClock(10))
+    await index.known()
+    await index.begin()
+    with pytest.raises(StoreFailed, match="still being looked through"):
+        await index.known(0.001)
+    waiting = asyncio.create_task(index.known())
+    await load(index)
+    await waiting
