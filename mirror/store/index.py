@@ -6,7 +6,6 @@ is being looked through it is not whole: it knows what was used meanwhile, and w
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import math
 import sys
@@ -22,14 +21,12 @@ from mirror.store.rows import Rows
 from mirror.store.slices import in_slices
 from mirror.store.stock import Stock
 from mirror.store.threads import Threads
+from mirror.store.wholeness import Wholeness
 
 _SET_BACK_SECONDS = 60.0
 # A clock that goes back by less does no harm.
 
 _JUST_SECONDS = 1.0
-
-_PATIENCE_SECONDS = 10.0
-# A client that waits wants an answer within 25 s.
 
 
 class Index:
@@ -48,8 +45,7 @@ class Index:
         self._news: set[Digest] = set()
         self._early: dict[Digest, float] = {}
         self._estimate = Totals()
-        self._whole = asyncio.Event()
-        self._whole.set()
+        self._whole = Wholeness()
         self.size = 0
         """Bytes of all files together that are known."""
         self.uses = 0
@@ -63,15 +59,12 @@ class Index:
     @property
     def is_whole(self) -> bool:
         """Tell whether what is not known is not there."""
-        return self._whole.is_set()
+        return bool(self._whole)
 
     async def known(self, seconds: float | None = None) -> None:
         """Wait until all is known; raises StoreFailed if that takes longer."""
-        if not self.is_whole:
-            try:
-                await asyncio.wait_for(self._whole.wait(), _PATIENCE_SECONDS if seconds is None else seconds)
-            except TimeoutError:
-                raise StoreFailed("the cache is still being looked through; ask again later") from None
+        if not self._whole:
+            await self._whole.wait(seconds)
 
     def totals(self) -> Totals:
         """Return what there is; what the rows said when this began, until all is known."""
@@ -85,7 +78,7 @@ class Index:
 
     async def begin(self) -> None:
         """Know nothing yet: there may be any file, until `load` is done."""
-        self._whole.clear()
+        self._whole.begin()
         count, size, manifests = await self._rows.figures(TOTALS) or (0, 0, 0)
         self._estimate = Totals(size, manifests, count - manifests)
 
@@ -100,7 +93,7 @@ class Index:
         await in_slices(stock.take(files), threads)
         await in_slices(stock.arrange(), threads)
         self._take_over(stock)
-        self._whole.set()
+        self._whole.end()
         await self._rows.add(stock.new)
         await self._rows.write(stock.changed)
 
@@ -113,7 +106,7 @@ class Index:
             self._put(digest, entry)
 
     def watch(self) -> None:
-        """Begin to note what this process adds and removes: `reconcile` knows it better than what was looked up."""
+        """Begin to note what this process adds and removes: that counts more than what was looked up."""
         self._news.clear()
 
     async def rows(self) -> dict[str, str]:
@@ -153,6 +146,7 @@ class Index:
             self._put(digest, IndexEntry(entry.size, self._time(), entry.is_manifest))
         elif not self.is_whole:
             self._early[digest] = self._time()
+            self.uses += 1
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""

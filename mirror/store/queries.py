@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from diskcache.core import MODE_RAW
+MODE_RAW = 1
+# As diskcache marks a value that is in the database as it is.
 
 COUNT = "SELECT COUNT(*) FROM Cache"
 """Asks the table how many rows it has."""

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import diskcache
-from diskcache.core import MODE_RAW
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events.observer import Observer
@@ -66,11 +65,11 @@ class StringsOnly(diskcache.Disk):  # type: ignore[misc]  # diskcache has no typ
         """Return the database form of a value; raises TypeError for anything but a string."""
         if type(value) is not str or read:
             raise TypeError("a value is a string")
-        return 0, MODE_RAW, None, value
+        return 0, queries.MODE_RAW, None, value
 
     def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> str:
         """Return the value of a database row; raises ValueError for a row somebody else wrote."""
-        if mode != MODE_RAW or type(value) is not str:
+        if mode != queries.MODE_RAW or type(value) is not str:
             raise ValueError("a row with a value that is not a string")
         return value
 

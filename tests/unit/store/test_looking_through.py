@@ -132,7 +132,7 @@ async def test_a_fill_without_an_index_waits_until_it_is_known_what_there_is(tmp
 
 
 async def test_who_waits_for_room_in_vain_gets_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mirror.store.index._PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr("mirror.store.wholeness._PATIENCE_SECONDS", 0.0)
     async with reopened(folder, min_free=2**62) as cabinet:
         partial = await cabinet.claim(Digest.of(D))
         assert not await partial.expect(len(D))
