@@ -322,6 +322,9 @@ class RowsInMemory(Rows):
         self.all = rows
         self.read: Callable[[], None] = lambda: None
 
+    async def figures(self, query: str) -> tuple[int, ...] | None:
+        return None
+
     async def items(self) -> dict[str, str]:
         rows = dict(self.all)
         self.read()
