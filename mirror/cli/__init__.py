@@ -31,9 +31,10 @@ def serve(config_file: Path | None) -> None:
     import asyncio
 
     from mirror.config import load
+    from mirror.supervisor.cores import worker_count
 
     config = load(config_file)
-    if config.workers == 1:
+    if worker_count(config.workers) == 1:
         from mirror.app import serve as run
 
         asyncio.run(run(config))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
-from mirror.errors import AddressUnavailable
+from mirror.errors import AddressUnavailable, ConfigError
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.workers import ReloadRefused, WorkerLost, WorkerReplaced
 from mirror.supervisor.pauses import Pauses
-from mirror.supervisor.ports import Sockets
+from mirror.supervisor.ports import Seat, Sockets
 from mirror.supervisor.reaper import Reaper
 from mirror.supervisor.source import Source
 from mirror.supervisor.worker import Worker
@@ -20,15 +21,18 @@ from mirror.supervisor.worker import Worker
 _GRACE_SECONDS = 5.0
 # Beyond the time for draining; a worker that takes longer hangs.
 
+_BEARABLE_SECONDS = 1.0
+# So long clients may wait for a worker that is to come; after that others are to have them.
+
 Left = Callable[[Worker, bytes], None]
 
 
-class _Seat:
+class _Seat(Seat):
     """What outlives the workers that have it, one after another: a number and sockets."""
 
     def __init__(self, number: int, sockets: Sockets) -> None:
+        super().__init__(sockets)
         self.number = number
-        self.sockets = sockets
         self.pauses = Pauses(time.monotonic)
         self.worker: Worker | None = None
         self.changing = asyncio.Lock()
@@ -70,15 +74,11 @@ class Crew:
                 yield seat.number
 
     async def start(self) -> None:
-        """Start all, and return when all serve; raises what kept one of them from it, when none is left."""
+        """Start all, and return when all serve; raises what keeps one of them from it."""
         for seat in self._seats:
             seat.worker = self._new(seat)
         for worker in self.workers():
-            if await worker.settled():
-                continue
-            how = _how(await worker.ended())
-            await self._dismiss()
-            raise worker.failure or AddressUnavailable("workers", f"worker {worker.number} ended at its start: {how}")
+            await self._serving(worker)
         for seat in self._seats:
             self._spawn(self._keep(seat))
 
@@ -89,11 +89,10 @@ class Crew:
             async with seat.changing:
                 if self._is_stopping:
                     return False
-                successor = self._new(seat)
-                if not await self._serves(successor):
-                    cause = str(successor.failure or _how(await successor.ended()))
-                    self._spawn(self._gone(successor))
-                    self._observer.notify(ReloadRefused(cause, seat.number))
+                try:
+                    successor = await self._successor(seat)
+                except (ConfigError, AddressUnavailable) as error:
+                    self._observer.notify(ReloadRefused(str(error), seat.number))
                     self._source = former
                     return False
                 predecessor, seat.worker = seat.worker, successor
@@ -103,16 +102,30 @@ class Crew:
         former.close()
         return True
 
-    async def _serves(self, successor: Worker) -> bool:
+    async def _successor(self, seat: _Seat) -> Worker:
+        """Return a worker that serves; raises what keeps it from that."""
+        worker = self._new(seat)
         try:
-            return await successor.settled()
+            await self._serving(worker)
         except asyncio.CancelledError:
-            self._see_off(successor)
+            self._see_off(worker)
             raise
+        except (ConfigError, AddressUnavailable):
+            await self._gone(worker)
+            raise
+        return worker
+
+    async def _serving(self, worker: Worker) -> None:
+        """Wait until it serves; raises ConfigError or AddressUnavailable if it has ended before."""
+        if not await worker.settled():
+            how = _how(await worker.ended())
+            raise worker.failure or AddressUnavailable("workers", f"worker {worker.number} ended at its start: {how}")
 
     async def stop(self) -> None:
-        """Have all drain and end; whoever takes too long is killed."""
+        """Have all drain and end, and take no more connections; whoever takes too long is killed."""
         self._is_stopping = True
+        for seat in self._seats:
+            seat.shut()
         await self._dismiss()
         for task in [task for task in self._tasks if not task.done()]:
             task.cancel()
@@ -137,11 +150,17 @@ class Crew:
         pause = seat.pauses.next()
         how = str(worker.failure) if worker.failure is not None else _how(code)
         self._observer.notify(WorkerLost(worker.number, how, pause))
+        if pause > _BEARABLE_SECONDS and any(other.is_ready for other in self.workers()):
+            seat.shut()
         await asyncio.sleep(pause)
         async with seat.changing:
             if seat.worker is worker and not self._is_stopping:
                 await self._gone(worker)
-                seat.worker = self._new(seat)
+                try:
+                    seat.worker = self._new(seat)
+                except AddressUnavailable as error:
+                    # The lost one still has the seat; that is found at once, and waited with longer.
+                    worker.failure = error
 
     def _see_off(self, worker: Worker) -> None:
         """Have one without a seat end."""
@@ -177,10 +196,18 @@ class Crew:
 
     async def _gone(self, worker: Worker) -> None:
         await worker.ended()
-        self._left(worker, await worker.close())
+        last = await worker.close()
+        if last is not None:
+            self._left(worker, last)
 
     def _new(self, seat: _Seat) -> Worker:
-        return Worker(seat.number, len(self._seats), seat.sockets, self._source, self._reaper)
+        """Return a worker for this seat; raises AddressUnavailable where none can be started."""
+        try:
+            seat.open()
+            return Worker(seat.number, len(self._seats), seat.sockets, self._source, self._reaper)
+        except OSError as error:
+            reason = f"worker {seat.number} cannot be started: {os.strerror(error.errno or 0).lower()}"
+            raise AddressUnavailable("workers", reason) from error
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -41,6 +41,24 @@ async def bound(key: str, address: Address, count: int) -> list[Sockets]:
     return seats
 
 
+class Seat:
+    """Sockets of one worker after another, in the group while it is open."""
+
+    def __init__(self, sockets: Sockets) -> None:
+        self.sockets = sockets
+        self._places: list[Place] = [(one.family, one.getsockname()) for one in sockets]
+
+    def shut(self) -> None:
+        """Leave the group: who waits here for a worker is refused, and whoever connects next comes to another."""
+        close(self.sockets)
+        self.sockets = ()
+
+    def open(self) -> None:
+        """Be in the group again, if it was left; raises OSError."""
+        if not self.sockets:
+            self.sockets = tuple(_bound(place, shared=True) for place in self._places)
+
+
 async def _resolved(address: Address) -> list[Place]:
     """Return families and addresses; where any port will do, only the first: others could not have the same."""
     found = await asyncio.get_running_loop().getaddrinfo(

@@ -23,7 +23,7 @@ from mirror.server.open_files import raise_limit
 from mirror.supervisor.admin import Admin
 from mirror.supervisor.cores import worker_count
 from mirror.supervisor.crew import Crew
-from mirror.supervisor.ports import bound, close
+from mirror.supervisor.ports import bound
 from mirror.supervisor.reaper import Reaper
 from mirror.supervisor.source import Source
 from mirror.supervisor.tally import Tally
@@ -68,8 +68,6 @@ class Supervisor:
             stack.push_async_callback(admin.stop)
             await admin.start()
             stack.push_async_callback(crew.stop)
-            for group in sockets:
-                stack.callback(close, group)
             if await self._unless_stopped(crew.start()):
                 public = Address(config.listen.host, sockets[0][0].getsockname()[1])
                 announce(self._logs, config, str(public), admin.address, workers=len(sockets))

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from mirror.supervisor.worker import Worker
 from mirror.telemetry.metrics.merging import Page, counted, merged, read
+from mirror.telemetry.metrics.readiness import ReadinessMetrics
 
 _PAGE = "http://worker/metrics"
 _PLAIN = {"Accept": "text/plain", "Accept-Encoding": "identity"}
@@ -44,8 +45,10 @@ class Tally:
         await asyncio.gather(*(self._ask(worker) for worker in [*seated, *going]))
         pages = [self._shown[worker] for worker in seated if worker in self._shown and worker.is_ready]
         pages += [counted(page) for worker, page in self._shown.items() if worker not in seated or not worker.is_ready]
-        registry = CollectorRegistry()
+        if not any(worker.is_ready for worker in seated):
+            pages.append(_nobody_is_ready())
         own = read(generate_latest(self._own).decode())
+        registry = CollectorRegistry()
         registry.register(_Given(merged([*pages, own, self._past])))
         return registry
 
@@ -57,6 +60,12 @@ class Tally:
             return
         if not worker.is_closed:
             self._shown[worker] = page
+
+
+def _nobody_is_ready() -> Page:
+    registry = CollectorRegistry()
+    ReadinessMetrics(registry)
+    return read(generate_latest(registry).decode())
 
 
 class _Given(Collector):

@@ -47,10 +47,8 @@ async def work(config_file: Path, inherited: Inherited) -> None:
     orders = _Orders()
     to_supervisor.listen(orders.heard, orders.stop.set)
     loop = asyncio.get_running_loop()
-    for wanted in (signal.SIGTERM, signal.SIGINT):
-        # Of whoever signals a worker itself, or all processes of a unit: that is one wish, and no hurry.
-        loop.add_signal_handler(wanted, orders.stop.set)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # Of whoever signals a worker itself, or all processes of a unit: that is one wish, and no hurry.
+    loop.add_signal_handler(signal.SIGTERM, orders.stop.set)
     try:
         config = load(config_file)
         logs = Logs(set_up(config.log.level, config.log.format, worker=inherited.number))

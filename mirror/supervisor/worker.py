@@ -31,14 +31,14 @@ class Worker:
     def __init__(self, number: int, count: int, sockets: Sockets, source: Source, reaper: Reaper) -> None:
         self.number = number
         self.is_ready = False
-        self.is_leaving = False
+        self.is_closed = False
+        """Whether it has gone, and what it left has been taken."""
         self.failure: ConfigError | AddressUnavailable | None = None
         """Why it could not serve, if it could say."""
         loop = asyncio.get_running_loop()
         self._settled: asyncio.Future[bool] = loop.create_future()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._will = os.memfd_create("metrics")
-        self._left: bytes | None = None
         ours, theirs = wire.pair()
         with theirs:
             self._process = _started(number, count, sockets, theirs, self._will, source)
@@ -59,14 +59,9 @@ class Worker:
         """Asks its admin side; the host in a URL means nothing."""
         return self._session
 
-    @property
-    def is_closed(self) -> bool:
-        """Tell whether it has gone, and what it left has been taken."""
-        return self._left is not None
-
     def connect(self) -> socket.socket:
         """Return a new connection to its admin side; raises OSError."""
-        if self._left is not None:
+        if self.is_closed:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "it has ended")
         ours, theirs = socket.socketpair()
         with theirs:
@@ -88,7 +83,6 @@ class Worker:
 
     def leave(self) -> None:
         """Have it drain, and end."""
-        self.is_leaving = True
         self._say(wire.STOP)
 
     def hurry(self) -> None:
@@ -100,15 +94,19 @@ class Worker:
         if not self._ended.done():
             self._process.send_signal(signal.SIGKILL)
 
-    async def close(self) -> bytes:
-        """Return the last page of metrics that it left, empty if it died; it has ended, and is not asked any more."""
+    async def close(self) -> bytes | None:
+        """Return the last page of metrics that it left, empty if it died; None if that has been returned before.
+
+        It has ended, and is not asked any more.
+        """
         await self._session.close()
-        if self._left is None:
-            self._wire.close()
-            with os.fdopen(self._will, "rb") as will:
-                will.seek(0)
-                self._left = will.read()
-        return self._left
+        if self.is_closed:
+            return None
+        self.is_closed = True
+        self._wire.close()
+        with os.fdopen(self._will, "rb") as will:
+            will.seek(0)
+            return will.read()
 
     def _say(self, message: bytes) -> None:
         with suppress(OSError):
@@ -144,10 +142,12 @@ def _started(
         "--will": str(will),
     }
     command = [*_python(), "-m", "mirror", "worker", *(word for option in options.items() for word in option)]
-    # In a session of its own: Ctrl-C is for the supervisor, which tells the others.
-    return subprocess.Popen(  # noqa: S603  # the mirror itself
-        command, stdin=subprocess.DEVNULL, pass_fds=inherited, start_new_session=True
-    )
+    # Ctrl-C, and the end of a terminal, reach the whole process group, and are for the supervisor: it tells the others.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
+    try:
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=inherited)  # noqa: S603  # the mirror itself
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _python() -> list[str]:

@@ -6,7 +6,7 @@ import pytest
 
 from mirror.config.units import Address
 from mirror.errors import AddressUnavailable, ConfigError
-from mirror.supervisor.ports import bound, close
+from mirror.supervisor.ports import Seat, bound, close
 
 
 async def test_all_groups_have_the_same_port() -> None:
@@ -36,3 +36,19 @@ async def test_an_address_of_nobody_may_come_and_one_that_is_none_may_not() -> N
         await bound("listen", Address("nowhere.invalid", 0), 2)
     with pytest.raises((AddressUnavailable, ConfigError)):
         await bound("listen", Address("::1%nothing", 0), 2)
+
+
+async def test_who_leaves_the_group_gets_no_connections_and_can_come_back() -> None:
+    seats = [Seat(sockets) for sockets in await bound("listen", Address("127.0.0.1", 0), 2)]
+    for seat in seats:
+        seat.sockets[0].listen()
+    address = seats[0].sockets[0].getsockname()
+    seats[1].shut()
+    for _ in range(20):
+        with socket.create_connection(address):
+            seats[0].sockets[0].accept()[0].close()
+    seats[1].open()
+    seats[1].open()
+    assert seats[1].sockets[0].getsockname() == address
+    for seat in seats:
+        seat.shut()

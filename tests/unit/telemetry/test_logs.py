@@ -23,6 +23,7 @@ from mirror.proxy.events.store import CacheResized
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
 from mirror.proxy.events.upstreams import RevalidationFailed, UpstreamAnswered, UpstreamReceived
 from mirror.proxy.events.warming import HotTagRefreshed
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.observers import Observers
@@ -364,3 +365,34 @@ def test_what_is_left_of_a_limit_is_said_where_something_changes(
     assert f"{line} upstream=ghcr.io" in untold
     assert "left" not in untold.partition("upstream=")[2]
     assert ("upstreams.docker.io.credentials raise the limit" in told) is (spending is not Spending.FREE)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_lines_say_which_worker_wrote_them_where_there_are_several(form: str, lines: Lines) -> None:
+    set_up("info", form, worker=3)
+    Logs().lifecycle("x", of="it")
+    logging.getLogger("library").warning("y")
+    set_up("info", form)
+    Logs().lifecycle("z")
+    ours, foreign, alone = lines()
+    wanted = "worker=3" if form == "text" else '"worker": 3'
+    assert wanted in ours
+    assert wanted in foreign
+    assert "worker" not in alone
+
+
+@pytest.mark.parametrize(
+    ("event", "wanted"),
+    [
+        (WorkerLost(2, "killed by SIGKILL", 0.5), 'worker=2 cause="killed by SIGKILL" replaced_in_seconds=0.5'),
+        (WorkerReplaced(2), "worker=2"),
+        (ReloadRefused("x: unknown key"), 'cause="x: unknown key"'),
+        (ReloadRefused("x", 2), "worker=2 cause=x"),
+        (ReloadPartly(("listen", "workers")), 'fields="listen, workers"'),
+    ],
+)
+def test_an_operator_is_told_of_workers(event: Event, wanted: str, lines: Lines) -> None:
+    set_up("info", "text")
+    Logs().notify(event)
+    [line] = lines()
+    assert wanted in line
