@@ -47,6 +47,11 @@ def peak_memory(group: int) -> int:
     return sum(_peak(pid) for pid in _stats(group))
 
 
+def processes(group: int) -> int:
+    """Return how many processes of a group live."""
+    return len(_stats(group))
+
+
 def _peak(pid: int) -> int:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():

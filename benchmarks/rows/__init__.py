@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.rows import beside, cold, herd, start, warm
+from benchmarks.rows import beside, cold, herd, start, warm, workers
 from benchmarks.rows.row import Row
 
-ROWS: dict[str, Row] = {row.name: row for row in (*warm.ROWS, *beside.ROWS, *cold.ROWS, *herd.ROWS, *start.ROWS)}
+_ALL = (*warm.ROWS, *beside.ROWS, *cold.ROWS, *herd.ROWS, *start.ROWS, *workers.ROWS)
+
+ROWS: dict[str, Row] = {row.name: row for row in _ALL}
 
 __all__ = ["ROWS", "Row"]

@@ -11,8 +11,8 @@ from benchmarks.clients.pull import pull
 from benchmarks.clients.reader import flow
 from benchmarks.content import Image
 from benchmarks.goal import Values, at_least, at_most
-from benchmarks.measuring import cpu_seconds, forget_peak, peak_memory
-from benchmarks.peers import WARM, Peer
+from benchmarks.measuring import cpu_seconds, forget_peak, peak_memory, processes
+from benchmarks.peers import ON_ALL_CORES, WARM, Peer
 from benchmarks.rows.row import Row, Shot, Stage
 from benchmarks.scale import GIB, MIB
 from benchmarks.site import Site
@@ -20,16 +20,22 @@ from benchmarks.site import Site
 ALL = tuple(WARM)
 CLIENTS = 64
 RATE, CPU_A_REQUEST, P99 = "requests/s", "CPU µs a request", "p99 ms"
-SPEED, CPU_A_GIB, MEMORY = "GB/s", "CPU s a GiB", "RSS MiB"
+SPEED, CPU_A_GIB, MEMORY = "GB/s", "CPU s a GiB", "RSS MiB a process"
 BLOBS, CPU_A_BLOB = "blobs/s", "CPU µs a blob"
 
 
 @contextmanager
-def _warmed(site: Site, peers: Sequence[str], image: Image, prefix: Sequence[str] = ()) -> Iterator[Mapping[str, Peer]]:
+def _warmed(
+    site: Site,
+    peers: Sequence[str],
+    image: Image,
+    prefix: Sequence[str] = (),
+    kinds: Mapping[str, type[Peer]] = WARM,
+) -> Iterator[Mapping[str, Peer]]:
     """Run these peers, each of which has this image."""
     with ExitStack() as stack:
         upstream = stack.enter_context(site.upstream())
-        running = {name: stack.enter_context(site.peer(WARM[name], upstream, prefix)) for name in peers}
+        running = {name: stack.enter_context(site.peer(kinds[name], upstream, prefix)) for name in peers}
         for peer in running.values():
             # Whoever stores behind the back of its first client has stored for the second one.
             pull(peer.url, image)
@@ -63,7 +69,7 @@ def _blob(clients: int) -> Stage:
     @contextmanager
     def stage(site: Site, peers: Sequence[str]) -> Iterator[Shot]:
         image = site.content.huge
-        with _warmed(site, peers, image) as running:
+        with _warmed(site, peers, image, kinds=ON_ALL_CORES) as running:
 
             def shot(name: str) -> Values:
                 group = running[name].pid
@@ -74,7 +80,7 @@ def _blob(clients: int) -> Stage:
                 return {
                     SPEED: came.size / came.seconds / 1e9,
                     CPU_A_GIB: spent / came.size * GIB,
-                    MEMORY: peak_memory(group) / MIB,
+                    MEMORY: peak_memory(group) / processes(group) / MIB,
                 }
 
             yield shot
@@ -86,7 +92,7 @@ def _blob(clients: int) -> Stage:
 def _small(site: Site, peers: Sequence[str]) -> Iterator[Shot]:
     image = site.content.small
     paths = [layer.path for layer in image.layers]
-    with _warmed(site, peers, image) as running:
+    with _warmed(site, peers, image, kinds=ON_ALL_CORES) as running:
 
         def shot(name: str) -> Values:
             peer = running[name]

@@ -86,7 +86,7 @@ def start_workers(registry: FakeRegistry, token_service: FakeTokenService, tmp_p
 
     @asynccontextmanager
     async def start(**overrides: Any) -> AsyncIterator[Crew]:
-        config = configuration(registry, token_service, tmp_path, **{"workers": 2, "drain_timeout": "5s", **overrides})
+        config = configuration(registry, token_service, tmp_path, **{"workers": 2, "drain_timeout": "45s", **overrides})
         async with serving(config, tmp_path) as mirror, AsyncExitStack() as stack:
             crew = Crew(mirror, tmp_path, config, stack)
             pids = crew.pids()
