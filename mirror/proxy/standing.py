@@ -1,4 +1,7 @@
-"""What a hit stands on: whoever asks the same again may be answered the same while that is so. Nothing here waits."""
+"""What a hit stands on: whoever asks the same again may be answered the same while that is so. Nothing here waits.
+
+The manifest is always asked for last: that is where it is heard of purges, and after one no manifest is at hand.
+"""
 
 from __future__ import annotations
 

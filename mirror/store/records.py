@@ -105,18 +105,14 @@ class StoredRecords:
             await self._put(f"grant {route}@{digest}", "yes")
 
     def knows_tag(self, route: Route, tag: Tag) -> Callable[[], TagRecord | None]:
-        """Return what tells at any time what `tag` would, None if the table had to be asked."""
+        """Return what tells at any time what is in memory of `tag`, purged or not; None if nothing is."""
         key = tag_row(route, tag)
-        return lambda: parse_tag_record(self._at_hand(key))
+        return lambda: parse_tag_record(self._hot.get(key, _ABSENT))
 
     def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
-        """Return what tells at any time whether the digest is granted, False if the table had to be asked."""
+        """Return what tells at any time whether a grant of the digest is in memory, purged or not."""
         key = f"grant {route}@{digest}"
-        return lambda: self._at_hand(key) != _ABSENT
-
-    def _at_hand(self, key: str) -> str:
-        self._purges.heed()
-        return self._hot.get(key, _ABSENT)
+        return lambda: self._hot.get(key, _ABSENT) != _ABSENT
 
     async def public(self, route: Route) -> Sighting | None:
         """Return what was last seen of the repository to be public, according to any process."""

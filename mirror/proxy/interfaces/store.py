@@ -44,7 +44,7 @@ class ManifestStore(Protocol):
         """Return the manifest, or None where it or its media type is not known."""
 
     def at_hand(self, digest: Digest) -> Manifest | None:
-        """Return the manifest, which is used now, if nothing has to be waited for."""
+        """Return the manifest, which is used now, if it is in memory; None after anything was purged."""
 
     def turn(self, digest: Digest) -> AbstractAsyncContextManager[None]:
         """Return a context that one process of a cache at a time is in: to fetch the manifest, if it still has to."""
@@ -78,10 +78,10 @@ class Records(Protocol):
         """Note that upstream said yes."""
 
     def knows_tag(self, route: Route, tag: Tag) -> Callable[[], TagRecord | None]:
-        """Return what tells at any time what `tag` would, None if something had to be waited for."""
+        """Return what tells at any time what is in memory of a tag, even if it was purged; None if nothing is."""
 
     def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
-        """Return what tells at any time whether the digest is granted, False if something had to be waited for."""
+        """Return what tells at any time whether a grant is in memory, even if it was purged."""
 
 
 class ShortLivedCache(Protocol):
