@@ -28,6 +28,9 @@ from mirror.server.repeats.repeats import Repeats
 HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
 
+_READ_AT_ONCE = 16 * 1024
+# Bytes. asyncio makes room for 256 KiB each time, which the C library asks the kernel for and gives back; heads are small.
+
 _HEAD_END = b"\r\n\r\n"
 _TLS_HELLO = b"\x16\x03"
 # How each version of TLS begins; many clients try https first, and plain http when that has failed.
@@ -64,6 +67,7 @@ class Connection(RequestHandler):
         self._client = str(peer[0]) if peer else ""
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
+        cast(Any, accepted).max_size = _READ_AT_ONCE
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:

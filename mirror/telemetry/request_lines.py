@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from datetime import UTC, datetime
 
 import structlog
@@ -26,8 +27,7 @@ class RequestLines:
 
     def write(self, event: RequestFinished) -> None:
         """Write the line of `event` with those that come within a moment."""
-        now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        self._outlet.gather(self._render(event, now, self._worker))
+        self._outlet.gather(self._render(event, _timestamp(time.time_ns() // 1000), self._worker))
 
     def flush(self) -> None:
         """Write them now."""
@@ -72,6 +72,17 @@ def _as_json(event: RequestFinished, now: str, worker: str) -> str:
         f' "user_agent": {_in_json(event.user_agent)}{detail},'
         f' "event": "request", "level": "info", "timestamp": "{now}"}}\n'
     )
+
+
+def _timestamp(microseconds: int) -> str:
+    """Return a time since the epoch as structlog writes it."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return f"{_second(seconds)}.{rest:06}Z" if rest else f"{_second(seconds)}Z"
+
+
+@functools.lru_cache(2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
 
 
 _logfmt = structlog.processors.LogfmtRenderer()

@@ -9,6 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
 
@@ -23,6 +24,7 @@ from mirror.proxy.events.requests import RequestFinished
 from mirror.telemetry import outlet as outlets
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.outlet import FLUSH_SECONDS, Outlet
+from mirror.telemetry.request_lines import _timestamp
 from tests.unit.telemetry.happenings import DIGEST
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
@@ -66,6 +68,12 @@ def test_a_line_is_what_it_would_be_by_way_of_structlog(form: str, event: Reques
     assert line == written(event, form, worker, quickly=False)
     assert "NOW" in line
     assert line.count("\n") == 1
+
+
+@given(microseconds=st.integers(0, 4_000_000_000_000_000))
+def test_a_time_is_written_as_structlog_writes_it(microseconds: int) -> None:
+    moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
+    assert _timestamp(microseconds) == moment.isoformat().replace("+00:00", "Z")
 
 
 def test_a_level_above_info_leaves_requests_out() -> None:
