@@ -29,7 +29,7 @@ HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
 
 _READ_AT_ONCE = 16 * 1024
-# Bytes. asyncio makes room for 256 KiB each time, which the C library asks the kernel for and gives back; heads are small.
+# Bytes. asyncio makes room for 256 KiB each time, which the C library asks the kernel for, and gives back.
 
 _HEAD_END = b"\r\n\r\n"
 _TLS_HELLO = b"\x16\x03"
