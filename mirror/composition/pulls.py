@@ -12,7 +12,9 @@ from mirror.proxy.blob_size import BlobSize
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.download import Means
 from mirror.proxy.fills.filler import Filler
+from mirror.proxy.fills.segments.lanes import Lanes
 from mirror.proxy.fills.throttle import Throttle
+from mirror.proxy.fills.turns import Turns
 from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.store import ShortLivedCache
 from mirror.proxy.listing import ListingUpstream
@@ -67,8 +69,9 @@ def pulls(config: Config, upstreams: Mapping[str, ListingUpstream], inside: Insi
     listed = ListingMemory(cache.listings, failures, policy, negative_ttl, inside.clock, outside.budgets)
     limits = {name: upstream.limits for name, upstream in config.upstreams.items()}
     throttles = {name: Throttle(limit.bandwidth) for name, limit in limits.items()}
-    means = Means(upstreams, cache.blobs, cache.records, failures, access, observer, throttles)
-    filler = Filler(means, tasks, {name: limit.fills for name, limit in limits.items()})
+    turns = Turns({name: limit.fills for name, limit in limits.items()})
+    means = Means(upstreams, cache.blobs, cache.records, failures, access, observer, throttles, Lanes(turns))
+    filler = Filler(means, tasks, turns)
     sizes = BlobSize(upstreams, cache.records, failures, tasks)
     ahead = ReadsAhead(_read_ahead(config), cache.blobs, filler, outside.budgets, tasks, observer)
     return Pulls(

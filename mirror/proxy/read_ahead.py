@@ -81,17 +81,20 @@ class ReadsAhead:
 
     async def _read(self, route: Route, manifest: Manifest) -> None:
         layers = Layers()
-        for child in await self._missing(manifest):
+        children = described_in(manifest.data)
+        for child in children:
+            self._filler.expect(child.digest, child.size or 0)
+        for child in await self._missing(children):
             fill = self._filler.find(child.digest)
             if fill is None:
                 await self._begin(route, child, layers)
             elif not fill.is_unclaimed:
                 layers.fetched()
 
-    async def _missing(self, manifest: Manifest) -> Sequence[Child]:
-        """Return what the manifest names that can be read ahead, in order."""
+    async def _missing(self, children: Sequence[Child]) -> Sequence[Child]:
+        """Return which of these can be read ahead, in order."""
         found: list[Child] = []
-        for child in described_in(manifest.data):
+        for child in children:
             if len(found) < MOST_OF_A_MANIFEST and self._is_wanted(child):
                 stored = await self._store.open(child.digest)
                 if stored is None:

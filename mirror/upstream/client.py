@@ -116,7 +116,8 @@ class RegistryClient:
 
         async def begun(candidate: Candidate, seconds: float) -> ResponseTransfer:
             async with answer_within(seconds):
-                resumed = await self._resume(candidate, request, rest) if rest.start else None
+                is_whole = not rest.start and rest.stop is None
+                resumed = None if is_whole else await self._resume(candidate, request, rest)
                 if resumed is not None:
                     return resumed
                 response = await candidate.endpoint.request(request)
@@ -128,15 +129,16 @@ class RegistryClient:
         before = rest.validator
         # The same bytes have another tag elsewhere; that they are the same, the digest will tell.
         tag = before.tag if before is not None and before.endpoint == candidate.pulse.endpoint else None
-        conditional = replace(request, headers=range_headers(rest.start, tag), accepted=_RANGE_ANSWERS)
+        conditional = replace(request, headers=range_headers(rest.start, tag, rest.stop), accepted=_RANGE_ANSWERS)
         response = await candidate.endpoint.request(conditional)
         if response.status == 200:
             return self._transfer(candidate, response, 0, response.content_length)
-        size = resumed_size(response, rest.start, tag) if response.status == 206 else None
+        size = resumed_size(response, rest.start, tag, rest.stop) if response.status == 206 else None
         if size is None:
             response.release()
             return None
-        return self._transfer(candidate, response, rest.start, size)
+        stop = None if rest.stop is None or rest.stop >= size else rest.stop
+        return self._transfer(candidate, response, rest.start, size, stop)
 
     async def find_tag(self, repository: Repository) -> Tag | None:
         """Return one of the tags, None if there is none; a GET, because distribution knows no HEAD for lists."""
@@ -180,9 +182,14 @@ class RegistryClient:
         self._observer.notify(UpstreamReceived(self._name, size))
 
     def _transfer(
-        self, candidate: Candidate, response: aiohttp.ClientResponse, start: int, size: int | None
+        self,
+        candidate: Candidate,
+        response: aiohttp.ClientResponse,
+        start: int,
+        size: int | None,
+        stop: int | None = None,
     ) -> ResponseTransfer:
-        return ResponseTransfer(response, candidate.pulse, self._observer, start, size)
+        return ResponseTransfer(response, candidate.pulse, self._observer, start, size, stop)
 
 
 def _described(response: aiohttp.ClientResponse, reference: Reference) -> Descriptor | None:

@@ -16,14 +16,21 @@ from mirror.upstream.resume import strong_tag
 class ResponseTransfer:
     """Reads the body of a response; how much it should be is upstream's word, checked by whoever reads.
 
-    `start` is where in the blob the body begins, `size` the length of the whole blob, both in bytes; `pulse` is that
-    of the endpoint it comes from, which has to go on sending.
+    `start` is where in the blob the body begins, `stop` where it ends if that is before the end of the blob, `size` the
+    length of the whole blob, all in bytes; `pulse` is that of the endpoint it comes from, which has to go on sending.
     """
 
     def __init__(
-        self, response: aiohttp.ClientResponse, pulse: Pulse, observer: Observer, start: int, size: int | None
+        self,
+        response: aiohttp.ClientResponse,
+        pulse: Pulse,
+        observer: Observer,
+        start: int,
+        size: int | None,
+        stop: int | None = None,
     ) -> None:
         self.start = start
+        self.stop = stop
         self.size = size
         tag = strong_tag(response)
         self.validator = None if tag is None else Validator(tag, pulse.endpoint)
@@ -46,7 +53,8 @@ class ResponseTransfer:
     async def _read(self, most: int | None) -> Data:
         if not self._is_begun:
             # Not before: of a body that nobody wants yet, no more than a little is to come.
-            self._is_begun, self._intake = True, intake_of(self._response)
+            # Nor of a part: there are many of them, and each would have as much memory.
+            self._is_begun, self._intake = True, intake_of(self._response) if self.stop is None else None
         if self._intake is not None:
             return await self._intake.read(most)
         content = self._response.content

@@ -43,6 +43,7 @@ class Sending:
         self._digest = digest
         self._at = self.start = start
         self._pause = pause
+        self.stop: int | None = None
         self.size = len(BLOBS[digest])
 
     async def read(self, most: int | None = None) -> bytes:

@@ -153,6 +153,7 @@ class SimulatedTransfer:
         self._pause = self._chance.uniform(1, 20) if self._chance.strikes("trickle") else 0.0
         self.start = start
         self.validator = self._chance.choice((ETAG, None))
+        self.stop: int | None = None
         self.size = self._declared()
 
     def _sent(self, data: bytes) -> bytes:

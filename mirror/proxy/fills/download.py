@@ -20,6 +20,8 @@ from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import Progress
+from mirror.proxy.fills.segments.lanes import Lanes
+from mirror.proxy.fills.segments.segments import Segments
 from mirror.proxy.fills.supply import Supply
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
 from mirror.proxy.interfaces.fills import FillState, PartialFile, Passage, Sink
@@ -39,6 +41,7 @@ class Means:
     access: Access
     observer: Observer
     throttles: Mapping[str, Throttle] = field(default_factory=dict)
+    lanes: Lanes | None = None
 
     async def permit(self, route: Route, digest: Digest) -> None:
         """Make sure that `route` may have bytes that were not fetched through it.
@@ -58,7 +61,11 @@ class Download:
         self._passage = passage
         self._means = means
         throttle = means.throttles.get(fill.route.upstream, UNLIMITED)
-        self._supply = Supply(means.upstreams[fill.route.upstream], fill.route, fill.digest, means.observer, throttle)
+        upstream = means.upstreams[fill.route.upstream]
+        # A bandwidth is dealt out piece by piece, and held by whoever it is set for.
+        lanes = means.lanes if throttle.piece is None else None
+        self._segments = None if lanes is None else Segments(upstream, fill.route, fill.digest, lanes)
+        self._supply = Supply(self._segments or upstream, fill.route, fill.digest, means.observer, throttle)
         self._progress: Progress | None = None
         self._error: MirrorError | None = None
         self._unkept = "disk"
@@ -76,6 +83,8 @@ class Download:
                 progress = await self._fetch()
         finally:
             self._supply.close()
+            if self._segments is not None:
+                await self._segments.close()
         await self._verify()
         progress.enter(FillState.VERIFIED)
         await self._keep(progress)

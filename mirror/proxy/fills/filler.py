@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
 
 from mirror.errors import DigestMismatch, MirrorError, ShuttingDown, StoreFailed
 from mirror.oci.digest import Digest
@@ -22,13 +21,13 @@ from mirror.proxy.tasks import Tasks
 
 
 class Filler:
-    """Starts fills, and sees each to its end; no more at a time of an upstream than `limits` says."""
+    """Starts fills, and sees each to its end; each in its turn."""
 
-    def __init__(self, means: Means, tasks: Tasks, limits: Mapping[str, int] | None = None) -> None:
+    def __init__(self, means: Means, tasks: Tasks, turns: Turns | None = None) -> None:
         self._means = means
         self._tasks = tasks
         self._fills: dict[Digest, Fill] = {}
-        self._turns = Turns(limits)
+        self._turns = turns or Turns()
 
     def find(self, digest: Digest) -> Fill | None:
         """Return the fill of this digest that can be joined."""
@@ -45,6 +44,11 @@ class Filler:
         fill = Fill(route, digest)
         self._start(fill)
         return fill, False
+
+    def expect(self, digest: Digest, size: int) -> None:
+        """A manifest says that this blob has so many bytes."""
+        if self._means.lanes is not None:
+            self._means.lanes.expect(digest, size)
 
     async def begin_ahead(self, route: Route, digest: Digest, hold: Hold) -> asyncio.Task[None] | None:
         """Begin a fill that nobody has asked for, which waits at its hold; returns its task.

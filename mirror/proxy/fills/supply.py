@@ -7,6 +7,7 @@ bytes come that the reader has already, and are to be compared.
 from __future__ import annotations
 
 import asyncio
+from typing import Protocol
 
 from mirror.errors import (
     DigestMismatch,
@@ -16,12 +17,13 @@ from mirror.errors import (
     UpstreamUnavailable,
 )
 from mirror.oci.digest import Digest
+from mirror.oci.reference import Repository
 from mirror.proxy.deadline import answer_within
 from mirror.proxy.events.fills import FillResumed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.fills.retry import Pace, RetryBudget
 from mirror.proxy.fills.throttle import UNLIMITED, Throttle
-from mirror.proxy.interfaces.upstream import Data, Rest, Transfer, Upstream, Validator
+from mirror.proxy.interfaces.upstream import Data, Rest, Transfer, Validator
 from mirror.proxy.routing import Route
 
 STALL_SECONDS = 15.0
@@ -31,11 +33,21 @@ SIZE_WITHIN = 4.0
 """Seconds upstream has to tell by HEAD the length it left out of its answer; with that, clients get one too."""
 
 
+class Source(Protocol):
+    """Where a blob comes from: an upstream, or the parts of it that one gives (see Upstream)."""
+
+    async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
+        """Return the length of the blob, None if nobody tells."""
+
+    async def get_blob(self, repository: Repository, digest: Digest, rest: Rest) -> Transfer:
+        """Begin to fetch what is left of the blob."""
+
+
 class Supply:
     """What `upstream` sends of the blob; resumes are told to `observer`."""
 
     def __init__(
-        self, upstream: Upstream, route: Route, digest: Digest, observer: Observer, throttle: Throttle = UNLIMITED
+        self, upstream: Source, route: Route, digest: Digest, observer: Observer, throttle: Throttle = UNLIMITED
     ) -> None:
         self._upstream = upstream
         self._throttle = throttle

@@ -23,7 +23,7 @@ class Validator:
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """What is still to be fetched of a blob: everything from byte `start` on.
+    """What is still to be fetched of a blob: everything from byte `start` on, or what of it is before `stop`.
 
     `validator` is that of the object before, None where it is not known; `attempt` counts the tries, so that each
     begins with another endpoint. It `is_retry` if the try before brought nothing.
@@ -33,6 +33,7 @@ class Rest:
     validator: Validator | None = None
     attempt: int = 0
     is_retry: bool = False
+    stop: int | None = None
 
 
 WHOLE = Rest()
@@ -45,6 +46,10 @@ class Transfer(Protocol):
     @property
     def start(self) -> int:
         """Where in the blob these bytes begin: as asked, or 0 where upstream sends the object anew."""
+
+    @property
+    def stop(self) -> int | None:
+        """Where in the blob these bytes end, None at the end of the blob."""
 
     @property
     def size(self) -> int | None:

@@ -105,9 +105,15 @@ class ScriptedTransfer:
     """A body that arrives in the given pieces; `size` is the declared length of the whole blob."""
 
     def __init__(
-        self, pieces: Sequence[Piece], size: int | None, start: int = 0, validator: Validator | None = None
+        self,
+        pieces: Sequence[Piece],
+        size: int | None,
+        start: int = 0,
+        validator: Validator | None = None,
+        stop: int | None = None,
     ) -> None:
         self._pieces = list(pieces)
+        self._stop = stop
         self._size = size
         self._start = start
         self._validator = validator
@@ -126,6 +132,10 @@ class ScriptedTransfer:
     @property
     def start(self) -> int:
         return self._start
+
+    @property
+    def stop(self) -> int | None:
+        return self._stop
 
     @property
     def size(self) -> int | None:

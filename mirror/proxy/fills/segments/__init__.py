@@ -1,0 +1,1 @@
+"""A large blob by several connections at once, where one is what it waits for."""

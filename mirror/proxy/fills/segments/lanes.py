@@ -1,0 +1,62 @@
+"""What all blobs that are fetched in parts share: how many connections there may be, and what is known beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Hashable
+
+from mirror.oci.digest import Digest
+from mirror.proxy.fills.turns import Turns
+
+LARGE = 8 * 1024 * 1024
+"""A blob of fewer bytes is fetched by one connection."""
+
+MOST_BYTES = 64 * 1024 * 1024
+"""Bytes that may wait in memory for those before them, of all blobs."""
+
+MOST_EXPECTED = 10_000
+"""Blobs whose lengths are remembered from their manifests."""
+
+REST_SECONDS = 600.0
+"""How long an upstream is asked by one connection only, once it was seen that this is enough, or all that it gives."""
+
+
+class Lanes:
+    """Further connections: each takes a turn that nobody waits for, and room for what it brings."""
+
+    def __init__(self, turns: Turns) -> None:
+        self._turns = turns
+        self._taken: dict[Hashable, int] = {}
+        self._sizes: dict[Digest, int] = {}
+        self._resting: dict[str, float] = {}
+
+    def expect(self, digest: Digest, size: int) -> None:
+        """A manifest says that this blob has so many bytes."""
+        if size >= LARGE:
+            self._sizes[digest] = size
+            if len(self._sizes) > MOST_EXPECTED:
+                del self._sizes[next(iter(self._sizes))]
+
+    def pay(self, upstream: str, digest: Digest) -> bool:
+        """Tell whether the blob is known to be large, and the upstream not to be such that it makes no difference."""
+        return digest in self._sizes and _now() >= self._resting.get(upstream, 0.0)
+
+    def rest(self, upstream: str) -> None:
+        """One connection a blob is enough for a while, or as many as the upstream wants."""
+        self._resting[upstream] = _now() + REST_SECONDS
+
+    async def take(self, upstream: str, holder: Hashable, size: int) -> bool:
+        """Give `holder` a connection, and room for so many bytes, if both are to spare; `leave` is to follow."""
+        if sum(self._taken.values()) + size > MOST_BYTES or not await self._turns.take_spare(upstream, holder):
+            return False
+        self._taken[holder] = size
+        return True
+
+    def leave(self, holder: Hashable) -> None:
+        """Give both back, if `holder` has them."""
+        if self._taken.pop(holder, None) is not None:
+            self._turns.leave(holder)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
