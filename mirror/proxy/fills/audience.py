@@ -11,6 +11,9 @@ from mirror.proxy.interfaces.fills import Passage
 WINDOW = 4 * 1024 * 1024
 """Bytes that a passage keeps in memory for readers that are behind."""
 
+PASSED_AT_ONCE = 256 * 1024
+"""Bytes that may come before way is made for more: so much larger than the window a passage may be."""
+
 LAGGING_SECONDS = 5.0
 """How long the readers of a passage wait for one that is behind before it is cut."""
 

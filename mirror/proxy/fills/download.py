@@ -18,6 +18,7 @@ from mirror.proxy.events.fills import FillFinished, FillStarted
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.troubles import StoreTroubled
 from mirror.proxy.failures import Failures
+from mirror.proxy.fills.audience import PASSED_AT_ONCE
 from mirror.proxy.fills.fill import Fill
 from mirror.proxy.fills.progress import Progress
 from mirror.proxy.fills.segments.lanes import Lanes
@@ -201,25 +202,28 @@ class Download:
         if known and not await self._had(offset, known):
             raise DigestMismatch("upstream sends other bytes than before")
         if fresh := data[len(known) :]:
-            await self._append(fresh)
-            progress.advance(len(fresh))
+            await self._append(fresh, progress)
 
     async def _had(self, offset: int, data: Data) -> bool:
         # What has passed through memory is gone; of that, the digest will tell.
         return self._partial is None or self._passage is not None or await self._partial.holds(offset, data)
 
-    async def _append(self, data: Data) -> None:
+    async def _append(self, data: Data, progress: Progress) -> None:
         if self._passage is None and self._partial is not None:
             try:
                 await self._partial.append(data)
+                progress.advance(len(data))
                 return
             except StoreFailed as error:
                 self._trouble("write of a partial file", error)
                 await self._spill()
                 self._fill.passage = self._passage
         assert self._passage is not None  # noqa: S101  # what is not kept passes
-        await self._passage.append(data)
-        await self._fill.audience.make_way(self._passage)
+        for start in range(0, len(data), PASSED_AT_ONCE):
+            piece = data[start : start + PASSED_AT_ONCE]
+            await self._passage.append(piece)
+            await self._fill.audience.make_way(self._passage)
+            progress.advance(len(piece))
 
     async def _spill(self) -> None:
         """From here on past the disk. What it has stays open to the readers, and to nobody else."""
