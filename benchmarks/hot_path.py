@@ -9,7 +9,7 @@ import argparse
 import asyncio
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -26,23 +26,29 @@ from tests.integration.command import configuration
 
 KINDS = ("tag", "digest", "blob")
 _REPOSITORY, _TAG = "library/alpine", "latest"
+_WARM = 5
+# Times, until all is in memory that will be.
 
 
-async def run(kind: str, times: int, around: AbstractContextManager[object] | None = None) -> None:
-    """Have the mirror fetch an image, and ask it for a part of the image again and again, all within `around`."""
+async def run(
+    kinds: Sequence[str], times: int, around: Callable[[], AbstractContextManager[object]] = nullcontext
+) -> None:
+    """Have the mirror fetch an image, and ask it for parts of the image, each again and again within an `around`."""
     image = content.image(layers=3, size=16 * 1024)
     paths = {
         "tag": f"manifests/{_TAG}",
         "digest": f"manifests/{image.digest}",
         "blob": f"blobs/{image.layers[0].digest}",
     }
-    request = f"GET /v2/{_REPOSITORY}/{paths[kind]} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n"
-    request += f"Accept: {content.OCI_MANIFEST}\r\n\r\n"
     async with _mirror_of(image) as address, _connected(address) as connection:
-        await answered(connection, request.encode())
-        with around or nullcontext():
-            for _ in range(times):
+        for kind in kinds:
+            request = f"GET /v2/{_REPOSITORY}/{paths[kind]} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n"
+            request += f"Accept: {content.OCI_MANIFEST}\r\n\r\n"
+            for _ in range(_WARM):
                 await answered(connection, request.encode())
+            with around():
+                for _ in range(times):
+                    await answered(connection, request.encode())
 
 
 @asynccontextmanager
@@ -93,7 +99,7 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("times", type=int)
     options = parser.parse_args()
-    asyncio.run(run(options.kind, options.times))
+    asyncio.run(run([options.kind], options.times))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=1.0, help="the smallest share, in per cent (default: 1)")
     options = parser.parse_args()
     spots = Spots()
-    asyncio.run(hot_path.run(options.kind, options.times, spots.watched()))
+    asyncio.run(hot_path.run([options.kind], options.times, spots.watched))
     print(f"{spots.total} looks\nwithin  itself")
     for name, count in spots.within.most_common():
         if count * 100 >= spots.total * options.least:

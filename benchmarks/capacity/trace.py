@@ -21,9 +21,9 @@ _SMALL = 0.385
 _BASES, _OF_BASE = 40, (2, 5)
 _OWN = (1, 8)
 _SKEW = 1.0
-_WATCHED = 0.4
+_WATCHED = 0.9
 # Of the requests for a manifest, so many only look whether it is a new one.
-_FRESH_CLIENT = 0.3
+_FRESH_CLIENT = 0.2
 # CI runners, which begin with nothing.
 _BURST, _IN_BURST = 0.05, (5, 40)
 _RENEWED = 0.01
