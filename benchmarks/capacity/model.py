@@ -51,7 +51,6 @@ class Machine:
     from_disk: float = 0.5
     upstream: float = 1e9 / 8
     quota: float = 100 / 3600
-    """Docker Hub gives somebody who is signed in 100 pulls an hour; it is another where more is paid for."""
 
 
 @dataclass(frozen=True, slots=True)
