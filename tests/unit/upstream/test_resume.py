@@ -51,6 +51,11 @@ def test_what_is_kept_as_a_tag(headers: list[tuple[str, str]], tag: str | None) 
     assert strong_tag(answer(headers=headers)) == tag
 
 
+def test_a_part_of_it_is_asked_for_up_to_its_last_byte() -> None:
+    assert range_headers(0, None, 40) == {"Range": "bytes=0-39"}
+    assert range_headers(40, TAG, 41) == {"Range": "bytes=40-40", "If-Range": TAG}
+
+
 # The answer. ---------------------------------------------------------------------------------------------
 
 
@@ -120,3 +125,21 @@ def test_only_the_whole_rest_will_do(start: int, part: tuple[int, int, int | str
         assert start < found
     elif first == start <= last:
         assert total not in (last + 1, "*") or length != last + 1 - first
+
+
+@pytest.mark.parametrize(
+    ("declared", "stop", "found"),
+    [
+        ("bytes 40-59/100", 60, 100),
+        ("bytes 40-99/100", 100, 100),
+        ("bytes 40-99/100", 200, 100),
+        ("bytes 40-99/100", 60, None),
+        ("bytes 40-58/100", 60, None),
+        ("bytes 40-60/100", 60, None),
+        ("bytes 41-59/100", 60, None),
+        ("bytes 40-59/*", 60, None),
+    ],
+)
+def test_a_part_is_what_was_asked_for_or_nothing(declared: str, stop: int, found: int | None) -> None:
+    response = answer(206, headers=[("Content-Range", declared)])
+    assert resumed_size(response, 40, TAG, stop) == found

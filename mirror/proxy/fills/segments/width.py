@@ -26,7 +26,7 @@ WAITING = 0.5
 BUSY = 0.6
 """The share of the time from which on the mirror has enough to do."""
 
-FAST = 64 * 1024 * 1024
+FAST = 32 * 1024 * 1024
 """Bytes a second of one connection with which there is no need for another."""
 
 WORTH = 0.15
