@@ -32,11 +32,12 @@ from mirror.proxy.warming.warm import Ways
 from mirror.server.api import Handlers, RegistryApi
 from mirror.server.blobs import BlobHandler
 from mirror.server.circle import Circle
-from mirror.server.listener import Listener, Requests, bare_runner
+from mirror.server.listener import Listener, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
 from mirror.server.open_files import accept_failures_told, raise_limit
 from mirror.server.referrers import ReferrersHandler
+from mirror.server.requests import Requests
 from mirror.server.tags import TagsHandler
 from mirror.store.cache import Cache
 from mirror.store.memory import BoundedMemory
@@ -196,14 +197,14 @@ class Mirror:
                 self._pulls.ahead.served,
                 self._visibility.is_believed,
             ),
-            BlobHandler(self._pulls.blobs),
+            BlobHandler(self._pulls.blobs, self._visibility.is_believed),
             TagsHandler(self._pulls.listings),
             ReferrersHandler(self._pulls.listings),
         )
         circle = Circle(self._own_name, self._observer)
         api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
         handler = public_handler(api.handle, self._observer)
-        runner = bare_runner(self._requests.counted(handler), self._observer)
+        runner = bare_runner(handler, self._observer, self._requests)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner, self._place.sockets)
 
 

@@ -30,6 +30,10 @@ class Access:
         self._failures = failures
         self._flights = SingleFlight[None](tasks)
 
+    async def granted(self, route: Route, digest: Digest) -> bool:
+        """Tell whether `route` may serve `digest`, asking nobody."""
+        return await self._records.granted(route, digest)
+
     async def confirm(self, kind: Kind, route: Route, digest: Digest, ask: Ask) -> bool:
         """Make sure that `route` may serve `digest`, asking upstream by `ask` if that is not known yet.
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
 from aiohttp import web
 
 from mirror.oci.digest import Digest
+from mirror.proxy.cache_status import Outcome
+from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.routing import Route
-from mirror.server.body import send_pieces, send_unmeasured
+from mirror.server.body import send_again, send_pieces, send_unmeasured
 from mirror.server.conditions import Verdict, etag_of, judge
 from mirror.server.exchange import Exchange
 from mirror.server.multipart import Multipart
 from mirror.server.pieces import Piece, length_of
 from mirror.server.ranges import Span, parse_ranges
+from mirror.server.repeats.again import Again, mark
 from mirror.server.turns import Turns
 
 _MEDIA_TYPE = "application/octet-stream"
@@ -22,8 +29,10 @@ _MEDIA_TYPE = "application/octet-stream"
 class BlobHandler:
     """Answers requests for blobs."""
 
-    def __init__(self, pull: PullBlob) -> None:
+    def __init__(self, pull: PullBlob, is_open: Callable[[Route], bool]) -> None:
+        """`is_open` tells whether all of a repository is served now, without asking its registry."""
         self._pull = pull
+        self._is_open = is_open
         self._turns = Turns()
 
     async def serve(self, exchange: Exchange, route: Route, digest: Digest) -> web.StreamResponse:
@@ -37,7 +46,10 @@ class BlobHandler:
         pulled = await self._pull.pull(route, digest)
         try:
             exchange.record(pulled.status)
-            return await _send(exchange, digest, pulled.body, self._turns)
+            response = await _send(exchange, digest, pulled.body, self._turns)
+            if pulled.status.outcome is Outcome.HIT and response.status == HTTPStatus.OK:
+                mark(response, self._again(exchange, route, digest, pulled.body.size))
+            return response
         finally:
             pulled.body.close()
 
@@ -47,7 +59,27 @@ class BlobHandler:
         response = exchange.respond(b"", _headers(digest))
         if head.size is not None:
             response.headers["Content-Length"] = str(head.size)
+        if head.status.outcome is Outcome.HIT:
+            mark(response, self._again(exchange, route, digest, head.size))
         return response
+
+    def _again(self, exchange: Exchange, route: Route, digest: Digest, size: int | None) -> Again:
+        """Return what it takes to answer the same again: the grant, and a file that opens and is as long as it was."""
+        length = 0 if exchange.is_head else size or 0
+
+        async def send(transport: asyncio.Transport, head: Callable[[], bytes], note: RequestFinished) -> bool:
+            body = await self._pull.at_hand(route, digest)
+            if body is None:
+                return False
+            try:
+                if body.size != size:
+                    return False
+                await send_again(transport, head(), body, length, note, self._turns)
+            finally:
+                body.close()
+            return True
+
+        return Again(exchange.note, lambda: self._is_open(route), send=send)
 
 
 def _headers(digest: Digest) -> dict[str, str]:

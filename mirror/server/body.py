@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 
 from aiohttp import web
 
 from mirror.errors import BodyCut, MirrorError, StoreFailed
 from mirror.proxy.cache_status import Outcome
+from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.interfaces.bodies import Body
 from mirror.server import outlet
@@ -37,7 +39,7 @@ async def send_pieces(
     Spans have to be in ascending order. The last HOLD_BACK bytes go out when the digest of the whole body has matched,
     whatever parts of it they are.
     """
-    with _whole_or_cut(exchange, response):
+    with _whole_or_cut(exchange.note, _cutting(exchange, response)):
         if body.is_whole and length_of(pieces) <= CHUNK:
             data = await _read(body, pieces)
             await _begin(exchange, response)
@@ -45,7 +47,7 @@ async def send_pieces(
             exchange.note.sent += len(data)
             return
         await _begin(exchange, response)
-        with _way_out(exchange, turns) as way:
+        with _way_out(exchange.request.transport, exchange.note, turns) as way:
             if body.is_whole:
                 way.hold()
             await _flush_head(exchange.request)
@@ -57,6 +59,19 @@ async def send_pieces(
             end = await _read(body, held)
             await body.verified()
             await way.send_bytes(end)
+
+
+async def send_again(
+    transport: asyncio.Transport, head: bytes, body: Body, length: int, note: RequestFinished, turns: Turns
+) -> None:
+    """Send a head that aiohttp has made before, and behind it the first `length` bytes of a whole body."""
+    with _whole_or_cut(note, transport.abort), _way_out(transport, note, turns) as way:
+        note.status = HTTPStatus.OK
+        if length:
+            await way.send_head(head)
+            await _send_from(way, body, Span(0, length))
+        else:
+            transport.write(head)
 
 
 def _ends_with(body: Body, pieces: Sequence[Piece]) -> bool:
@@ -124,7 +139,7 @@ async def _load(body: Body, start: int, stop: int) -> bytes:
 
 async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body: Body) -> None:
     """Send a body whose length nobody told, in chunks; the last one only once the digest is verified."""
-    with _whole_or_cut(exchange, response):
+    with _whole_or_cut(exchange.note, _cutting(exchange, response)):
         response.enable_chunked_encoding()
         await _begin(exchange, response)
         offset = 0
@@ -144,23 +159,26 @@ async def _begin(exchange: Exchange, response: web.StreamResponse) -> None:
 
 
 @contextmanager
-def _whole_or_cut(exchange: Exchange, response: web.StreamResponse) -> Iterator[None]:
+def _whole_or_cut(note: RequestFinished, cut: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     except (MirrorError, OSError, TimeoutError) as error:
-        _cut(exchange.request, response)
-        exchange.note.cause = _why(error)
+        cut()
+        note.cause = _why(error)
         if isinstance(error, MirrorError):
-            exchange.note.outcome = Outcome.ERROR
+            note.outcome = Outcome.ERROR
     except BaseException:
-        _cut(exchange.request, response)
+        cut()
         raise
 
 
-def _cut(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    response.force_close()
-    if request.transport is not None:
-        request.transport.abort()
+def _cutting(exchange: Exchange, response: web.StreamResponse) -> Callable[[], None]:
+    def cut() -> None:
+        response.force_close()
+        if exchange.request.transport is not None:
+            exchange.request.transport.abort()
+
+    return cut
 
 
 def _why(error: Exception) -> str:
@@ -175,11 +193,10 @@ def _why(error: Exception) -> str:
 
 
 @contextmanager
-def _way_out(exchange: Exchange, turns: Turns) -> Iterator[Outlet]:
-    transport = exchange.request.transport
+def _way_out(transport: asyncio.Transport | None, note: RequestFinished, turns: Turns) -> Iterator[Outlet]:
     if transport is None or transport.is_closing():
         raise ConnectionResetError
-    way = Outlet(transport, exchange.note, turns)
+    way = Outlet(transport, note, turns)
     try:
         yield way
     finally:

@@ -10,6 +10,7 @@ What asks on a resting connection, in the very bytes that asked before, is answe
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,11 +20,12 @@ from aiohttp.web_protocol import RequestHandler
 
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.server.admission import Admission
-from mirror.server.outlet import STALL_SECONDS
 from mirror.server.parting import HEADERS, parting_answer
 from mirror.server.repeats import heads
 from mirror.server.repeats.repeat import Repeat
 from mirror.server.repeats.repeats import Repeats
+from mirror.server.repeats.sending import Sending
+from mirror.server.stalls import Stalls
 
 HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
@@ -39,7 +41,17 @@ _TLS_HELLO = b"\x16\x03"
 class Connection(RequestHandler):
     """A connection that is counted, waits for heads and readers only so long, and answers what is not HTTP in JSON."""
 
-    __slots__ = ("_admission", "_asked", "_begun", "_client", "_head_timer", "_repeats", "_stall_timer", "_tries_tls")
+    __slots__ = (
+        "_admission",
+        "_asked",
+        "_begun",
+        "_client",
+        "_head_timer",
+        "_repeats",
+        "_sending",
+        "_stalls",
+        "_tries_tls",
+    )
 
     def __init__(self, manager: web.Server, admission: Admission, repeats: Repeats, **options: Any) -> None:
         super().__init__(manager, **options)
@@ -51,8 +63,10 @@ class Connection(RequestHandler):
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
+        self._sending: Sending | None = None
+        """The answer that is being given again, unless that takes no time."""
         self._head_timer: asyncio.TimerHandle | None = None
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stalls = Stalls()
 
     # Coming and going. -----------------------------------------------------------------------------------
 
@@ -74,24 +88,48 @@ class Connection(RequestHandler):
         """Make room."""
         self._admission.left(self)
         self._expect_no_head()
-        self._stop_watching()
+        self._stalls.end()
+        self._stop_sending()
         super().connection_lost(exc)
 
     def close(self) -> None:
         """Answer what is being asked and then close; at once if nothing is, which aiohttp leaves open and deaf."""
+        if self._sending is not None:
+            self._sending.is_last = True
+            return
         waiting = self._waiting
         super().close()
         if waiting and self.transport is not None:
             self.transport.close()
 
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """Cut what is being answered."""
+        self._stop_sending()
+        await super().shutdown(timeout)
+
+    def _process_keepalive(self) -> None:
+        if self._sending is not None:
+            self._stay()
+        super()._process_keepalive()
+
+    def _stay(self) -> None:
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+
     # Heads. ----------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes of the client; what was asked before in the same bytes is answered at once."""
+        if self._sending is not None:
+            self._sending.hold(data)
+            return
         is_resting = self._is_resting
         if is_resting and (repeat := self._repeats.find(data)):
-            self._give_again(repeat)
-            return
+            self._give_again(repeat, data)
+        else:
+            self._take_in(data, is_resting=is_resting)
+
+    def _take_in(self, data: bytes, *, is_resting: bool) -> None:
+        """Go the usual way."""
         self._asked = data if is_resting and heads.is_whole(data) else None
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
         self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
@@ -136,18 +174,42 @@ class Connection(RequestHandler):
             and transport.get_write_buffer_size() == 0
         )
 
-    def _give_again(self, repeat: Repeat) -> None:
+    def _give_again(self, repeat: Repeat, head: bytes) -> None:
         """Answer at once: what a request does beside its answer is done here, or by what is told of it."""
         transport = self.transport
         if transport is None:
             return
+        self._expect_no_head()
+        self._admission.busy(self)
+        if not repeat.is_in_memory:
+            send = functools.partial(self._repeats.send, repeat, self._client, transport)
+            self._sending = Sending(transport, send, functools.partial(self._go_on, head))
+            return
         began = time.monotonic()
         transport.write(repeat.bytes_now())
-        self._expect_no_head()
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-        self._admission.busy(self)
+        self._stay()
         self._admission.idle(self)
         self._repeats.given(repeat, self._client, time.monotonic() - began)
+
+    def _go_on(self, head: bytes, was_sent: bool) -> None:
+        """Go on behind an answer that was given again; one that could not be is given the usual way."""
+        sending, self._sending = self._sending, None
+        if sending is None:
+            return
+        if was_sent:
+            self._stay()
+            self._admission.idle(self)
+        else:
+            self._take_in(head, is_resting=True)
+        if sending.is_last:
+            self.close()
+        elif sending.held:
+            self.data_received(sending.held)
+
+    def _stop_sending(self) -> None:
+        if self._sending is not None:
+            self._sending.cancel()
+            self._sending = None
 
     def _expect_head(self) -> None:
         self._expect_no_head()
@@ -175,27 +237,12 @@ class Connection(RequestHandler):
         """Begin to watch whether the client takes what has been written."""
         super().pause_writing()
         if self.transport is not None:
-            self._watch(self.transport)
+            self._stalls.watch(self.transport)
 
     def resume_writing(self) -> None:
         """Stop watching: it has taken everything."""
-        self._stop_watching()
+        self._stalls.end()
         super().resume_writing()
-
-    def _stop_watching(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
-
-    def _watch(self, transport: asyncio.Transport) -> None:
-        left = transport.get_write_buffer_size()
-        self._stall_timer = self._loop.call_later(STALL_SECONDS, self._look_again, transport, left)
-
-    def _look_again(self, transport: asyncio.Transport, left: int) -> None:
-        if transport.get_write_buffer_size() < left:
-            self._watch(transport)
-        else:
-            transport.abort()
 
     # What is not HTTP. -----------------------------------------------------------------------------------
 

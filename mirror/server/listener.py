@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import logging
 import os
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +18,7 @@ from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit
 from mirror.server.repeats.repeats import Repeats
+from mirror.server.requests import BareHandler, Requests
 
 _KEEPALIVE_SECONDS = 75.0
 CUT_SECONDS = 0.1
@@ -30,8 +30,6 @@ _MAX_LINE = 16 * 1024
 _MAX_HEADER = 32 * 1024
 _MAY_COME = {errno.EADDRINUSE, errno.EADDRNOTAVAIL}
 # Another process ends, a network comes up: at boot, for one, moments later.
-
-BareHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class BareServer(web.Server):
@@ -47,44 +45,18 @@ class BareServer(web.Server):
         return Connection(self, self._admission, self._repeats, loop=self._loop, **self._kwargs)
 
 
-class Requests:
-    """The requests that are being answered, so that a stop can wait for them."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._none = asyncio.Event()
-        self._none.set()
-
-    def counted(self, handler: BareHandler) -> BareHandler:
-        """Return `handler`, counted."""
-
-        async def handle(request: web.BaseRequest) -> web.StreamResponse:
-            self._count += 1
-            self._none.clear()
-            try:
-                return await handler(request)
-            finally:
-                self._count -= 1
-                if self._count == 0:
-                    self._none.set()
-
-        return handle
-
-    async def finished(self) -> None:
-        """Wait until none is left."""
-        await self._none.wait()
-
-
-def bare_runner(handler: BareHandler, observer: Observer) -> web.ServerRunner:
+def bare_runner(handler: BareHandler, observer: Observer, requests: Requests) -> web.ServerRunner:
     """Return a runner that gives every request to `handler`, whose work ends when its client leaves.
+
+    `requests` counts those that are being answered.
 
     There are as many connections at once as the limit on open files allows; `observer` is told of all that goes wrong
     before there is a request, and of requests that are answered without it.
     """
     server = BareServer(
-        handler,
+        requests.counted(handler),
         Admission(connection_limit(), observer),
-        Repeats(observer),
+        Repeats(observer, requests),
         handler_cancellation=True,
         access_log=None,
         logger=logging.getLogger("mirror.server"),

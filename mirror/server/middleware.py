@@ -11,7 +11,7 @@ from aiohttp import web
 from mirror.errors import MirrorError
 from mirror.oci.error_codes import ErrorCode
 from mirror.proxy.events.observer import Observer
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import CUT, RequestFinished
 from mirror.proxy.events.troubles import TaskCrashed
 from mirror.server.exchange import Exchange
 from mirror.server.problems import answer
@@ -41,7 +41,7 @@ def noted(handler: Handler, observer: Observer) -> Callable[[web.BaseRequest], A
             response = await handler(Exchange(request, note))
             note.status = response.status
         except asyncio.CancelledError:
-            note.cause = "cut: the client went away, or the mirror is stopping"
+            note.cause = CUT
             raise
         finally:
             note.seconds = time.monotonic() - started

@@ -63,6 +63,18 @@ class Outlet:
         if data:
             await self._drive(push)
 
+    async def send_head(self, head: bytes) -> None:
+        """Send what is no part of the body; it leaves with the first bytes of that. Raises as `send_file` does."""
+        rest = memoryview(head)
+
+        def push(target: int) -> bool:
+            nonlocal rest
+            rest = rest[os.write(target, rest) :]
+            return not rest
+
+        self.hold()
+        await self._drive(push, goes_on=True)
+
     def hold(self) -> None:
         """Keep what is written until something has been sent from here: no packet for a head alone."""
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
@@ -79,9 +91,9 @@ class Outlet:
             os.close(self._duplicate)
             self._duplicate = -1
 
-    async def _drive(self, push: Push) -> None:
-        """Have everything written that `push` has."""
-        if self._push_at_once(push):
+    async def _drive(self, push: Push, *, goes_on: bool = False) -> None:
+        """Have everything written that `push` has; what is held is kept for now if it `goes_on`."""
+        if self._push_at_once(push, goes_on=goes_on):
             return
         target = self._own()
         loop = asyncio.get_running_loop()
@@ -95,13 +107,14 @@ class Outlet:
             watch.end()
             loop.remove_writer(target)
 
-    def _push_at_once(self, push: Push) -> bool:
+    def _push_at_once(self, push: Push, *, goes_on: bool) -> bool:
         try:
             return push(self._target())
         except BlockingIOError:
             return False
         finally:
-            self._let_go()
+            if not goes_on:
+                self._let_go()
 
     def _go_on(self, push: Push, target: int, done: asyncio.Future[None]) -> None:
         if done.done():

@@ -201,7 +201,7 @@ async def ask_and_take_nothing(client: RawClient, asked: bytes) -> None:
 async def test_a_client_that_takes_no_answer_is_cut(
     mirror: RunningMirror, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mirror.server.connection.STALL_SECONDS", 0.3)
+    monkeypatch.setattr("mirror.server.stalls.STALL_SECONDS", 0.3)
     manifest = content.manifest({"schemaVersion": 2, "padding": "x" * 3 * MIB}, content.OCI_MANIFEST)
     registry.put_manifest("library/alpine", manifest)
     asked = request(f"/v2/library/alpine/manifests/{manifest.digest}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +21,14 @@ from mirror.server.repeats.repeat import Repeat
 from mirror.server.repeats.repeats import Repeats
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry
+from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
 from tests.integration.raw_http import RawClient, raw_client
 
 REPOSITORY = "library/alpine"
 ROUTE = Route("docker.io", Repository(REPOSITORY))
 IMAGES = [content.image(layers=1, size=100 + number) for number in range(2)]
+BLOBS = [IMAGES[0].layers[0], content.blob(0), content.blob(64 * 1024), content.blob(5 * 1024 * 1024)]
 TAG = f"/v2/{REPOSITORY}/manifests/latest"
 ACCEPT = f"Accept: {content.OCI_MANIFEST}\r\n"
 HEAD = f"GET {TAG} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\n{ACCEPT}\r\n".encode()
@@ -36,9 +40,9 @@ def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Repeat]:
     seen: list[Repeat] = []
     give = Connection._give_again
 
-    def noted(connection: Connection, repeat: Repeat) -> None:
+    def noted(connection: Connection, repeat: Repeat, head: bytes) -> None:
         seen.append(repeat)
-        give(connection, repeat)
+        give(connection, repeat, head)
 
     monkeypatch.setattr(Connection, "_give_again", noted)
     return seen
@@ -49,6 +53,8 @@ def image(registry: FakeRegistry) -> None:
     for number in range(2):
         registry.add_image(REPOSITORY, f"kept-{number}", IMAGES[number])
     registry.move_tag(REPOSITORY, "latest", IMAGES[0])
+    for blob in BLOBS:
+        registry.put_blob(REPOSITORY, blob)
     for name in ("gone", "unknown"):
         registry.absent(f"/v2/{REPOSITORY}/manifests/{name}")
 
@@ -56,7 +62,12 @@ def image(registry: FakeRegistry) -> None:
 # The same answers, whatever happens. -------------------------------------------------------------------------
 
 _PATHS = [TAG, f"/v2/{REPOSITORY}/manifests/{IMAGES[0].digest}", f"/v2/{REPOSITORY}/manifests/{IMAGES[1].digest}"]
+_OF_BLOBS = [f"/v2/{REPOSITORY}/blobs/{blob.digest}" for blob in BLOBS]
 _ASKED = [
+    *(f"{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in _OF_BLOBS for method in ("GET", "HEAD")),
+    f"GET {_OF_BLOBS[2]} HTTP/1.1\r\nHost: x\r\nRange: bytes=5-\r\n\r\n",
+    f'GET {_OF_BLOBS[2]} HTTP/1.1\r\nHost: x\r\nRange: bytes=5-\r\nIf-Range: "other"\r\n\r\n',
+    f'GET {_OF_BLOBS[2]} HTTP/1.1\r\nHost: x\r\nIf-None-Match: "{BLOBS[2].digest}"\r\n\r\n',
     *(f"{method} {path} HTTP/1.1\r\nHost: x\r\n{ACCEPT}\r\n" for method in ("GET", "HEAD") for path in _PATHS),
     f'GET {TAG} HTTP/1.1\r\nHost: x\r\nIf-None-Match: "{IMAGES[0].digest}"\r\n\r\n',
     f'GET {TAG}?ns=docker.io HTTP/1.1\r\nHost: x\r\nIf-Match: "{IMAGES[0].digest}"\r\n\r\n',
@@ -64,6 +75,7 @@ _ASKED = [
     "GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n",
     "GET /v2/library/alpine/manifests/gone HTTP/1.1\r\nHost: x\r\n\r\n",
 ]
+_OFTEN = [*_ASKED[:8], *_ASKED[11:13]]
 
 
 @dataclass
@@ -74,22 +86,28 @@ class Twin:
     registry: FakeRegistry
     seed: int
     now: list[float]
+    folder: CacheFolder
     told: list[object] = field(default_factory=list)
 
     async def live(self) -> None:
         chance = random.Random(self.seed)
         rare = [self.set_clock, self.move, self.refresh, self.purge, self.lose, self.ungrant, self.spend, self.withdraw]
+        rare += [self.lose_blob, self.spoil_blob]
         async with raw_client(self.running) as client:
-            for happening in chance.choices([self.ask, *rare], [40, 3, *[1] * 7], k=120):
+            for happening in chance.choices([self.ask, *rare], [50, 3, *[1] * 9], k=150):
                 await happening(chance, client)
 
     async def ask(self, chance: random.Random, client: RawClient) -> None:
         # Mostly the same ones: else nothing comes again.
-        asked = chance.choice(_ASKED[:2] if chance.random() < 0.5 else _ASKED)
+        asked = chance.choice(_OFTEN if chance.random() < 0.5 else _ASKED)
         await client.send(asked.encode())
         answer = await client.answer(asked.partition(" ")[0])
         headers = {name: value for name, value in answer.head.headers.items() if name != "date"}
         self.told.append((asked, answer.head.status, headers, answer.body))
+        for blob in BLOBS:
+            # The last bytes may be had a little before the blob is stored.
+            while self.running.mirror._pulls.blobs._filler.find(Digest.parse(blob.digest)):  # noqa: ASYNC110
+                await asyncio.sleep(0)
 
     async def set_clock(self, chance: random.Random, _: RawClient) -> None:
         self.now[0] += chance.choice([1, 40, 400, -30, -4000])
@@ -102,6 +120,15 @@ class Twin:
 
     async def lose(self, chance: random.Random, _: RawClient) -> None:
         await self.running.mirror._cache.blobs.remove(Digest.parse(chance.choice(IMAGES).digest))
+
+    async def lose_blob(self, chance: random.Random, _: RawClient) -> None:
+        await self.running.mirror._cache.blobs.remove(Digest.parse(chance.choice(BLOBS).digest))
+
+    async def spoil_blob(self, chance: random.Random, _: RawClient) -> None:
+        file, size = self.folder.file(chance.choice(BLOBS).digest), chance.choice([None, 3, 6 * 1024 * 1024])
+        if file.exists():
+            file.chmod(0o644)
+            file.unlink() if size is None else os.truncate(file, size)
 
     async def refresh(self, _: random.Random, __: RawClient) -> None:
         await self.running.mirror._pulls.manifests.refresh(ROUTE, Tag("latest"))
@@ -123,9 +150,17 @@ class Twin:
             'kind="manifest",outcome="hit"',
             'kind="manifest",outcome="revalidated"',
             'kind="other",outcome="hit"',
+            'kind="blob",outcome="hit"',
+            'kind="blob",outcome="miss"',
         )
         names = (f"mirror_request_duration_seconds_count{{{labels}}}" for labels in series)
-        return [await self.running.metric(name) for name in names]
+        return [await self._metric(name) for name in names]
+
+    async def _metric(self, name: str) -> float:
+        try:
+            return await self.running.metric(name)
+        except LookupError:
+            return 0
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -147,7 +182,7 @@ async def test_a_mirror_that_remembers_answers_as_one_that_does_not(
             async with start_mirror(
                 clock=lambda now=now: now[0], cache={"path": str(tmp_path / str(remembers))}
             ) as one:
-                twin = Twin(one, registry, seed, now)
+                twin = Twin(one, registry, seed, now, CacheFolder(tmp_path / str(remembers)))
                 await twin.live()
                 requests = [line for line in lines if line["event"] == "request"]
                 told = [{key: line[key] for key in line if key != "seconds"} for line in requests]

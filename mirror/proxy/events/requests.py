@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from mirror.proxy.cache_status import Kind, Outcome
 
+CUT = "cut: the client went away, or the mirror is stopping"
+"""The cause where an answer was given up."""
+
 
 @dataclass(slots=True)
 class RequestFinished:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
 from mirror.proxy.events.requests import RequestFinished
+
+Send = Callable[[asyncio.Transport, Callable[[], bytes], RequestFinished], Awaitable[bool]]
+"""Sends a head, as it is at that moment, and a body behind it, and notes both; False if nothing was sent."""
+
+Response = TypeVar("Response", bound=web.StreamResponse)
 
 _KEY = web.ResponseKey("again", object)
 
@@ -22,15 +29,19 @@ def _ageless() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An answer of which `note` was told; it is the same while `holds`, but for its `age`, and `given` hears of it."""
+    """An answer of which `note` was told; it is the same while `holds`, but for its `age`, and `given` hears of it.
+
+    If its body is not in memory, `send` sends it, and tells whether it still is the same.
+    """
 
     note: RequestFinished
     holds: Callable[[], bool] = _always
     age: Callable[[], int | None] = _ageless
     given: Callable[[], object] = _ageless
+    send: Send | None = None
 
 
-def mark(response: web.Response, again: Again) -> web.Response:
+def mark(response: Response, again: Again) -> Response:
     """Return the answer, marked as one that may be given again."""
     response[_KEY] = again
     return response

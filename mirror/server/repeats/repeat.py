@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 
@@ -18,10 +19,10 @@ _OVERHEAD = 2048
 class Repeat:
     """An answer that has been sent, as it is sent to the next one who asks the same."""
 
-    def __init__(self, request: web.BaseRequest, response: web.Response, again: Again) -> None:
+    def __init__(self, request: web.BaseRequest, response: web.StreamResponse, again: Again) -> None:
         lines = [f"{name}: {value}" for name, value in response.headers.items() if name not in _OF_THE_MOMENT]
         self._head = "\r\n".join([f"HTTP/1.1 {response.status} {response.reason}", *lines])
-        body = response.body if request.method == "GET" else None
+        body = response.body if isinstance(response, web.Response) and request.method == "GET" else None
         self._body = body if isinstance(body, bytes) else b""
         self._again = again
         self._moment: tuple[int, int | None] = (0, None)
@@ -30,11 +31,21 @@ class Repeat:
         """What it costs in memory, in bytes."""
 
     def holds(self) -> bool:
-        """Tell whether it still is the answer."""
+        """Tell whether it still is the answer, as far as that can be told at once."""
         return self._again.holds()
 
+    @property
+    def is_in_memory(self) -> bool:
+        """Tell whether `bytes_now` is all of it; else it has to be sent."""
+        return self._again.send is None
+
+    async def send(self, transport: asyncio.Transport, note: RequestFinished) -> bool:
+        """Send it, its body from where that is; False if it is the answer no more, and nothing was sent."""
+        send = self._again.send
+        return send is not None and await send(transport, self.bytes_now, note)
+
     def bytes_now(self) -> bytes:
-        """Return all of it, with its age and date of this second."""
+        """Return all of it that is in memory, with its age and date of this second."""
         moment = (int(time.time()), self._again.age())
         if moment != self._moment:
             self._bytes = self._rendered(*moment)
@@ -44,6 +55,10 @@ class Repeat:
     def given(self, client: str, seconds: float) -> RequestFinished:
         """Note that `client` was given it, which took so long, and return what there is to tell of it."""
         self._again.given()
+        return self.note(client, seconds)
+
+    def note(self, client: str, seconds: float = 0.0) -> RequestFinished:
+        """Return what there is to tell when `client` has all of it."""
         note = self._again.note
         return RequestFinished(
             note.method,

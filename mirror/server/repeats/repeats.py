@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
 
 from aiohttp import web
 
+from mirror.errors import MirrorError
 from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.requests import CUT
+from mirror.proxy.events.troubles import TaskCrashed
 from mirror.server.repeats import heads
 from mirror.server.repeats.again import marked
 from mirror.server.repeats.repeat import Repeat
+from mirror.server.requests import Requests
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of all answers together, with the heads that ask for them."""
@@ -21,8 +27,9 @@ LARGEST = 256 * 1024
 class Repeats:
     """Knows by the head of a request what its answer is, if that was given before."""
 
-    def __init__(self, observer: Observer, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, observer: Observer, requests: Requests, most_bytes: int = MOST_BYTES) -> None:
         self._observer = observer
+        self._requests = requests
         self._most_bytes = most_bytes
         self._repeats: OrderedDict[bytes, Repeat] = OrderedDict()
         self.size = 0
@@ -43,10 +50,37 @@ class Repeats:
         """Tell of an answer that was given again, as of every other."""
         self._observer.notify(repeat.given(client, seconds))
 
+    async def send(self, repeat: Repeat, client: str, transport: asyncio.Transport) -> bool:
+        """Send an answer again whose body is not in memory, and tell of it; False if nothing was sent.
+
+        If that is so, the usual way has an answer. If it went wrong in the middle, the connection has been cut.
+        """
+        began = time.monotonic()
+        note = repeat.note(client)
+        note.status = note.sent = 0
+        is_told = True
+        with self._requests.counted_one():
+            try:
+                is_told = await repeat.send(transport, note)
+            except MirrorError:
+                is_told = False
+            except asyncio.CancelledError:
+                note.cause = CUT
+                raise
+            except Exception as error:  # the last resort, as for every request
+                self._observer.notify(TaskCrashed(f"{note.method} {note.path}", error))
+                note.cause = f"bug: {type(error).__name__}"
+                transport.abort()
+            finally:
+                if is_told:
+                    note.seconds = time.monotonic() - began
+                    self._observer.notify(note)
+        return is_told
+
     def remember(self, head: bytes, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Remember what was answered to these bytes, if that may be given again."""
         again = marked(response)
-        if again is None or not isinstance(response, web.Response) or not heads.is_plain(request):
+        if again is None or not heads.is_plain(request):
             return
         repeat = Repeat(request, response, again)
         if repeat.size + len(head) > LARGEST:

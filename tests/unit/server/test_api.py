@@ -43,7 +43,7 @@ class Api:
                     lambda route, pulled: self.given.append(f"{route}@{pulled.manifest.digest}"),
                     lambda route: True,
                 ),
-                BlobHandler(self.blobs.pull),
+                BlobHandler(self.blobs.pull, lambda route: True),
                 TagsHandler(self.lists.puller),
                 ReferrersHandler(self.lists.puller),
             ),

@@ -9,7 +9,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from mirror.errors import AddressUnavailable
-from mirror.server.listener import Listener, Requests, bare_runner
+from mirror.server.listener import Listener, bare_runner
+from mirror.server.requests import Requests
 from tests.unit.recorder import Recorder
 from tests.unit.virtual_time import in_virtual_time, settle
 
@@ -130,7 +131,7 @@ async def work() -> Work:
 @pytest.fixture
 async def listener(work: Work) -> AsyncIterator[Listener]:
     """A listener on a port of its own."""
-    opened = Listener("listen", "127.0.0.1", 0, bare_runner(work, Recorder()))
+    opened = Listener("listen", "127.0.0.1", 0, bare_runner(work, Recorder(), Requests()))
     await opened.start()
     yield opened
     await opened.stop()
@@ -196,14 +197,14 @@ async def test_a_listener_that_stops_cuts_what_is_left(listener: Listener, work:
 
 
 async def test_a_listener_that_never_started_can_be_stopped(work: Work) -> None:
-    never = Listener("listen", "127.0.0.1", 0, bare_runner(work, Recorder()))
+    never = Listener("listen", "127.0.0.1", 0, bare_runner(work, Recorder(), Requests()))
     await never.stop_accepting()
     await never.stop()
 
 
 async def test_an_address_in_use_is_said_to_be(listener: Listener, work: Work) -> None:
     host, _, port = listener.address.rpartition(":")
-    second = Listener("admin.listen", host, int(port), bare_runner(work, Recorder()))
+    second = Listener("admin.listen", host, int(port), bare_runner(work, Recorder(), Requests()))
     with pytest.raises(AddressUnavailable, match="is in use") as raised:
         await second.start()
     assert raised.value.key == "admin.listen"

@@ -87,7 +87,7 @@ class Received:
 
 async def ask(blob: Growing, spans: Sequence[Span]) -> Received:
     """Ask for these spans, on a connection that ends behind the answer."""
-    handler = BlobHandler(cast(PullBlob, blob))
+    handler = BlobHandler(cast(PullBlob, blob), lambda route: True)
 
     async def serve(exchange: Exchange) -> web.StreamResponse:
         return await handler.serve(exchange, HUB, DIGEST)
