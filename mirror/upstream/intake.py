@@ -1,7 +1,7 @@
 """A long body, received into memory of its own: the client library would copy each of its bytes twice on their way.
 
 Its connection is lent by the library once the head of the answer is read, and goes back when the body is complete,
-so that the next request finds it in order. Plain and encrypted connections are alike.
+so that the next request finds it in order; one on which more comes is closed. Plain and encrypted ones are alike.
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ class Intake(asyncio.BufferedProtocol):
         self._transport = owner.transport
         self._ready = memoryview(_drained(content))
         self._left = length - content.total_bytes
-        self._buffers = cycle([memoryview(bytearray(min(BUFFER, self._left))) for _ in range(3)])
+        self._room = min(BUFFER, self._left)
+        # With a place for one byte that should not come: who sends it is not asked anything else.
+        self._buffers = cycle([memoryview(bytearray(self._room + 1)) for _ in range(3)])
         self._filling = next(self._buffers)
         self._filled = 0
         self._is_paused = False
+        self._is_exceeded = False
         self._is_cut = False
         self._cause: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -88,20 +91,25 @@ class Intake(asyncio.BufferedProtocol):
     def _give_back(self) -> None:
         if not self._content.is_eof():
             self._transport.set_protocol(self._owner)
+            if self._is_exceeded:
+                self._owner.force_close()
             self._owner.resume_reading(resume_parser=False)
             self._content.feed_eof()
 
     # For the connection. ---------------------------------------------------------------------------------
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes belong; nothing behind the body is read."""
-        return self._filling[self._filled : self._filled + self._left]
+        """Return where the next bytes belong: as many as there is room for, and one behind the body if that is all."""
+        stop = min(self._room, self._filled + self._left)
+        return self._filling[self._filled : stop + (stop == self._filled + self._left)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes are there. Nothing more is read while there is no room: whoever sends is held back."""
-        self._filled += nbytes
-        self._left -= nbytes
-        if not self._left or self._filled == len(self._filling):
+        self._is_exceeded = nbytes > self._left
+        size = min(nbytes, self._left)
+        self._filled += size
+        self._left -= size
+        if not self._left or self._filled == self._room:
             self._is_paused = True
             self._transport.pause_reading()
         self._wake()

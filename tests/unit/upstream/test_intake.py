@@ -98,14 +98,26 @@ async def test_a_body_arrives_byte_for_byte(most: int | None, piece: int) -> Non
     assert await all_of(await meet(body), most, piece) == HEAD + body
 
 
-async def test_what_follows_the_body_is_left_to_the_owner_of_the_connection() -> None:
+async def test_the_connection_goes_back_to_its_owner_behind_the_body() -> None:
     body = numbered(BUFFER + 5)
-    meeting = await meet(body, b"HTTP/1.1 200 OK")
+    meeting = await meet(body)
     assert await all_of(meeting, piece=10 * BUFFER) == HEAD + body
-    assert meeting.line.left == b"HTTP/1.1 200 OK"
     assert meeting.line.protocol is meeting.owner
     assert meeting.content.is_eof()
+    assert not meeting.owner.should_close
     assert len(await meeting.intake.read()) == 0
+
+
+@pytest.mark.parametrize("size", [BUFFER - 1, BUFFER, BUFFER + 5, 2 * BUFFER])
+@pytest.mark.parametrize("piece", [10_000, 10 * BUFFER])
+async def test_a_connection_on_which_more_comes_than_was_declared_is_not_used_again(size: int, piece: int) -> None:
+    # Who asks next would take it for the answer.
+    body = numbered(size)
+    meeting = await meet(body, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert await all_of(meeting, piece=piece) == HEAD + body
+    assert meeting.line.protocol is meeting.owner
+    assert meeting.content.is_eof()
+    assert meeting.owner.should_close
 
 
 async def test_whoever_sends_is_held_back_while_nobody_reads() -> None:
