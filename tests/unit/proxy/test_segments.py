@@ -13,13 +13,14 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
 from mirror.proxy.fills.segments import lanes as lanes_module
 from mirror.proxy.fills.segments import plan as plan_module
+from mirror.proxy.fills.segments import segment as segment_module
 from mirror.proxy.fills.segments import segments as segments_module
 from mirror.proxy.fills.segments import width as width_module
 from mirror.proxy.fills.segments.lanes import Lanes
 from mirror.proxy.fills.segments.plan import MOST, Part, Plan
 from mirror.proxy.fills.segments.segments import Segments
 from mirror.proxy.fills.segments.width import FAST, FIRST_LOOK, GRACE_SECONDS, LOOK_SECONDS, STEPS, Seen, Width
-from mirror.proxy.fills.supply import Supply
+from mirror.proxy.fills.supply import STALL_SECONDS, Supply
 from mirror.proxy.fills.turns import Turns
 from mirror.proxy.interfaces.upstream import WHOLE, Rest, Validator
 from tests.unit.proxy.doubles import HUB
@@ -191,6 +192,8 @@ class RangedTransfer:
     async def read(self, most: int | None = None) -> bytes:
         size = min(4 * KIB, self._end - self._offset)
         if not size:
+            if self._trouble == "lingers":
+                await asyncio.sleep(3600)
             return b""
         if self._offset >= self._middle and self._trouble == "cut":
             raise UpstreamUnreachable("reset")
@@ -333,6 +336,26 @@ async def test_of_a_part_that_was_cut_only_what_is_missing_is_asked_for_again(tr
         return
     assert await fetch.read() == DATA
     fetch.check()
+
+
+@pytest.mark.parametrize("place", [0, 1, 4])
+@in_virtual_time
+async def test_a_part_that_is_here_is_not_waited_for_because_its_end_is_not_told(place: int) -> None:
+    fetch = Fetch(RangedUpstream(*["none"] * place, "lingers"))
+    assert await fetch.read() == DATA
+    fetch.check()
+    assert now() < STALL_SECONDS
+
+
+@in_virtual_time
+async def test_who_is_cancelled_while_a_part_ends_can_have_its_last_bytes_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(segment_module, "END_WITHIN", STALL_SECONDS + 5)
+    fetch = Fetch(RangedUpstream("lingers"))
+    assert await fetch.read() == DATA
+    assert not fetch.upstream.open
+    assert not fetch.lanes._taken
 
 
 @in_virtual_time

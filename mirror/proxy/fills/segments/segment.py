@@ -12,6 +12,10 @@ from mirror.proxy.fills.segments.plan import Part
 from mirror.proxy.interfaces.upstream import Data, Transfer
 
 
+END_WITHIN = 1.0
+"""Seconds in which an answer whose bytes are all here has to end, for its connection to be used again."""
+
+
 class Segment:
     """The bytes of `part`; `is_ahead` if they are to be taken in before anybody reads them."""
 
@@ -73,15 +77,20 @@ class Segment:
         data = await self._transfer.read()
         if not data:
             raise UpstreamInvalid("upstream sent fewer bytes than it declared")
-        if self.received + len(data) > self.part.stop:
+        received = self.received + len(data)
+        if received > self.part.stop:
             raise UpstreamInvalid("upstream sent more bytes than it was asked for")
-        self.received += len(data)
-        if self.received == self.part.stop:
-            with suppress(UpstreamUnavailable):
-                # To its end, so that the connection can be used again.
-                await self._transfer.read()
-            self._transfer.close()
+        if received == self.part.stop:
+            await self._end(self._transfer)
+        # Not before: whoever is cancelled meanwhile does not have them.
+        self.received = received
         return data
+
+    async def _end(self, transfer: Transfer) -> None:
+        with suppress(UpstreamUnavailable, TimeoutError):
+            async with asyncio.timeout(END_WITHIN):
+                await transfer.read()
+        transfer.close()
 
     def let_go(self, error: UpstreamUnavailable) -> None:
         """Nothing more is taken, because of this error; what has come can be read."""
