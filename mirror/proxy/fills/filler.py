@@ -156,8 +156,9 @@ class Filler:
             await download.abandon(error)
             self._fail(fill, error)
         except Unclaimed:
-            # Landed before anybody can join what does not go on.
+            # Landed before anybody can join what does not go on, and told to those who are about to.
             self._land(fill)
+            fill.found()
             await download.leave()
             raise
         except MirrorError as error:

@@ -13,11 +13,12 @@ from mirror.proxy.deadline import ANSWER_WITHIN
 from mirror.proxy.events.fills import FillFinished, FillStarted
 from mirror.proxy.events.troubles import TaskCrashed
 from mirror.proxy.fills.fill import SMALL
-from mirror.proxy.fills.hold import Hold
+from mirror.proxy.fills.hold import HOLD_SECONDS, Hold
 from mirror.proxy.fills.progress import HOLD_BACK
 from mirror.proxy.fills.turns import MOST_AT_ONCE
 from tests.unit.proxy.doubles import HUB, OTHER, Held, Never, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
+from tests.unit.proxy.memory_disk import MemoryDisk
 from tests.unit.proxy.works import Works
 from tests.unit.virtual_time import Stuck, in_virtual_time, run, settle, steps
 
@@ -364,6 +365,18 @@ def ahead() -> Hold:
     return Hold(lambda: None)
 
 
+class SlowToDiscard(MemoryDisk):
+    """A disk that takes no name away before it `goes_on`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = asyncio.Event()
+
+    async def turn(self, doing: str) -> None:
+        if doing == "discard":
+            await self.goes_on.wait()
+
+
 @in_virtual_time
 async def test_what_is_begun_ahead_is_asked_for_and_not_read_before_somebody_comes() -> None:
     transfer = ScriptedTransfer.whole(DATA)
@@ -391,6 +404,22 @@ async def test_nobody_came() -> None:
     # Whoever comes now is served as if nothing had been.
     assert await works.read() == DATA
     await works.end()
+
+
+@in_virtual_time
+async def test_who_comes_as_it_is_let_go_of_is_told_at_once() -> None:
+    disk = SlowToDiscard()
+    works = Works(DATA, ScriptedTransfer.whole(DATA), disk=disk)
+    assert await works.filler.begin_ahead(HUB, DIGEST, ahead())
+    # Found now, by a client of another repository, whose right to it has to be asked for first.
+    fill = works.filler.find(DIGEST)
+    assert fill is not None
+    await asyncio.sleep(HOLD_SECONDS + 1)
+    assert works.filler.find(DIGEST) is None
+    assert await asyncio.wait_for(fill.open(), 1) is None
+    disk.goes_on.set()
+    await drain(works.tasks, 60)
+    works.check_nothing_is_left()
 
 
 @in_virtual_time
