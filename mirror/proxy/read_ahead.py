@@ -58,9 +58,10 @@ class ReadsAhead:
         self._is_closed = False
 
     def served(self, route: Route, pulled: PulledManifest) -> None:
-        """A client got a manifest, and its body: read ahead, the first time that this one is served."""
-        manifest = pulled.manifest
-        if manifest.digest in self._looked_at or not self._may(route, pulled):
+        """A client got a manifest, and its body: read ahead, the first time that this one is served since it came."""
+        manifest, status = pulled.manifest, pulled.status
+        is_new = status.outcome is Outcome.MISS and status.stored
+        if (manifest.digest in self._looked_at and not is_new) or not self._may(route, pulled):
             return
         self._looked_at[manifest.digest] = None
         if len(self._looked_at) > MOST_REMEMBERED:

@@ -18,6 +18,7 @@ from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
 from tests.integration.paths import path_of
 from tests.integration.processes import MIB, Mirrors, mirrors, pull
+from tests.integration.steering import done
 from tests.integration.waiting import until, until_metric
 
 MANIFEST = "/v2/library/alpine/manifests/1"
@@ -130,6 +131,17 @@ async def test_who_only_looks_at_manifests_costs_no_blobs(
         assert (response.headers["Cache-Status"], body) == ("mirror; fwd=miss; stored", image.layers[0].data)
     # What is sent into the buffers of connections is all there was.
     assert all(journal.select("GET", path_of(layer))[0].sent < SIZE for layer in image.layers)
+
+
+async def test_what_was_removed_is_cold_again(
+    start_mirror: StartMirror, image: FakeImage, ahead: dict[str, Any], impatience: None
+) -> None:
+    async with start_mirror(upstreams=ahead) as mirror:
+        await get_manifest(mirror)
+        await until_outcome(mirror, "let_go", 4)
+        await done(mirror, "DELETE", "images/alpine:1")
+        await get_manifest(mirror)
+        await until_outcome(mirror, "let_go", 8)
 
 
 async def test_who_comes_for_a_layer_has_those_above_it_as_well(

@@ -11,7 +11,6 @@ from mirror.errors import Refused, UpstreamInvalid, UpstreamUnavailable
 from mirror.proxy.fills.segments.plan import Part
 from mirror.proxy.interfaces.upstream import Data, Transfer
 
-
 END_WITHIN = 1.0
 """Seconds in which an answer whose bytes are all here has to end, for its connection to be used again."""
 
