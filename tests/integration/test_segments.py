@@ -10,9 +10,10 @@ import pytest
 from mirror.proxy.fills.segments import lanes, plan, segments, width
 from tests.fakes import content
 from tests.fakes.content import FakeBlob, FakeImage
-from tests.fakes.faults import both, cut_at, healthy, rate, status
+from tests.fakes.faults import both, cut_at, healthy, rate, status, wrong_bytes
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.fakes.script import Fault
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror, docker_io
@@ -134,6 +135,35 @@ async def test_a_blob_that_is_wrong_is_not_kept(
             await mirror.get(path_of(layer))
         await until_metric(mirror, "mirror_fills_in_flight", 0)
     assert not cache_folder.file(layer.digest).exists()
+
+
+def of_parts(fault: Fault) -> Fault:
+    """Spoil answers to ranges, and no others."""
+    return lambda answer: fault(answer) if answer.status == 206 else answer
+
+
+async def test_an_upstream_that_takes_ranges_amiss_is_asked_for_the_whole(
+    start_mirror: StartMirror, registry: FakeRegistry, journal: Journal, image: FakeImage, upstreams: dict[str, Any]
+) -> None:
+    [layer] = image.layers
+    registry.heal(path_of(layer))
+    registry.always(path_of(layer), rate(RATE), of_parts(status(400)))
+    async with start_mirror(upstreams=upstreams) as mirror:
+        assert await pulled(mirror, layer) == layer.data
+    assert [entry.status for entry in journal.select("GET", path_of(layer))] == [400, 200]
+
+
+async def test_a_blob_whose_parts_are_wrong_comes_in_one_piece_the_next_time(
+    start_mirror: StartMirror, registry: FakeRegistry, image: FakeImage, upstreams: dict[str, Any]
+) -> None:
+    [layer] = image.layers
+    registry.heal(path_of(layer))
+    registry.always(path_of(layer), rate(RATE), of_parts(wrong_bytes()))
+    async with start_mirror(upstreams=upstreams) as mirror:
+        await mirror.get(MANIFEST)
+        with pytest.raises(Exception, match=r"payload|closed|reset|disconnected"):
+            await mirror.get(path_of(layer))
+        assert await pulled(mirror, layer) == layer.data
 
 
 async def test_a_mirror_that_stops_leaves_a_prefix(

@@ -93,6 +93,8 @@ class Download:
     async def abandon(self, error: MirrorError) -> None:
         """End without the whole blob: what upstream can go on with later stays, everything else goes."""
         self._error = error
+        if isinstance(error, DigestMismatch) and self._segments is not None:
+            self._segments.doubt()
         if isinstance(error, ShuttingDown):
             # Whoever reads along in another process goes on with it as soon as it is closed.
             return

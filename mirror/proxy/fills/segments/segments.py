@@ -59,7 +59,7 @@ class Segments:
             return await self._upstream.get_blob(repository, digest, rest)
         wanted = self._wanted(rest.start)
         if wanted is not None:
-            transfer = await self._upstream.get_blob(repository, digest, replace(rest, stop=wanted.stop))
+            transfer = await self._ask(rest, wanted)
             if not self._fits(transfer, wanted):
                 # There are no parts to be had, or the blob is another one by now.
                 self._give_up()
@@ -69,6 +69,21 @@ class Segments:
                 return transfer
             self._go_on(transfer, rest, wanted)
         return Joined(self, rest.start, self._total, self._rest.validator)
+
+    def doubt(self) -> None:
+        """The blob was wrong; if it came in parts, it may be right in one piece, which is asked for from here on."""
+        if self._is_in_parts:
+            self._lanes.rest(self._route.upstream)
+
+    async def _ask(self, rest: Rest, wanted: Part) -> Transfer:
+        """Ask for a part, and for all of `rest` where upstream takes the first one amiss."""
+        try:
+            return await self._upstream.get_blob(self._route.repository, self._digest, replace(rest, stop=wanted.stop))
+        except UpstreamInvalid:
+            if self._total is not None:
+                raise
+            self._lanes.rest(self._route.upstream)
+            return await self._upstream.get_blob(self._route.repository, self._digest, rest)
 
     @property
     def _offset(self) -> int:
