@@ -11,6 +11,9 @@ from mirror.errors import LimitReached, PullSaved, UpstreamOffline, UpstreamUnav
 class Kind(StrEnum):
     """What a request is about; a closed set, because it labels metrics."""
 
+    __hash__ = str.__hash__
+    # Enum's own is Python, and each request is counted by these.
+
     MANIFEST = "manifest"
     BLOB = "blob"
     TAGS = "tags"
@@ -20,6 +23,9 @@ class Kind(StrEnum):
 
 class Outcome(StrEnum):
     """How a request ended; a closed set, because it labels metrics."""
+
+    __hash__ = str.__hash__
+    # Enum's own is Python, and each request is counted by these.
 
     HIT = "hit"
     MISS = "miss"

@@ -165,8 +165,8 @@ class PullManifest:
         return None if held is None else replace(held, trouble=error)
 
     def _standing(self, held: PulledManifest, route: Route, tag: Tag, record: TagRecord) -> PulledManifest:
-        known = self._records.knows_tag(route, tag)
-        standing = Vouched(held.manifest, self._manifests, route, tag, record, held.status, known, self._terms)
+        known, fresh = self._records.knows_tag(route, tag), self._terms.stays(route, tag, record, held.status)
+        standing = Vouched(held.manifest, self._manifests, record, known, fresh, self._terms)
         return replace(held, standing=standing)
 
     async def _held(self, record: TagRecord, status: CacheStatus) -> PulledManifest | None:

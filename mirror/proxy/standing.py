@@ -10,11 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mirror.oci.descriptor import Manifest
-from mirror.oci.reference import Tag
-from mirror.proxy.cache_status import CacheStatus
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces.store import ManifestStore
-from mirror.proxy.routing import Route
 from mirror.proxy.tag_terms import TagTerms
 
 
@@ -46,22 +43,20 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """That a manifest is in memory, and that its tag's record, as `known` tells, is what it was, and as fresh."""
+    """That a manifest is in memory, and that its tag's record, as `known` tells, is what it was, and as `fresh`."""
 
     manifest: Manifest
     manifests: ManifestStore
-    route: Route
-    tag: Tag
     record: TagRecord
-    status: CacheStatus
     known: Callable[[], TagRecord | None]
+    fresh: Callable[[], bool]
     terms: TagTerms
 
     def holds(self) -> bool:
         """Tell whether all of it is so."""
         return (
-            self.known() == self.record
-            and self.terms.fresh(self.route, self.tag, self.record) == self.status
+            ((known := self.known()) is self.record or known == self.record)
+            and self.fresh()
             and self.manifests.at_hand(self.manifest.digest) is self.manifest
         )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mirror.oci.reference import Tag, Variant
 from mirror.proxy.cache_status import SAVING_PULLS, CacheStatus, Outcome
 from mirror.proxy.freshness import Freshness, FreshnessPolicy, TagRecord, judge
@@ -36,6 +38,17 @@ class TagTerms:
             return _HIT
         terms = rules.for_spending(self._governor.spending(route.upstream))
         return _SPARED if judge(record, terms, now) is Freshness.FRESH else None
+
+    def stays(self, route: Route, tag: Tag | Variant, record: TagRecord, status: CacheStatus) -> Callable[[], bool]:
+        """Return what tells at any time whether the status of a tag that was fresh is still this one."""
+        clock, since = self._clock, record.validated_at
+        own = self.rules(tag).tag_ttl.total_seconds() if status == _HIT and record.gone_since is None else 0.0
+
+        def still() -> bool:
+            # While its own rule says so nothing else matters.
+            return 0 <= clock() - since < own or self.fresh(route, tag, record) == status
+
+        return still
 
     def age(self, record: TagRecord) -> int:
         """Return how many seconds ago upstream vouched for what the record says."""

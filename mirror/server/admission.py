@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
@@ -32,7 +33,7 @@ class Admission:
         self._limit = limit
         self._observer = observer
         self._open: set[Closable] = set()
-        self._idle: dict[Closable, None] = {}
+        self._idle: OrderedDict[Closable, None] = OrderedDict()
         self._lingering = 0
         self._count()
 
@@ -52,6 +53,13 @@ class Admission:
         """Take note that `connection` waits for a next request, of which nothing has come."""
         if connection in self._open:
             self._idle[connection] = None
+
+    def rests_again(self, connection: Closable) -> None:
+        """Take note that `connection` was given at once what it asked for, and waits for a next request."""
+        if connection in self._idle:
+            self._idle.move_to_end(connection)
+        else:
+            self.idle(connection)
 
     def busy(self, connection: Closable) -> None:
         """Take note that something of a request has come on `connection`."""

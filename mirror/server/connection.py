@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import time
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -180,16 +179,16 @@ class Connection(RequestHandler):
         if transport is None:
             return
         self._expect_no_head()
-        self._admission.busy(self)
         if not repeat.is_in_memory:
+            self._admission.busy(self)
             send = functools.partial(self._repeats.send, repeat, self._client, transport)
             self._sending = Sending(transport, send, functools.partial(self._go_on, head))
             return
-        began = time.monotonic()
+        began = self._loop.time()
         transport.write(repeat.bytes_now())
-        self._stay()
-        self._admission.idle(self)
-        self._repeats.given(repeat, self._client, time.monotonic() - began)
+        self._next_keepalive_close_time = began + self._keepalive_timeout
+        self._admission.rests_again(self)
+        self._repeats.given(repeat, self._client, self._loop.time() - began)
 
     def _go_on(self, head: bytes, was_sent: bool) -> None:
         """Go on behind an answer that was given again; one that could not be is given the usual way."""

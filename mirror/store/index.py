@@ -191,10 +191,9 @@ class Index:
         """Return for how many seconds the file has not been used; none if the clock was set back since."""
         return max(0.0, self._clock() - entry.used_at)
 
-    def was_just_used(self, digest: Digest) -> bool:
+    def is_just_used(self, entry: IndexEntry) -> bool:
         """Tell whether the file was used within the last second: recency needs no finer grain."""
-        entry = self.get(digest)
-        return entry is not None and 0 <= self._clock() - entry.used_at < _JUST_SECONDS
+        return 0 <= self._clock() - entry.used_at < _JUST_SECONDS
 
     def _time(self) -> float:
         """Return the time, never earlier than the last one that was noted.

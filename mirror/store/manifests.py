@@ -77,10 +77,11 @@ class StoredManifests:
         """Return the manifest, which is used now, if it is in memory and its file there."""
         self._purges.heed()
         hot = self._hot.get(digest)
-        if hot is None or digest not in self._index:
+        entry = self._index.get(digest)
+        if hot is None or entry is None:
             return None
         # Where nothing else was used since, the order is right without it.
-        if self._renewed != (digest, self._index.uses) or not self._index.was_just_used(digest):
+        if self._renewed != (digest, self._index.uses) or not self._index.is_just_used(entry):
             self._renew(hot)
         return hot.manifest
 

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 
 import structlog
 
+from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.requests import RequestFinished
 from mirror.telemetry.outlet import Outlet
 
 _MOST_REMEMBERED = 4096
-# Paths and user agents, as they stand in a line; clients choose them, and most choose the same.
+# What was asked and user agents, as they stand in a line; clients choose them, and most choose the same.
 
 
 class RequestLines:
@@ -56,19 +57,17 @@ def _as_text(event: RequestFinished, now: str, worker: str) -> str:
     detail = f" detail={_in_text(event.detail)}" if event.detail else ""
     return (
         f"timestamp={now} level=info event=request{worker} client={_in_text(event.client)}"
-        f" method={_in_text(event.method)} path={_in_text(event.path)} status={event.status} kind={event.kind}"
-        f" upstream={_in_text(event.upstream)} outcome={event.outcome} bytes={event.sent}"
-        f" seconds={round(event.seconds, 6)} user_agent={_in_text(event.user_agent)}{detail}\n"
+        f"{_asked_in_text(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
+        f" bytes={event.sent} seconds={round(event.seconds, 6)} user_agent={_in_text(event.user_agent)}{detail}\n"
     )
 
 
 def _as_json(event: RequestFinished, now: str, worker: str) -> str:
     detail = f', "detail": {_in_json(event.detail)}' if event.detail else ""
     return (
-        f'{{{worker}"client": {_in_json(event.client)}, "method": {_in_json(event.method)},'
-        f' "path": {_in_json(event.path)},'
-        f' "status": {event.status}, "kind": "{event.kind}", "upstream": {_in_json(event.upstream)},'
-        f' "outcome": "{event.outcome}", "bytes": {event.sent}, "seconds": {round(event.seconds, 6)},'
+        f'{{{worker}"client": {_in_json(event.client)},'
+        f"{_asked_in_json(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
+        f' "bytes": {event.sent}, "seconds": {round(event.seconds, 6)},'
         f' "user_agent": {_in_json(event.user_agent)}{detail},'
         f' "event": "request", "level": "info", "timestamp": "{now}"}}\n'
     )
@@ -83,6 +82,22 @@ def _timestamp(microseconds: int) -> str:
 @functools.lru_cache(2)
 def _second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()
+
+
+@functools.lru_cache(_MOST_REMEMBERED)
+def _asked_in_text(method: str, path: str, status: int, kind: Kind, upstream: str, outcome: Outcome) -> str:
+    return (
+        f" method={_in_text(method)} path={_in_text(path)} status={status} kind={kind}"
+        f" upstream={_in_text(upstream)} outcome={outcome}"
+    )
+
+
+@functools.lru_cache(_MOST_REMEMBERED)
+def _asked_in_json(method: str, path: str, status: int, kind: Kind, upstream: str, outcome: Outcome) -> str:
+    return (
+        f' "method": {_in_json(method)}, "path": {_in_json(path)}, "status": {status}, "kind": "{kind}",'
+        f' "upstream": {_in_json(upstream)}, "outcome": "{outcome}",'
+    )
 
 
 _logfmt = structlog.processors.LogfmtRenderer()

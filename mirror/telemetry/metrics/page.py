@@ -54,6 +54,6 @@ class Metrics:
         """Count `event`."""
         if isinstance(event, RequestFinished):
             # By far the most, and of no other family.
-            self._requests.notify(event)
+            self._requests.count(event)
         else:
             self._families.notify(event)

@@ -1,82 +1,107 @@
-"""Metrics of clients' requests: how they ended, how long they took, what was sent."""
+"""Metrics of clients' requests: how they ended, how long they took, what was sent.
+
+There are more of them than of all other events together: each is counted in plain numbers, which become metrics when a
+page is asked for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.events.observer import Event
 from mirror.proxy.events.requests import RequestFinished
 from mirror.telemetry.metrics.buckets import SECONDS
 
 _KINDS = (Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS)
+_SOURCES = ("cache", "upstream")
+_BOUNDS = (*map(floatToGoString, SECONDS), "+Inf")
 
 
-class RequestMetrics:
-    """Counts the events of requests (see Observer)."""
+class RequestMetrics(Collector):
+    """Counts requests, and shows what it has counted."""
 
     def __init__(self, registry: CollectorRegistry, upstreams: Iterable[str]) -> None:
-        self._requests = Counter(
-            "mirror_requests_total",
-            "Requests of clients, by how they ended",
-            ["upstream", "kind", "outcome"],
-            registry=registry,
-        )
-        self._seconds = Histogram(
-            "mirror_request_duration_seconds",
-            "From a client's request to the end of its answer",
-            ["kind", "outcome"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._sent = Counter(
-            "mirror_response_bytes_total",
-            "Body bytes sent to clients: from the cache, or while they came from upstream",
-            ["upstream", "source"],
-            registry=registry,
-        )
-        self._series: dict[tuple[str, Kind, Outcome, str], _Series] = {}
-        for upstream in upstreams:
-            self._begin_at_zero(upstream)
+        self._tallies = {
+            (upstream, kind, outcome, source): _Tally()
+            for upstream in upstreams
+            for kind in _KINDS
+            for outcome in Outcome
+            for source in _SOURCES
+        }
+        registry.register(self)
 
-    def _begin_at_zero(self, upstream: str) -> None:
-        for kind in _KINDS:
-            for outcome in Outcome:
-                self._requests.labels(upstream, kind, outcome)
-                self._seconds.labels(kind, outcome)
-        for source in ("cache", "upstream"):
-            self._sent.labels(upstream, source)
-
-    def notify(self, event: Event) -> None:
-        """Count `event`, if it is of this family."""
-        match event:
-            case RequestFinished():
-                self._count(event)
-
-    def _count(self, event: RequestFinished) -> None:
+    def count(self, event: RequestFinished) -> None:
+        """Count a request that was answered."""
         labels = (event.upstream, event.kind, event.outcome, event.source)
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = self._find(*labels)
-        series.requests.inc()
-        series.seconds.observe(event.seconds)
-        series.sent.inc(event.sent)
+        tally = self._tallies.get(labels)
+        if tally is None:
+            tally = self._tallies[labels] = _Tally()
+        tally.buckets[bisect_left(SECONDS, event.seconds)] += 1
+        tally.seconds += event.seconds
+        tally.sent += event.sent
 
-    def _find(self, upstream: str, kind: Kind, outcome: Outcome, source: str) -> _Series:
-        return _Series(
-            self._requests.labels(upstream, kind, outcome),
-            self._seconds.labels(kind, outcome),
-            self._sent.labels(upstream, source),
+    def describe(self) -> tuple[CounterMetricFamily, HistogramMetricFamily, CounterMetricFamily]:
+        """Return what there is to collect, without its values."""
+        return (
+            CounterMetricFamily(
+                "mirror_requests",
+                "Requests of clients, by how they ended",
+                labels=("upstream", "kind", "outcome"),
+            ),
+            HistogramMetricFamily(
+                "mirror_request_duration_seconds",
+                "From a client's request to the end of its answer",
+                labels=("kind", "outcome"),
+            ),
+            CounterMetricFamily(
+                "mirror_response_bytes",
+                "Body bytes sent to clients: from the cache, or while they came from upstream",
+                labels=("upstream", "source"),
+            ),
         )
 
+    def collect(self) -> Sequence[Metric]:
+        """Return all that was counted until now."""
+        requests, seconds, sent = self.describe()
+        times: defaultdict[Sequence[str], int] = defaultdict(int)
+        size: defaultdict[Sequence[str], int] = defaultdict(int)
+        took: defaultdict[Sequence[str], _Tally] = defaultdict(_Tally)
+        for (upstream, kind, outcome, source), tally in self._tallies.items():
+            times[upstream, kind, outcome] += sum(tally.buckets)
+            size[upstream, source] += tally.sent
+            took[kind, outcome].add(tally)
+        _fill(requests, times)
+        _fill(sent, size)
+        for labels, tally in took.items():
+            buckets = list(zip(_BOUNDS, accumulate(tally.buckets), strict=True))
+            seconds.add_metric(labels, buckets, tally.seconds)
+        return requests, seconds, sent
 
-@dataclass(frozen=True, slots=True)
-class _Series:
-    """Those that a request with certain labels counts in: to look them up takes longer than to count."""
 
-    requests: Counter
-    seconds: Histogram
-    sent: Counter
+class _Tally:
+    """What was counted of requests with the same labels: how many in each bucket, for how long, how many bytes."""
+
+    __slots__ = ("buckets", "seconds", "sent")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * len(_BOUNDS)
+        self.seconds = 0.0
+        self.sent = 0
+
+    def add(self, other: _Tally) -> None:
+        """Count what the other has counted, too."""
+        self.buckets = [one + more for one, more in zip(self.buckets, other.buckets, strict=True)]
+        self.seconds += other.seconds
+
+
+def _fill(counter: CounterMetricFamily, values: Mapping[Sequence[str], float]) -> None:
+    for labels, value in values.items():
+        counter.add_metric(labels, value)

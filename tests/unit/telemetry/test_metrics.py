@@ -3,9 +3,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
@@ -23,6 +23,7 @@ from mirror.proxy.rate_limit import Spending
 from mirror.proxy.readiness import Readiness, Trouble
 from mirror.proxy.warming.warmth import Warmth
 from mirror.telemetry.metrics.access import TOKEN_OUTCOMES, VISIBILITY_OUTCOMES
+from mirror.telemetry.metrics.buckets import SECONDS
 from mirror.telemetry.metrics.page import Metrics
 from mirror.telemetry.metrics.warming import HOT_OUTCOMES
 from tests.unit.oci.strategies import digests
@@ -231,6 +232,28 @@ CLOSED = {
     "spending": {str(spending) for spending in Spending},
     "version": {"1.2.3"},
 }
+
+
+@settings(max_examples=20)
+@given(st.lists(st.floats(0, 400) | st.sampled_from(SECONDS), max_size=30))
+def test_durations_are_sorted_as_the_library_sorts_them(durations: list[float]) -> None:
+    page, registry = Page(), CollectorRegistry()
+    told = Histogram("mirror_request_duration_seconds", "", ["kind", "outcome"], buckets=SECONDS, registry=registry)
+    theirs = told.labels("blob", "hit")
+    for seconds in durations:
+        page.metrics.notify(RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, seconds=seconds))
+        theirs.observe(seconds)
+    expected = [line for line in generate_latest(registry).decode().splitlines() if line[0] != "#"]
+    assert set(expected) <= set(page.lines)
+
+
+def test_a_page_tells_of_every_request_before_it() -> None:
+    page = Page()
+    for number in range(1, 4):
+        page.metrics.notify(RequestFinished("GET", "/", "c", Kind.BLOB, "ghcr.io", Outcome.HIT, 200, sent=2))
+        assert page.value('mirror_requests_total{kind="blob",outcome="hit",upstream="ghcr.io"}') == number
+        assert page.value('mirror_request_duration_seconds_count{kind="blob",outcome="hit"}') == number
+        assert page.value('mirror_response_bytes_total{source="cache",upstream="ghcr.io"}') == 2 * number
 
 
 @given(st.lists(anything, max_size=30))
