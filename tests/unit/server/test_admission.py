@@ -61,6 +61,17 @@ def test_who_is_idle_longest_goes_first() -> None:
     assert not admission.admit(Client())
 
 
+def test_who_rests_again_goes_after_the_others() -> None:
+    admission, first, second = Admission(2, Recorder()), Client(), Client()
+    for client in (first, second):
+        assert admission.admit(client)
+    admission.rests_again(first)
+    admission.idle(second)
+    admission.rests_again(first)
+    assert admission.admit(Client())
+    assert (first.closed, second.closed) == (False, True)
+
+
 def test_who_is_busy_again_does_not_go() -> None:
     admission, client = Admission(1, Recorder()), Client()
     admission.admit(client)
