@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import cycle
+from mmap import mmap
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -41,8 +42,9 @@ class Intake(asyncio.BufferedProtocol):
         self._ready = memoryview(_drained(content))
         self._left = length - content.total_bytes
         self._room = min(BUFFER, self._left)
-        # With a place for one byte that should not come: who sends it is not asked anything else.
-        self._buffers = cycle([memoryview(bytearray(self._room + 1)) for _ in range(3)])
+        # With a place for one byte that should not come: who sends it is not asked anything else. Mapped: the loop does
+        # not wait until it is cleared, and what nothing comes into is not taken.
+        self._buffers = cycle([memoryview(mmap(-1, self._room + 1)) for _ in range(3)])
         self._filling = next(self._buffers)
         self._filled = 0
         self._is_paused = False
