@@ -40,8 +40,8 @@ from mirror.server.referrers import ReferrersHandler
 from mirror.server.requests import Requests
 from mirror.server.tags import TagsHandler
 from mirror.store.cache import Cache
+from mirror.store.limits import Limits
 from mirror.store.memory import BoundedMemory
-from mirror.store.room import Limits
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics.page import Metrics
 from mirror.telemetry.observers import Observers

@@ -33,12 +33,13 @@ from mirror.store.held import Held
 from mirror.store.identity import new_identity, shared_identity
 from mirror.store.index import Index
 from mirror.store.inventory import StoredInventory
+from mirror.store.limits import Limits
 from mirror.store.listings import StoredListings
 from mirror.store.manifests import StoredManifests
 from mirror.store.pins import ROW, StoredPinBoard, StoredPins
 from mirror.store.purges import Purges
 from mirror.store.records import StoredRecords
-from mirror.store.room import Limits, Room
+from mirror.store.room import Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
 from mirror.store.watch import StoredWatch
@@ -77,7 +78,7 @@ class Cache:
         held = Held(self._pins, self.records, contents, self._index)
         watch = StoredWatch(self._folders, self._threads.writing, clock)
         eviction = Eviction(self._committed, self._index, held, watch, observer)
-        self._room = Room(eviction, self._committed, self._folders, limits, self._threads.writing, observer)
+        self._room = Room(eviction, self._committed, self._folders, limits, self._threads.reserving, observer)
         self.blobs = Blobs(self._committed, self._folders, self._index, self._room, self._threads)
         self.manifests = StoredManifests(self.blobs, self._index, self.records, self._purges, self._threads.reading)
         self.listings = StoredListings(self._folders, self._threads, self._purges)

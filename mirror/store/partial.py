@@ -158,6 +158,7 @@ class Partial:
             # Also when cancelled meanwhile: the call ran to its end.
             if self._is_named:
                 self._events.committed(self.size)
+            self._room.landed(self._place.name)
         await self._events.grown()
 
     def _commit(self) -> None:
@@ -167,6 +168,7 @@ class Partial:
         files.seal(self._fd)
         place = self._place
         place.run.remove(place.name)
+        self._room.lands(place.name, self.size)
         place.partial.move(place.name, self._fd, place.target, self._digest.encoded)
         self._is_named = True
         self._publish(FillState.COMMITTED)

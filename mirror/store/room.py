@@ -10,53 +10,24 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events.observer import Observer
 from mirror.proxy.events.store import CacheResized, PinsCrowding
-from mirror.store import files, pages
+from mirror.store import files
 from mirror.store.committed import Committed
 from mirror.store.eviction import Eviction
 from mirror.store.folders import Folders
-from mirror.store.place import OURS
+from mirror.store.limits import Limits
 from mirror.store.processes import Processes
 from mirror.store.threads import Threads
+from mirror.store.unfinished import Survey, drop_leftovers, survey
 
 _LOCK = "room"
 _LOCK_SECONDS = 5.0
 _POLL_SECONDS = 0.02
-_FRESH_SECONDS = 5.0
 _CROWDED = 0.9
 # So much of `max_size`, pinned, leaves little room.
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How much the cache may hold, and how much of the disk it leaves free; in bytes.
-
-    `unused` is for how many seconds a file is kept without being used while a mirror runs, None for any time.
-    """
-
-    max_size: int
-    min_free: int = 0
-    unused: float | None = None
-
-    def admits(self, size: int) -> bool:
-        """Tell whether a file of this size is kept at all: no blob may cost more than half of what there is."""
-        return size <= self.max_size // 2
-
-    def guess(self, size: int, step: int) -> int:
-        """Return what to reserve for a file that has `size` bytes and will have nobody knows how many."""
-        return max(size, min(size + step, self.max_size // 2))
-
-
-@dataclass(frozen=True, slots=True)
-class _Unfinished:
-    """What the partial files will take in the end, and how much of that is not on disk yet; in bytes."""
-
-    size: int = 0
-    unwritten: int = 0
 
 
 class Room:
@@ -81,6 +52,8 @@ class Room:
         self._processes = Processes(folders)
         self._threads = threads
         self._observer = observer
+        self._landing: dict[str, int] = {}
+        self._is_behind = False
         self._one_at_a_time = asyncio.Lock()
         self._patience = _LOCK_SECONDS
 
@@ -91,13 +64,14 @@ class Room:
         """
         if not self.limits.admits(wanted):
             return False
+        if await self._threads.run(self._reserve_at_once, name, have, wanted, agreed):
+            return True
         while True:
             is_known = self._index.is_whole
             async with self.turn():
-                # In this order: what is committed meanwhile counts twice rather than not at all.
-                unfinished = await self._threads.run(self._unfinished, name)
+                seen = await self._threads.run(survey, self._folders, name)
                 await self.look_around()
-                if await self._fit(name, wanted, unfinished.size, unfinished.unwritten + wanted - have):
+                if await self._fit(name, wanted, seen, wanted - have):
                     await self._threads.run(agreed)
                     return True
             if is_known:
@@ -107,16 +81,50 @@ class Room:
             if not self._index.is_whole:
                 return False
 
-    async def _fit(self, name: str, wanted: int, unfinished: int, unwritten: int) -> bool:
-        """Make room for `wanted` bytes beside `unfinished` ones, of all of which so many are not written yet."""
-        lacking = self._index.at_most() + unfinished + wanted - self.limits.max_size
-        short = await self._short_of_disk(unwritten)
-        if max(lacking, short) > 0 and not self._index.is_whole:
+    def _reserve_at_once(self, name: str, have: int, wanted: int, agreed: Callable[[], None]) -> bool:
+        """Reserve what is there already; False where something has to be made, or learned, or somebody has the lock."""
+        fd = None
+        with suppress(OSError):
+            fd = self._folders.run.claim(_LOCK) if self._folders.has_locks else None
+        if fd is None:
+            return False
+        try:
+            if self._index.is_whole and self._had_company():
+                return False
+            seen = survey(self._folders, name)
+            if max(self._lacking(seen, wanted), self._short(seen, wanted - have)) > 0:
+                return False
+            agreed()
+            return True
+        finally:
+            files.close(fd)
+
+    def lands(self, name: str, size: int) -> None:
+        """The partial file `name` becomes a committed one of this size, which nobody knows of before `landed`."""
+        self._landing[name] = size
+
+    def landed(self, name: str) -> None:
+        """It is known among the committed ones, or is none."""
+        self._landing.pop(name, None)
+
+    def _lacking(self, seen: Survey, wanted: int) -> int:
+        # In this order: what is committed meanwhile counts twice rather than not at all.
+        unfinished = sum({**seen.sizes, **self._landing}.values())
+        return unfinished + self._index.at_most() + wanted - self.limits.max_size
+
+    def _short(self, seen: Survey, unwritten: int) -> int:
+        return self.limits.min_free + seen.unwritten + unwritten - seen.free
+
+    async def _fit(self, name: str, wanted: int, seen: Survey, unwritten: int) -> bool:
+        """Make room for `wanted` bytes, so many of them not written yet, beside the partial files that are seen."""
+        lacking, short = self._lacking(seen, wanted), self._short(seen, unwritten)
+        if max(lacking, short) <= 0:
+            return True
+        if not self._index.is_whole:
             # Who goes first is not known yet.
             return False
-        if max(lacking, short) > 0:
-            freed = await self._threads.run(self._drop_leftovers, name)
-            lacking, short = lacking - freed, short - freed
+        freed = await self._threads.run(drop_leftovers, self._folders, name)
+        lacking, short = lacking - freed, short - freed
         if max(lacking, short) > 0:
             await self._eviction.prepare()
         if max(lacking, short) > min(self._index.size // 2, self._index.size - self._eviction.held):
@@ -125,6 +133,7 @@ class Room:
             return False
         if not await self._eviction.make(lacking, "size"):
             return False
+        unwritten += seen.unwritten
         short = await self._short_of_disk(unwritten)
         # What was evicted takes its place for as long as it is read.
         return short <= 0 or (await self._eviction.make(short, "disk") and await self._short_of_disk(unwritten) <= 0)
@@ -174,8 +183,15 @@ class Room:
 
     async def look_around(self, *, at_once: bool = False) -> None:
         """Learn what other processes did, if there were any; `at_once` also what they used until now."""
-        if self._index.is_whole and await self._threads.run(self._processes.had_company):
+        if self._index.is_whole and await self._threads.run(self._had_company):
+            # Whoever comes while we look has to be looked for once more.
+            self._is_behind = False
             await self._committed.refresh(at_once=at_once)
+
+    def _had_company(self) -> bool:
+        # Not forgotten by being asked: whoever reserves at once leaves it to others to catch up.
+        self._is_behind = self._processes.had_company() or self._is_behind
+        return self._is_behind
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
@@ -204,36 +220,6 @@ class Room:
     async def _short_of_disk(self, size: int) -> int:
         """Return how many bytes more would have to be free to write `size` bytes."""
         return self.limits.min_free + size - await self._threads.run(self._folders.partial.free_space)
-
-    def _unfinished(self, but: str) -> _Unfinished:
-        size = unwritten = 0
-        for entry in self._folders.partial.entries():
-            if entry.name != but:
-                page = pages.unpack(self._folders.run.read(entry.name) or b"")
-                total = entry.size if page is None else max(entry.size, page.reserved)
-                size += total
-                unwritten += total - entry.size
-        return _Unfinished(size, unwritten)
-
-    def _drop_leftovers(self, but: str) -> int:
-        """Remove partial files that nobody writes, and return how many bytes they had."""
-        freed = 0
-        if not self._folders.has_locks:
-            return freed
-        for entry in list(self._folders.partial.entries()):
-            # Those who read along with one that died a moment ago are about to take over.
-            is_fresh = abs(time.time() - entry.modified) < _FRESH_SECONDS
-            fd = (
-                None
-                if entry.name == but or is_fresh or not OURS.fullmatch(entry.name)
-                else self._folders.partial.claim(entry.name)
-            )
-            if fd is not None:
-                self._folders.run.remove(entry.name)
-                self._folders.partial.remove(entry.name)
-                files.close(fd)
-                freed += entry.size
-        return freed
 
     def enter(self) -> None:
         """Count this process among those that use the folder; blocks."""

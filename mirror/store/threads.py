@@ -82,12 +82,13 @@ class Lanes:
 class FileThreads:
     """The threads of the store's files: fills have their own, so that slow writes do not delay a hit.
 
-    Those of `hashing` wait for nothing but a processor.
+    Those of `hashing` wait for nothing but a processor, and whoever reserves room, one at a time, for no file's bytes.
     """
 
     reading: Threads = field(default_factory=lambda: Threads("reading", 8))
     writing: Threads = field(default_factory=lambda: Threads("writing", 8))
     hashing: Lanes = field(default_factory=lambda: Lanes("hashing", os.cpu_count() or 1))
+    reserving: Threads = field(default_factory=lambda: Threads("reserving", 1))
     scrubbing: Threads = field(default_factory=lambda: Threads("scrubbing", 1))
 
     def close(self) -> None:
@@ -95,4 +96,5 @@ class FileThreads:
         self.reading.close()
         self.writing.close()
         self.hashing.close()
+        self.reserving.close()
         self.scrubbing.close()

@@ -27,8 +27,8 @@ from mirror.proxy.scrubbing.refetch import Refetch
 from mirror.proxy.scrubbing.scrub import Report, Scrub, Thoroughness
 from mirror.proxy.tasks import Tasks
 from mirror.store.cache import Cache
+from mirror.store.limits import Limits
 from mirror.store.memory import BoundedMemory
-from mirror.store.room import Limits
 from tests.crash.content import MAX_SIZE
 from tests.crash.upstream import CountingUpstream
 from tests.unit.proxy.doubles import read_to_end

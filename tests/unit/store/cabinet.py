@@ -15,12 +15,13 @@ from mirror.store.folders import Folders
 from mirror.store.followed import Followed
 from mirror.store.held import Held
 from mirror.store.index import Index
+from mirror.store.limits import Limits
 from mirror.store.manifests import StoredManifests
 from mirror.store.partial import Partial
 from mirror.store.pins import StoredPins
 from mirror.store.purges import Purges
 from mirror.store.records import StoredRecords
-from mirror.store.room import Limits, Room
+from mirror.store.room import Room
 from mirror.store.rows import Rows
 from mirror.store.threads import FileThreads
 from mirror.store.watch import StoredWatch
@@ -49,7 +50,7 @@ class Cabinet:
         held = Held(self.pins, self.records, contents, self.index)
         watch = StoredWatch(self.folders, self.threads.writing, self.clock)
         eviction = Eviction(self.committed, self.index, held, watch, self.observer)
-        self.room = Room(eviction, self.committed, self.folders, limits, self.threads.writing, self.observer)
+        self.room = Room(eviction, self.committed, self.folders, limits, self.threads.reserving, self.observer)
         self.blobs = Blobs(self.committed, self.folders, self.index, self.room, self.threads)
         self.manifests = StoredManifests(self.blobs, self.index, self.records, self.purges, self.threads.reading)
 

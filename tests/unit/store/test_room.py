@@ -62,6 +62,46 @@ async def test_the_least_recently_used_go_and_no_more_than_needed(tmp_path: Path
         assert cabinet.observer.of(CacheResized)[-1].size == 20
 
 
+async def test_what_has_landed_counts_once_before_it_is_known(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path, max_size=40) as cabinet:
+        landing, partial = await cabinet.begin(b"a" * 20), await cabinet.claim(Digest.of(b"b"))
+        cabinet.room.lands("another", 5)
+        assert not await partial.expect(20)
+        cabinet.room.landed("another")
+        [name] = [name for name in cabinet.partial_files if cabinet.path.joinpath("partial", name).stat().st_size]
+        cabinet.room.lands(name, 20)
+        assert await partial.expect(20)
+        for one in (landing, partial):
+            await one.close()
+
+
+async def test_a_commit_leaves_nothing_that_has_landed_and_is_not_known(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path, max_size=40) as cabinet:
+        await cabinet.store(b"a" * 20)
+        partial = await cabinet.claim(Digest.of(b"b"))
+        assert await partial.expect(20)
+        assert evicted(cabinet) == []
+        await partial.close()
+
+
+async def test_room_that_is_there_is_reserved_in_one_call_of_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Cabinet(tmp_path, max_size=100) as cabinet:
+        partial = await cabinet.claim(Digest.of(b"b"))
+        calls: list[object] = []
+        run = cabinet.threads.reserving.run
+
+        async def noting(call: Callable[..., object], *args: object) -> object:
+            calls.append(call)
+            return await run(call, *args)
+
+        monkeypatch.setattr(cabinet.threads.reserving, "run", noting)
+        assert await partial.expect(20)
+        assert len(calls) == 1
+        await partial.close()
+
+
 async def test_what_is_read_stays(tmp_path: Path) -> None:
     async with Cabinet(tmp_path, max_size=5) as cabinet:
         a, b = find(cabinet, b"a" * 10), find(cabinet, b"b" * 10)
@@ -385,6 +425,28 @@ async def test_what_another_process_committed_counts_and_can_go(tmp_path: Path) 
         assert reserved
         assert len(evicted(cabinet)) == 1
         assert set(evicted(cabinet)) < set(theirs)
+        await partial.close()
+
+
+async def test_what_a_process_committed_that_came_and_went_counts(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path, max_size=100) as cabinet:
+        async with Cabinet(tmp_path, max_size=100) as other:
+            theirs = [await other.store(name * 40) for name in (b"a", b"b")]
+        partial, reserved = await expecting(cabinet, "new", 40)
+        assert reserved
+        assert len(evicted(cabinet)) == 1
+        assert set(evicted(cabinet)) < set(theirs)
+        await partial.close()
+
+
+async def test_nothing_is_reserved_at_once_while_another_makes_room(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path, max_size=100) as cabinet, Cabinet(tmp_path, max_size=100) as other:
+        partial = await cabinet.claim(Digest.of(b"new"))
+        async with other.room.turn():
+            reserving = asyncio.create_task(partial.expect(40))
+            await asyncio.sleep(0.1)
+            assert not reserving.done()
+        assert await asyncio.wait_for(reserving, 60)
         await partial.close()
 
 
