@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import time
 from collections import Counter
@@ -34,6 +35,7 @@ class Committed:
         self._removals = 0
         self._merged_at = time.monotonic()
         self._stamps: list[int | None] = []
+        self._refreshing = asyncio.Lock()
 
     def files(self) -> Iterator[tuple[Digest, int, float]]:
         """Yield digest, size and time of writing of every committed file; blocks."""
@@ -156,6 +158,10 @@ class Committed:
 
         `at_once` is now.
         """
+        async with self._refreshing:
+            await self._refresh(at_once=at_once)
+
+    async def _refresh(self, *, at_once: bool) -> None:
         now = time.monotonic()
         merges = at_once or now - self._merged_at >= _MERGE_SECONDS
         stamps = [folder.changed_at() for folder in self._folders.blobs.values()]

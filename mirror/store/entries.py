@@ -10,10 +10,14 @@ from dataclasses import dataclass, replace
 from mirror.oci.digest import Digest
 
 TOTALS = (
-    "SELECT COUNT(*), SUM(json_extract(value, '$[0]')), SUM(json_extract(value, '$[2]')) FROM Cache"
+    "SELECT COUNT(*), TOTAL(json_extract(value, '$[0]')), TOTAL(json_type(value, '$[2]') = 'true') FROM Cache"
     " WHERE typeof(value) = 'text' AND json_valid(value) AND json_type(value, '$[0]') = 'integer'"
+    " AND json_extract(value, '$[0]') BETWEEN 0 AND 1000000000000000000"
 )
-"""Asks the table how many files its rows know of, of how many bytes together, and how many of them are manifests."""
+"""Asks the table how many files its rows know of, of how many bytes together, and how many of them are manifests.
+
+A row with a size that no file has tells nothing, so that the sums stay numbers.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ class Index:
         self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
         self._changed: set[Digest] = set()
         self._news: set[Digest] = set()
+        self._is_watching = False
         self._early: dict[Digest, float] = {}
         self._estimate = Totals()
         self._whole = Wholeness()
@@ -94,6 +95,7 @@ class Index:
         await in_slices(stock.arrange(), threads)
         self._take_over(stock)
         self._whole.end()
+        self._news.clear()
         await self._rows.add(stock.new)
         await self._rows.write(stock.changed)
 
@@ -108,6 +110,7 @@ class Index:
     def watch(self) -> None:
         """Begin to note what this process adds and removes: that counts more than what was looked up."""
         self._news.clear()
+        self._is_watching = True
 
     async def rows(self) -> dict[str, str]:
         """Return the rows, in which all processes note what they used."""
@@ -127,6 +130,8 @@ class Index:
                 newer[digest] = IndexEntry(known.size, noted.used_at, known.is_manifest or noted.is_manifest)
         if newer:
             self._merge(newer | used_later(newer.items(), latest))
+        self._is_watching = False
+        self._news.clear()
 
     def _merge(self, newer: Mapping[Digest, IndexEntry]) -> None:
         for digest, entry in newer.items():
@@ -151,9 +156,7 @@ class Index:
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
         if self._drop(digest) or not self.is_whole:
-            self._changed.add(digest)
-            self._news.add(digest)
-            self._early.pop(digest, None)
+            self._note(digest)
 
     def get(self, digest: Digest) -> IndexEntry | None:
         """Return the entry of a file."""
@@ -229,9 +232,13 @@ class Index:
     def _put(self, digest: Digest, entry: IndexEntry) -> None:
         self._drop(digest)
         self._insert(digest, entry)
-        self._changed.add(digest)
-        self._news.add(digest)
+        self._note(digest)
         self.uses += 1
+
+    def _note(self, digest: Digest) -> None:
+        self._changed.add(digest)
+        if self._is_watching or not self.is_whole:
+            self._news.add(digest)
         self._early.pop(digest, None)
 
     def _insert(self, digest: Digest, entry: IndexEntry) -> None:

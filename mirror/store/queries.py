@@ -15,6 +15,12 @@ COUNT = "SELECT COUNT(*) FROM Cache"
 _LAST = "\U0010ffff"
 # Behind every key that goes on.
 
+_INSERT = (
+    "INSERT INTO Cache (key, raw, store_time, access_time, access_count, size, mode, value)"
+    " VALUES (?, 1, ?, ?, 0, 0, ?, ?)"
+)
+# diskcache itself has five statements for each row, and a table may have to be written anew as a whole.
+
 
 def all_rows(table: Any) -> tuple[dict[str, str], int]:
     """Return the rows of a table and how many others there are, which are left alone."""
@@ -58,27 +64,37 @@ def change(table: Any, key: str, changed: Callable[[str | None], str | None]) ->
 
 
 def write(table: Any, changes: Mapping[str, str | None]) -> bool:
-    """Set rows, or remove those whose value is None, in one transaction; returns True."""
+    """Set rows, or remove those whose value is None, in one transaction; returns True.
+
+    Raises TypeError for what is no string, and changes nothing.
+    """
+    replaced = (
+        " ON CONFLICT (key, raw) DO UPDATE SET store_time = excluded.store_time, expire_time = NULL,"
+        " access_time = excluded.access_time, access_count = 0, tag = NULL, size = 0, mode = excluded.mode,"
+        " filename = NULL, value = excluded.value"
+    )
+    removed = [(table.disk.put(key)[0],) for key, value in changes.items() if value is None]
     with table.transact():
-        for key, value in changes.items():
-            if value is None:
-                table.delete(key)
-            else:
-                table.set(key, value)
+        table._con.executemany("DELETE FROM Cache WHERE key = ? AND raw = 1", removed)
+        table._con.executemany(
+            _INSERT + replaced, _columns(table, ((key, value) for key, value in changes.items() if value is not None))
+        )
     return True
 
 
 def add(table: Any, rows: Iterable[tuple[str, str]]) -> bool:
     """Add the rows that are not there yet, all in one transaction or none; returns True."""
-    now = time.time()
-    insert = (
-        "INSERT OR IGNORE INTO Cache (key, raw, store_time, access_time, access_count, size, mode, value)"
-        " VALUES (?, 1, ?, ?, 0, 0, ?, ?)"
-    )
     with table.transact():
-        # diskcache itself has five statements for each row.
-        table._con.executemany(insert, ((key, now, now, MODE_RAW, value) for key, value in rows))
+        table._con.executemany(_INSERT + " ON CONFLICT DO NOTHING", _columns(table, rows))
     return True
+
+
+def _columns(table: Any, rows: Iterable[tuple[str, str]]) -> Iterable[tuple[str, float, float, int, str]]:
+    """Return what `_INSERT` takes; raises TypeError for what is no string."""
+    now = time.time()
+    for key, value in rows:
+        _, mode, _, stored = table.disk.store(value, False)
+        yield table.disk.put(key)[0], now, now, mode, stored
 
 
 def figures(table: Any, query: str) -> tuple[int, ...]:

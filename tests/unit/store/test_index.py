@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
@@ -398,6 +399,44 @@ async def test_until_all_is_known_the_rows_tell_how_much_there_is(rows: Rows) ->
     await load(index, (B, 5, 1.0))
     assert index.totals() == Totals(8, 0, 2)
     assert index.at_most() == 8
+
+
+@pytest.mark.parametrize(
+    ("row", "size", "manifests"),
+    [
+        ("[5, 7.0, 1e999]", 105, 1),
+        ("[5, 7.0, 77]", 105, 1),
+        ('[5, 7.0, "x"]', 105, 1),
+        ("[-5, 7.0, false]", 100, 1),
+        ("[1e999, 7.0, false]", 100, 1),
+        (f"[{2**63 - 1}, 7.0, false]", 100, 1),
+        (f"[{10**30}, 7.0, false]", 100, 1),
+    ],
+)
+async def test_a_row_that_lies_does_not_spoil_what_the_others_tell(
+    rows: Rows, row: str, size: int, manifests: int
+) -> None:
+    await rows.write({str(A): "[100, 7.0, true]", str(B): row})
+    index = Index(rows, SettableClock(10))
+    await index.begin()
+    assert (index.totals().size, index.totals().manifests) == (size, manifests)
+    assert index.totals().blobs >= 0
+    assert index.at_most() == size
+
+
+async def test_of_a_file_that_went_again_nothing_is_kept(rows: Rows) -> None:
+    index = Index(rows, SettableClock(10))
+    await index.begin()
+    await load(index)
+    held = sys.getrefcount(A)
+    for _ in range(2):
+        index.add(A, 5, is_manifest=False)
+        index.touch(A)
+        index.remove(A)
+        await index.flush()
+        assert sys.getrefcount(A) == held
+        index.watch()
+        index.reconcile({}, {})
 
 
 async def test_a_table_that_tells_nothing_promises_no_room(rows: Rows) -> None:

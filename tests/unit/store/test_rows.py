@@ -258,6 +258,19 @@ async def test_reading_a_whole_table_does_not_delay_a_look_up(table: Table, monk
     assert await reading == {"key": "value"}
 
 
+def test_a_table_is_written_anew_without_a_look_at_each_row(tmp_path: Path) -> None:
+    with diskcache.Cache(str(tmp_path), disk=StringsOnly) as table:
+        keys = [str(number) for number in range(100)]
+        queries.write(table, dict.fromkeys(keys, "old"))
+        asked: list[str] = []
+        table._con.set_trace_callback(asked.append)
+        queries.write(table, {key: "new" if number % 2 else None for number, key in enumerate(keys)})
+        table._con.set_trace_callback(None)
+        assert [statement for statement in asked if statement.startswith("SELECT")] == []
+        assert queries.all_rows(table) == (dict.fromkeys(keys[1::2], "new"), 0)
+        assert len(table) == 50
+
+
 @pytest.mark.parametrize("mode", [PICKLE_MODE, 2, 3, 0])
 def test_the_disk_opens_no_other_file(tmp_path: Path, mode: int) -> None:
     disk = StringsOnly(str(tmp_path))

@@ -6,13 +6,15 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
+from mirror.oci.media_types import OCI_MANIFEST
 from mirror.oci.reference import Repository
 from mirror.proxy.routing import Route
 from mirror.store import files
@@ -51,6 +53,30 @@ def once(act: Callable[[], object]) -> Callable[[], object]:
     """The same, the first time only."""
     left = [act]
     return lambda: left.pop()() if left else None
+
+
+async def test_who_looks_at_what_others_did_while_somebody_does_takes_nothing_from_what_came_meanwhile(
+    one: Cabinet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, gate, listed = threading.Event(), threading.Event(), one.committed.files
+
+    def slow() -> Iterator[tuple[Digest, int, float]]:
+        found = list(listed())
+        begun.set()
+        gate.wait(60)
+        return iter(found)
+
+    monkeypatch.setattr(one.committed, "files", slow)
+    first = asyncio.create_task(one.committed.refresh(at_once=True))
+    await asyncio.to_thread(begun.wait, 60)
+    try:
+        await one.manifests.put(Manifest(Digest.of(b"{}"), OCI_MANIFEST, b"{}"))
+        second = asyncio.create_task(one.committed.refresh(at_once=True))
+        await asyncio.sleep(0)
+    finally:
+        gate.set()
+    await asyncio.gather(first, second)
+    assert one.index.manifests == 1
 
 
 async def test_a_file_that_goes_while_the_folder_is_listed_is_passed_over(tmp_path: Path) -> None:
