@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import socket
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from mirror.oci.digest import Digest
 from mirror.server.connection import Connection
 from mirror.store import folder as folder_module
 from mirror.store.folder import Folder
@@ -141,6 +143,20 @@ async def test_who_leaves_within_the_body_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("remembered")
+async def test_who_closes_its_half_of_the_connection_within_the_body_is_cut_at_once(
+    mirror: RunningMirror, again: list[bytes]
+) -> None:
+    with capture_logs() as lines:
+        async with raw_client(mirror, TINY) as client:
+            await begin(client)
+            client._socket.shutdown(socket.SHUT_WR)
+            await until(lambda: len(lines) == 1, "it was cut")
+            assert len(await client.rest()) < SIZE
+    assert [line["cause"] for line in lines] == ["cut: the client went away, or the mirror is stopping"]
+    assert again == [ASKED]
+
+
+@pytest.mark.usefixtures("remembered")
 async def test_a_client_that_takes_nothing_is_cut(
     mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch, again: list[bytes]
 ) -> None:
@@ -172,6 +188,22 @@ async def test_a_file_that_is_evicted_or_cut_between_two_requests_is_fetched_aga
                 await until_metric(mirror, "mirror_fills_in_flight", 0)
     assert journal.count("GET", PATH) == 4
     assert len(again) == 9
+
+
+@pytest.mark.usefixtures("remembered")
+async def test_a_length_is_never_promised_that_the_file_does_not_have(
+    mirror: RunningMirror, cache_folder: CacheFolder, again: list[bytes]
+) -> None:
+    file = cache_folder.file(BLOB.digest)
+    file.chmod(0o644)
+    os.truncate(file, 5)
+    # So that nobody knows how long it was.
+    mirror.mirror._cache._index.remove(Digest.parse(BLOB.digest))
+    async with raw_client(mirror) as client:
+        await client.send(ASKED)
+        answer = await client.answer()
+    assert (answer.head.length, answer.whole) == (5, True)
+    assert again == [ASKED]
 
 
 @pytest.mark.usefixtures("remembered", "again")
