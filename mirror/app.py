@@ -63,6 +63,8 @@ class Mirror:
         self._place = place
         self._clock = clock
         self._draining = False
+        self.is_replaced = False
+        """Whether another process has the port already, so that there is time to part from clients."""
         self._hurried = False
         self._patience: asyncio.Timeout | None = None
         self._requests = Requests()
@@ -147,10 +149,12 @@ class Mirror:
         self._draining = True
         self._warming.warm.close()
         self._pulls.ahead.close()
-        await self.public.stop_accepting()
         seconds = 0.0 if self._hurried else self._config.drain_timeout.total_seconds()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds) as self._patience:
+                if self.is_replaced:
+                    await self.public.say_farewell()
+                await self.public.stop_accepting()
                 await self._requests.finished()
                 await self._tasks.finished()
         self._patience = None

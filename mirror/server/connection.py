@@ -46,6 +46,7 @@ class Connection(RequestHandler):
         "_begun",
         "_client",
         "_head_timer",
+        "_is_ending",
         "_repeats",
         "_sending",
         "_stalls",
@@ -62,6 +63,8 @@ class Connection(RequestHandler):
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
+        self._is_ending = False
+        """Whether what is asked next is asked last."""
         self._sending: Sending | None = None
         """The answer that is being given again, unless that takes no time."""
         self._head_timer: asyncio.TimerHandle | None = None
@@ -101,6 +104,16 @@ class Connection(RequestHandler):
         if waiting and self.transport is not None:
             self.transport.close()
 
+    def end_soon(self) -> None:
+        """Answer one more request at most, and say with the answer that it is the last."""
+        self._is_ending = True
+        self._mark_the_last()
+
+    def _mark_the_last(self) -> None:
+        if self._messages:
+            message, payload = self._messages.pop()
+            self._messages.append((message._replace(should_close=True), payload))
+
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Cut what is being answered."""
         self._stop_sending()
@@ -122,7 +135,7 @@ class Connection(RequestHandler):
             self._sending.hold(data)
             return
         is_resting = self._is_resting
-        if is_resting and (repeat := self._repeats.find(data)):
+        if is_resting and not self._is_ending and (repeat := self._repeats.find(data)):
             self._give_again(repeat, data)
         else:
             self._take_in(data, is_resting=is_resting)
@@ -133,6 +146,8 @@ class Connection(RequestHandler):
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
         self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
         super().data_received(data)
+        if self._is_ending:
+            self._mark_the_last()
         self._admission.busy(self)
         if self._messages or self._request_in_progress:
             self._expect_no_head()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
@@ -24,6 +26,9 @@ _KEEPALIVE_SECONDS = 75.0
 CUT_SECONDS = 0.1
 """How long a handler has to come to its end, once before and once after it is cancelled."""
 
+FAREWELL_SECONDS = 3.0
+"""How long clients may still ask on connections that they have, when somebody else takes the new ones."""
+
 _LINGER_SECONDS = 1.0
 # For the rest of a body nobody wants; closing at once could take the answer away with it.
 _MAX_LINE = 16 * 1024
@@ -39,6 +44,22 @@ class BareServer(web.Server):
         super().__init__(handler, **options)
         self._admission = admission
         self._repeats = repeats
+        self._left = asyncio.Event()
+
+    async def say_farewell(self) -> None:
+        """Answer each connection's next request as its last, for so long; return early once all have gone."""
+        for connection in self.connections:
+            cast(Connection, connection).end_soon()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while self.connections:
+                    self._left.clear()
+                    await self._left.wait()
+
+    def connection_lost(self, handler: RequestHandler, exc: BaseException | None = None) -> None:
+        """Forget a connection that has ended."""
+        super().connection_lost(handler, exc)
+        self._left.set()
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
@@ -114,10 +135,19 @@ class Listener:
 
     async def stop_accepting(self) -> None:
         """Take no new connections, and close those that are idle."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        await self._stop_sites()
         if self._runner.server is not None:
             self._runner.server.pre_shutdown()
+
+    async def say_farewell(self) -> None:
+        """Take no new connections, and have clients leave of themselves, for a short time; somebody else is there."""
+        await self._stop_sites()
+        if isinstance(self._runner.server, BareServer):
+            await self._runner.server.say_farewell()
+
+    async def _stop_sites(self) -> None:
+        for site in list(self._runner.sites):
+            await site.stop()
 
     async def stop(self) -> None:
         """Cut what is left, and close everything."""

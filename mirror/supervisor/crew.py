@@ -165,7 +165,7 @@ class Crew:
     def _see_off(self, worker: Worker) -> None:
         """Have one without a seat end."""
         self._leaving.add(worker)
-        worker.leave()
+        worker.make_way()
         self._spawn(self._out(worker))
 
     async def _out(self, worker: Worker) -> None:

@@ -19,6 +19,9 @@ READY = b"ready"
 STOP = b"stop"
 """Of the supervisor: take no more connections, let what is under way finish, and end."""
 
+REPLACED = b"replaced"
+"""Of the supervisor: as `STOP`, but another has the seat already, so clients can be told that they are to leave."""
+
 HURRY = b"hurry"
 """Of the supervisor: do not wait for what is under way."""
 

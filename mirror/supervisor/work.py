@@ -82,6 +82,10 @@ class _Orders:
         match message:
             case wire.STOP:
                 self.stop.set()
+            case wire.REPLACED:
+                if self.mirror is not None:
+                    self.mirror.is_replaced = True
+                self.stop.set()
             case wire.HURRY if self.mirror is not None:
                 self.stop.set()
                 self.mirror.hurry()

@@ -85,6 +85,10 @@ class Worker:
         """Have it drain, and end."""
         self._say(wire.STOP)
 
+    def make_way(self) -> None:
+        """Have it tell its clients to leave, drain, and end: another has its seat."""
+        self._say(wire.REPLACED)
+
     def hurry(self) -> None:
         """Have it not wait for what is under way."""
         self._say(wire.HURRY)

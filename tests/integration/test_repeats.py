@@ -327,3 +327,22 @@ async def test_a_stop_answers_nobody_again(start_mirror: StartMirror, repeated: 
             await client.send(HEAD)
             assert await client.rest() == b""
     assert len(repeated) == seen
+
+
+async def test_a_farewell_is_said_to_those_who_ask_again(
+    start_mirror: StartMirror, repeated: list[Repeat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.listener.FAREWELL_SECONDS", 3600)
+    async with start_mirror() as mirror:
+        await _remembering(mirror)
+        async with raw_client(mirror) as client:
+            await _answers(client, [HEAD], 1)
+            seen = len(repeated)
+            farewell = asyncio.create_task(mirror.mirror.public.say_farewell())
+            await asyncio.sleep(0)
+            await client.send(HEAD)
+            answer = await client.answer()
+            assert (answer.head.status, answer.head.headers["connection"]) == (200, "close")
+            assert await client.rest() == b""
+        farewell.cancel()
+    assert len(repeated) == seen

@@ -98,6 +98,14 @@ class Connection:
     def ask(self) -> None:
         self._writer.write(b"GET / HTTP/1.1\r\nHost: mirror\r\n\r\n")
 
+    async def sent(self, listener: Listener) -> None:
+        """Wait until the listener has read all that was asked: another connection has been served since."""
+        other = await Connection.to(listener)
+        other._writer.write(b"not http\r\n\r\n")
+        async with asyncio.timeout(PATIENCE):
+            await other._reader.read()
+        await other.close()
+
     async def answer(self) -> bytes:
         """Return the next answer, or what of it came before the connection was closed."""
         async with asyncio.timeout(PATIENCE):
@@ -186,6 +194,53 @@ async def test_no_request_is_left_without_an_answer_by_a_listener_that_stops_acc
     idle.ask()
     with suppress(ConnectionError):
         await idle.answer()
+
+
+async def test_a_farewell_answers_what_is_asked_on_idle_and_busy_connections_and_says_that_it_is_the_last(
+    listener: Listener, idle: Connection, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.listener.FAREWELL_SECONDS", 3600)
+    busy = await Connection.to(listener)
+    work.begun.clear()
+    busy.ask()
+    await asyncio.wait_for(work.begun.wait(), PATIENCE)
+    farewell = asyncio.create_task(listener.say_farewell())
+    await asyncio.sleep(0)
+    with pytest.raises(ConnectionRefusedError):
+        await Connection.to(listener)
+    work.gate.set()
+    assert b"close" not in await busy.answer()
+    for connection in (idle, busy):
+        connection.ask()
+        assert b"\r\nconnection: close\r\n" in (await connection.answer()).lower()
+        assert await connection.closed()
+    await asyncio.wait_for(farewell, PATIENCE)
+    await busy.close()
+
+
+async def test_the_last_of_several_requests_that_wait_is_the_one_that_ends_a_connection(
+    listener: Listener, work: Work, busy: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.listener.FAREWELL_SECONDS", 3600)
+    for _ in range(2):
+        busy.ask()
+    await busy.sent(listener)
+    farewell = asyncio.create_task(listener.say_farewell())
+    await asyncio.sleep(0)
+    work.gate.set()
+    answers = [(await busy.answer()).lower() for _ in range(3)]
+    assert [b"connection: close" in answer for answer in answers] == [False, False, True]
+    assert await busy.closed()
+    await asyncio.wait_for(farewell, PATIENCE)
+
+
+async def test_a_farewell_ends_though_clients_stay(
+    listener: Listener, idle: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.server.listener.FAREWELL_SECONDS", 0)
+    await asyncio.wait_for(listener.say_farewell(), PATIENCE)
+    await listener.stop_accepting()
+    assert await idle.closed()
 
 
 async def test_a_listener_that_stops_cuts_what_is_left(listener: Listener, work: Work, busy: Connection) -> None:
