@@ -15,6 +15,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from aiohttp import web
+from aiohttp.http_parser import RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from mirror.oci.error_codes import ErrorCode, error_body
@@ -112,7 +113,9 @@ class Connection(RequestHandler):
     def _mark_the_last(self) -> None:
         if self._messages:
             message, payload = self._messages.pop()
-            self._messages.append((message._replace(should_close=True), payload))
+            if isinstance(message, RawRequestMessage):
+                message = message._replace(should_close=True)
+            self._messages.append((message, payload))
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """Cut what is being answered."""
