@@ -31,6 +31,7 @@ class Wholeness:
     async def wait(self, seconds: float | None = None) -> None:
         """Wait until all are known; raises StoreFailed if that takes longer."""
         try:
-            await asyncio.wait_for(self._whole.wait(), _PATIENCE_SECONDS if seconds is None else seconds)
+            async with asyncio.timeout(_PATIENCE_SECONDS if seconds is None else seconds):
+                await self._whole.wait()
         except TimeoutError:
             raise StoreFailed("the cache is still being looked through; ask again later") from None

@@ -81,7 +81,8 @@ class Audience:
         while self._slowest(passage) < passage.size - WINDOW:
             self._moved.clear()
             try:
-                await asyncio.wait_for(self._moved.wait(), LAGGING_SECONDS)
+                async with asyncio.timeout(LAGGING_SECONDS):
+                    await self._moved.wait()
             except TimeoutError:
                 self._cut_laggards(passage)
         if self._interested == 0:

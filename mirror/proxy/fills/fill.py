@@ -104,7 +104,8 @@ class Fill:
             if size is not None and size <= SMALL:
                 with suppress(TimeoutError):
                     # An empty body is complete with its first header.
-                    await asyncio.wait_for(progress.settled(), SMALL_PATIENCE if size else None)
+                    async with asyncio.timeout(SMALL_PATIENCE if size else None):
+                        await progress.settled()
             if self.error is not None:
                 raise self.error
             if not self.is_joinable:

@@ -59,7 +59,8 @@ class Hold:
             if self._is_dropped or _now() >= until:
                 raise Unclaimed
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._moved.wait(), _POLL_SECONDS)
+                async with asyncio.timeout(_POLL_SECONDS):
+                    await self._moved.wait()
                 continue
             if await is_wanted():
                 self.claim()
