@@ -4,10 +4,11 @@ import fcntl
 import socket
 import struct
 import termios
+from collections import Counter
 from enum import Enum
 
 from .process import wait_until
-from .relay import Body, Relay, send
+from .relay import LAYER, Body, Relay, send
 
 
 class Cut(Enum):
@@ -37,18 +38,21 @@ class Cutter(Relay):
 
 
 class Brake(Relay):
-    """Stands before an upstream: three quarters of a large layer pass, the rest once the layer is in `cuts`."""
+    """Stands before an upstream: three quarters of a large layer pass, in parts or not, the rest once it was cut."""
 
     def __init__(self, origin: str, cuts: set[str]) -> None:
         super().__init__(origin)
         self._cuts = cuts
+        self._passed: Counter[str] = Counter()
 
     def pass_on(self, body: Body, client: socket.socket) -> None:
         """Sends the whole body, with a pause in it."""
-        before = body.length * 3 // 4 if body.is_layer else body.length
-        send(body.pieces(before), client)
-        wait_until(lambda: not body.is_layer or body.digest in self._cuts)
-        send(body.pieces(body.length - before), client)
+        if body.whole < LAYER or "/blobs/" not in body.path:
+            return super().pass_on(body, client)
+        for piece in body.pieces(body.length):
+            self._passed[body.digest] += len(piece)
+            wait_until(lambda: body.digest in self._cuts or self._passed[body.digest] <= body.whole * 3 // 4)
+            client.sendall(piece)
 
 
 def _unacknowledged(connection: socket.socket) -> int:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 LAYER = 2 * 2**20  # bytes from which a blob is a layer with a middle; all of busybox is less
 PIECE = 2**16  # bytes passed on at a time
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
+WHOLE = re.compile(rb"\r\ncontent-range: *bytes [^/\r]*/(\d+)\r\n", re.IGNORECASE)
 BODILESS = (b"204", b"304")
 
 
@@ -23,6 +24,8 @@ class Body:
 
     path: str
     length: int
+    whole: int
+    """How long the blob is of which this may be a part."""
     source: BufferedReader
 
     @property
@@ -106,7 +109,10 @@ class _Connection(StreamRequestHandler):
         self.connection.sendall(answer)
         declared = LENGTH.search(answer)
         if declared and method != b"HEAD" and answer.split()[1] not in BODILESS:
-            self.server.pass_on(Body(path.decode(), int(declared[1]), answers), self.connection)
+            length = int(declared[1])
+            whole = WHOLE.search(answer)
+            body = Body(path.decode(), length, int(whole[1]) if whole else length, answers)
+            self.server.pass_on(body, self.connection)
 
 
 def send(pieces: Iterator[bytes], client: socket.socket) -> None:

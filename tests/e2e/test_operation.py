@@ -20,11 +20,15 @@ def test_metrics_tell_hits_from_misses(
     hub: Hub, mirror: MirrorProcess, skopeo_client: Skopeo, small_oci: Image, tmp_path: Path
 ) -> None:
     hub.registry.fill("library/small", "latest", small_oci)
+    hits = []
     for copy in ("cold", "warm"):
         skopeo_client.copy(f"docker://127.0.0.1:{mirror.port}/library/small", f"dir:{tmp_path}/{copy}")
+        hits.append(mirror.metric("mirror_requests_total", kind="blob", outcome="hit"))
     size = sum(len(content.data) for content in (*small_oci.manifests, *small_oci.blobs))
-    assert mirror.metric("mirror_requests_total", kind="blob", outcome="miss") == len(small_oci.blobs)
-    assert mirror.metric("mirror_requests_total", kind="blob", outcome="hit") == len(small_oci.blobs)
+    # Once somebody has come for a layer, those above it may be here before anybody comes for them.
+    assert mirror.metric("mirror_requests_total", kind="blob", outcome="miss") >= 1
+    assert hits[1] - hits[0] == len(small_oci.blobs)
+    assert mirror.metric("mirror_requests_total", kind="blob") == 2 * len(small_oci.blobs)
     assert mirror.metric("mirror_upstream_bytes_total") == size
     assert mirror.metric("mirror_response_bytes_total", upstream="docker.io") == 2 * size
     assert mirror.metric("mirror_cache_bytes") == size

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
+from tests.fakes import content
 from tests.fakes.content import FakeBlob
 from tests.fakes.faults import both, chunked, cut_at, hold, stop_at, wrong_bytes
 from tests.fakes.gate import Gate
@@ -309,17 +310,21 @@ async def test_clients_that_leave_within_a_part_or_between_parts_leave_nothing_b
 
 
 async def test_a_file_that_shrinks_between_two_parts_cuts_the_connection(
-    mirror: RunningMirror, cache_folder: CacheFolder
+    mirror: RunningMirror, registry: FakeRegistry, cache_folder: CacheFolder
 ) -> None:
-    await mirror.get(PATH)
-    await until(lambda: cache_folder.digests() == {BLOB.digest}, "the blob is committed")
+    # More than the sockets between the two take.
+    large = content.blob(24 * MIB, seed="large")
+    registry.put_blob("library/alpine", large)
+    path = f"/v2/library/alpine/blobs/{large.digest}"
+    await mirror.get(path)
+    await until(lambda: cache_folder.digests() == {large.digest}, "the blob is committed")
     async with raw_client(mirror, receive_buffer=4096) as client:
-        await client.send(request(PATH, Range=f"bytes=0-{2 * MIB + MIB // 2},{SIZE - 9}-") + request("/v2/"))
+        await client.send(request(path, Range=f"bytes=0-{23 * MIB},{large.size - 9}-") + request("/v2/"))
         head = await client.head()
         await client.exactly(1)
-        file = cache_folder.file(BLOB.digest)
+        file = cache_folder.file(large.digest)
         file.chmod(0o644)
-        os.truncate(file, SIZE - 5)
+        os.truncate(file, large.size - 5)
         received = await client.rest()
     assert len(received) < head.length - 1
     await until(lambda: cache_folder.digests() == set(), "the file is gone")
