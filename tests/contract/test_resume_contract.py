@@ -42,7 +42,7 @@ async def test_a_blob_is_fetched_in_three_goes(upstream: RegistryClient) -> None
         transfer = await upstream.get_blob(RANGES, DIGEST, Rest(len(received), validator))
         assert (transfer.start, transfer.size) == (len(received), LAYER.size)
         while len(received) < stop:
-            received += await transfer.read()
+            received += await transfer.read(stop - len(received))
         transfer.close()
         validator = transfer.validator
         assert validator is not None

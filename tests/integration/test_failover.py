@@ -37,6 +37,11 @@ def unforgetting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mirror.proxy.failures.UNAVAILABLE_SECONDS", 0.0)
     monkeypatch.setattr("mirror.upstream.health.breaker.FIRST_PAUSE", 0.05)
     monkeypatch.setattr("mirror.upstream.health.breaker.LONGEST_PAUSE", 0.05)
+
+
+@pytest.fixture
+def soon_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who hangs is waited for only so long."""
     monkeypatch.setattr("mirror.upstream.endpoints.FAILOVER_WITHIN", 0.3)
 
 
@@ -100,6 +105,7 @@ async def test_an_accelerator_that_is_down_costs_nothing_but_three_attempts(
     assert (await mirror.metric(healthy(registry)), await mirror.metric(healthy(other_registry))) == (0, 1)
 
 
+@pytest.mark.usefixtures("soon_over")
 async def test_an_accelerator_that_hangs_is_waited_for_once(
     registry: FakeRegistry, journal: Journal, mirror: RunningMirror
 ) -> None:
@@ -287,6 +293,7 @@ async def test_what_anybody_sees_and_what_the_credentials_see_is_one_endpoint(
         assert {entry.path for entry in journal.entries} <= {"/v2/"}
 
 
+@pytest.mark.usefixtures("soon_over")
 async def test_a_mirror_stops_while_it_pings(registry: FakeRegistry, start_mirror: StartMirror) -> None:
     async with start_mirror(drain_timeout="1h") as mirror:
         registry.always("/v2/*", faults.status(503))
