@@ -45,12 +45,10 @@ class Admin:
         return application
 
     async def _live(self, _: web.Request) -> web.StreamResponse:
-        serving = [worker for worker in self._crew.workers() if worker.is_ready]
-        return _told(*health.liveness(await health.asked(serving, "/livez")))
+        return _told(*health.liveness(await health.asked(self._crew.serving(), "/livez")))
 
     async def _ready(self, _: web.Request) -> web.StreamResponse:
-        serving = [worker for worker in self._crew.workers() if worker.is_ready]
-        answers = await health.asked(serving, "/readyz")
+        answers = await health.asked(self._crew.serving(), "/readyz")
         return _told(*health.readiness(answers, list(self._crew.empty())))
 
     async def _metrics(self, request: web.Request) -> web.StreamResponse:
@@ -59,7 +57,7 @@ class Admin:
 
     async def _pass_on(self, request: web.Request) -> web.StreamResponse:
         """Answer what the first worker that serves answers, as it comes."""
-        asked = next((worker for worker in self._crew.workers() if worker.is_ready), None)
+        asked = next(iter(self._crew.serving()), None)
         if asked is None:
             return problem(503, "no-worker", "no worker serves at the moment: try again in some seconds")
         url = URL(f"http://worker{request.raw_path}", encoded=True)

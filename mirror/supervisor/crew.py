@@ -63,6 +63,10 @@ class Crew:
         """Return those that have a seat, in order; not all of them may serve yet, or any more."""
         return [seat.worker for seat in self._seats if seat.worker is not None]
 
+    def serving(self) -> list[Worker]:
+        """Return those that serve, in order."""
+        return [worker for worker in self.workers() if worker.is_ready]
+
     def leaving(self) -> list[Worker]:
         """Return those that have given up their seat, and still finish what they have begun."""
         return list(self._leaving)
@@ -150,7 +154,7 @@ class Crew:
         pause = seat.pauses.next()
         how = str(worker.failure) if worker.failure is not None else _how(code)
         self._observer.notify(WorkerLost(worker.number, how, pause))
-        if pause > _BEARABLE_SECONDS and any(other.is_ready for other in self.workers()):
+        if pause > _BEARABLE_SECONDS and self.serving():
             seat.shut()
         await asyncio.sleep(pause)
         async with seat.changing:
