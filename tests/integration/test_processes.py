@@ -12,31 +12,16 @@ from tests.fakes.faults import both, chunked, cut_at, stop_at, wrong_bytes
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
+from tests.integration.half_sent import HALF, SIZE, blob, gate
 from tests.integration.paths import path_of
 from tests.integration.processes import MIB, Mirrors, committed, kill, mirrors, pull, put, reading, written
 from tests.integration.raw_http import Cut
 from tests.integration.waiting import until
 
-SIZE = 8 * MIB
-HALF = SIZE // 2
 READABLE = HALF - 128 * 1024
 """What clients can be sure to have when upstream has sent half."""
 
-__all__ = ["mirrors"]
-
-
-@pytest.fixture
-def blob(registry: FakeRegistry) -> FakeBlob:
-    """A large blob that nobody has asked for yet."""
-    return put(registry, SIZE)
-
-
-@pytest.fixture
-def gate(registry: FakeRegistry, blob: FakeBlob) -> Gate:
-    """Upstream sends half of the blob, and the rest once this is open."""
-    gate = Gate()
-    registry.fault(path_of(blob), stop_at(HALF, gate))
-    return gate
+__all__ = ["blob", "gate", "mirrors"]
 
 
 async def test_all_processes_together_fetch_a_blob_once(

@@ -21,6 +21,7 @@ from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
+from tests.integration.given_again import again
 from tests.integration.raw_http import RawClient, raw_client, request
 from tests.integration.waiting import until, until_metric
 
@@ -34,19 +35,7 @@ PATH = f"/v2/library/alpine/blobs/{BLOB.digest}"
 ASKED = request(PATH)
 HITS = 'mirror_requests_total{kind="blob",outcome="hit",upstream="docker.io"}'
 
-
-@pytest.fixture
-def again(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The heads that were found again."""
-    seen: list[bytes] = []
-    give = Connection._give_again
-
-    def noted(connection: Connection, repeat: Any, head: bytes) -> None:
-        seen.append(head)
-        give(connection, repeat, head)
-
-    monkeypatch.setattr(Connection, "_give_again", noted)
-    return seen
+__all__ = ["again"]
 
 
 async def remember(mirror: RunningMirror, registry: FakeRegistry, blob: FakeBlob = BLOB, method: str = "GET") -> bytes:

@@ -16,14 +16,13 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route
-from mirror.server.connection import Connection
-from mirror.server.repeats.repeat import Repeat
 from mirror.server.repeats.repeats import Repeats
 from mirror.store.records import StoredRecords
 from tests.fakes import content
 from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
+from tests.integration.given_again import again
 from tests.integration.raw_http import RawClient, raw_client
 
 REPOSITORY = "library/alpine"
@@ -34,19 +33,7 @@ TAG = f"/v2/{REPOSITORY}/manifests/latest"
 ACCEPT = f"Accept: {content.OCI_MANIFEST}\r\n"
 HEAD = f"GET {TAG} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\n{ACCEPT}\r\n".encode()
 
-
-@pytest.fixture
-def repeated(monkeypatch: pytest.MonkeyPatch) -> list[Repeat]:
-    """The answers that were given again."""
-    seen: list[Repeat] = []
-    give = Connection._give_again
-
-    def noted(connection: Connection, repeat: Repeat, head: bytes) -> None:
-        seen.append(repeat)
-        give(connection, repeat, head)
-
-    monkeypatch.setattr(Connection, "_give_again", noted)
-    return seen
+__all__ = ["again"]
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +155,7 @@ class Twin:
 async def test_a_mirror_that_remembers_answers_as_one_that_does_not(
     registry: FakeRegistry,
     start_mirror: StartMirror,
-    repeated: list[Repeat],
+    again: list[bytes],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     seed: int,
@@ -193,13 +180,13 @@ async def test_a_mirror_that_remembers_answers_as_one_that_does_not(
                 requests = [line for line in lines if line["event"] == "request"]
                 told = [{key: line[key] for key in line if key != "seconds"} for line in requests]
                 seen.append((twin.told, await twin.count(), told))
-    assert repeated, "nothing came again"
+    assert again, "nothing came again"
     for one, other in zip(*seen, strict=True):
         assert one == other
 
 
 async def test_a_repository_that_is_believed_to_be_public_no_more_is_asked_about(
-    start_mirror: StartMirror, repeated: list[Repeat], monkeypatch: pytest.MonkeyPatch
+    start_mirror: StartMirror, again: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     believed = [True]
     async with start_mirror() as mirror:
@@ -208,15 +195,15 @@ async def test_a_repository_that_is_believed_to_be_public_no_more_is_asked_about
         for _ in range(3):
             await client.send(HEAD)
             await client.answer()
-        assert len(repeated) == 1
+        assert len(again) == 1
         believed[0] = False
         await client.send(HEAD)
         await client.answer()
-        assert len(repeated) == 1
+        assert len(again) == 1
 
 
 async def test_another_client_is_told_by_its_own_address_and_the_tag_is_noted(
-    start_mirror: StartMirror, repeated: list[Repeat]
+    start_mirror: StartMirror, again: list[bytes]
 ) -> None:
     async with start_mirror() as mirror:
         for _ in range(3):
@@ -227,7 +214,7 @@ async def test_another_client_is_told_by_its_own_address_and_the_tag_is_noted(
             async with raw_client(mirror) as client:
                 await client.send(HEAD)
                 await client.answer()
-        assert len(repeated) == 2
+        assert len(again) == 2
         assert [(line["client"], line["status"], line["user_agent"]) for line in lines] == [("127.0.0.1", 200, "test")]
         [(_, times)] = mirror.mirror._warming.requests._times.items()
         assert len(times) == 3
@@ -288,7 +275,7 @@ _SMUGGLED = b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n"
     ids=["length", "no-length", "chunked", "connection", "expect", "upgrade", "cdn-loop"],
 )
 async def test_what_says_more_than_what_is_asked_for_is_never_remembered(
-    start_mirror: StartMirror, repeated: list[Repeat], extra: str, body: bytes
+    start_mirror: StartMirror, again: list[bytes], extra: str, body: bytes
 ) -> None:
     head = HEAD.replace(b"Host:", f"{extra}Host:".encode())
     async with start_mirror() as mirror:
@@ -301,12 +288,12 @@ async def test_what_says_more_than_what_is_asked_for_is_never_remembered(
                     while head_of_answer.status == 100:
                         head_of_answer = await client.head()
                     assert head_of_answer.status == 200
-        assert repeated == []
+        assert again == []
 
 
 @pytest.mark.parametrize("version", [b"HTTP/1.0", b"HTTP/1.1\r\nConnection: close"])
 async def test_what_ends_its_connection_is_never_remembered(
-    start_mirror: StartMirror, repeated: list[Repeat], version: bytes
+    start_mirror: StartMirror, again: list[bytes], version: bytes
 ) -> None:
     async with start_mirror() as mirror:
         for _ in range(3):
@@ -314,30 +301,30 @@ async def test_what_ends_its_connection_is_never_remembered(
                 await client.send(HEAD.replace(b"HTTP/1.1", version))
                 assert (await client.answer()).head.status == 200
                 assert await client.rest() == b""
-        assert repeated == []
+        assert again == []
 
 
-async def test_a_stop_answers_nobody_again(start_mirror: StartMirror, repeated: list[Repeat]) -> None:
+async def test_a_stop_answers_nobody_again(start_mirror: StartMirror, again: list[bytes]) -> None:
     async with start_mirror() as mirror:
         await _remembering(mirror)
         async with raw_client(mirror) as client:
             await _answers(client, [HEAD], 1)
-            seen = len(repeated)
+            seen = len(again)
             await mirror.mirror.public.stop_accepting()
             await client.send(HEAD)
             assert await client.rest() == b""
-    assert len(repeated) == seen
+    assert len(again) == seen
 
 
 async def test_a_farewell_is_said_to_those_who_ask_again(
-    start_mirror: StartMirror, repeated: list[Repeat], monkeypatch: pytest.MonkeyPatch
+    start_mirror: StartMirror, again: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mirror.server.listener.FAREWELL_SECONDS", 3600)
     async with start_mirror() as mirror:
         await _remembering(mirror)
         async with raw_client(mirror) as client:
             await _answers(client, [HEAD], 1)
-            seen = len(repeated)
+            seen = len(again)
             farewell = asyncio.create_task(mirror.mirror.public.say_farewell())
             await asyncio.sleep(0)
             await client.send(HEAD)
@@ -345,4 +332,4 @@ async def test_a_farewell_is_said_to_those_who_ask_again(
             assert (answer.head.status, answer.head.headers["connection"]) == (200, "close")
             assert await client.rest() == b""
         farewell.cancel()
-    assert len(repeated) == seen
+    assert len(again) == seen

@@ -14,40 +14,24 @@ import pytest
 
 from tests.fakes import content
 from tests.fakes.content import FakeBlob
-from tests.fakes.faults import stop_at
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.command import configuration, run, write
+from tests.integration.half_sent import HALF, SIZE, blob, gate
 from tests.integration.paths import path_of
-from tests.integration.processes import MIB, REPOSITORY, committed, put, written
+from tests.integration.processes import REPOSITORY, committed, written
 from tests.integration.waiting import until
 from tests.integration.workers import Crew, Start, crew, lives, start_workers
 
-SIZE = 8 * MIB
-HALF = SIZE // 2
 LATEST = f"/v2/{REPOSITORY}/manifests/latest"
 ACCEPT = ", ".join(content.ALL_TYPES)
 HITS = 'mirror_requests_total{kind="other",outcome="hit",upstream="none"}'
 LOST = 'mirror_worker_restarts_total{reason="lost"}'
 RELOADED = 'mirror_worker_restarts_total{reason="reload"}'
 
-__all__ = ["crew", "start_workers"]
-
-
-@pytest.fixture
-def blob(registry: FakeRegistry) -> FakeBlob:
-    """A large blob that nobody has asked for yet."""
-    return put(registry, SIZE)
-
-
-@pytest.fixture
-def gate(registry: FakeRegistry, blob: FakeBlob) -> Gate:
-    """Upstream sends half of the blob, and the rest once this is open."""
-    gate = Gate()
-    registry.fault(path_of(blob), stop_at(HALF, gate))
-    return gate
+__all__ = ["blob", "crew", "gate", "start_workers"]
 
 
 async def test_a_cold_blob_that_both_are_asked_for_comes_from_upstream_once(
