@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
-import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -41,6 +40,7 @@ from mirror.store.purges import Purges
 from mirror.store.records import StoredRecords
 from mirror.store.room import Room
 from mirror.store.rows import Rows
+from mirror.store.saved import Saved
 from mirror.store.threads import FileThreads
 from mirror.store.watch import StoredWatch
 
@@ -51,7 +51,6 @@ _LEAVING_SECONDS = 1.0
 # A stop soon after a start lets a small cache be looked through first.
 
 _UPKEEP_SECONDS = 5.0
-_SAVE_SECONDS = 60.0
 
 
 class Cache:
@@ -65,6 +64,7 @@ class Cache:
         self._path = path
         self._limits = limits
         self._observer = observer
+        self._clock = clock
         self._threads = FileThreads()
         self._folders = Folders(path)
         self._index_rows = Rows(path / "index", observer)
@@ -74,6 +74,7 @@ class Cache:
         self._purges = Purges(self._folders)
         self._pins = StoredPins(self._record_rows)
         self.records = StoredRecords(self._record_rows, self._purges, clock)
+        self._saved = Saved(self._folders, self.records, self._index, self._threads, clock)
         contents = StoredContents(self._folders, self._threads.reading)
         held = Held(self._pins, self.records, contents, self._index)
         watch = StoredWatch(self._folders, self._threads.writing, clock)
@@ -96,7 +97,6 @@ class Cache:
         self.identity = new_identity()
         """By what name other mirrors know this cache; that of the folder once it is open, if the disk keeps one."""
         self._probing = asyncio.Lock()
-        self._saving = asyncio.Lock()
         self._upkeep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -161,7 +161,7 @@ class Cache:
             await asyncio.wait([self._upkeep])
             if self._index.is_whole:
                 # Else the rows and the copy there are know more.
-                await self._tend(save=True)
+                await self._save_now()
         await self._index_rows.close()
         await self._record_rows.close()
         with suppress(StoreFailed):
@@ -173,11 +173,7 @@ class Cache:
     async def _restore(self) -> None:
         """Bring the records back from the copy, if they are lost."""
         if not await self.records.any():
-            await self.records.restore(await self._saved())
-
-    async def _saved(self) -> dict[str, str]:
-        document = await self._threads.reading.run(self._folders.root.read, "index.json")
-        return await self._threads.reading.run(layout.parse, document or b"")
+            await self.records.restore(await self._saved.rows())
 
     async def _look_through(self) -> None:
         """Learn what files there are, and what evicting them has to know."""
@@ -185,7 +181,7 @@ class Cache:
         typed: set[str] = set()
         # Hints, and worth no delay.
         with suppress(StoreFailed):
-            saved = await self._saved()
+            saved = await self._saved.rows()
         with suppress(StoreFailed):
             typed = await self.records.typed()
         self._pins.begin_with(saved.get(ROW, ""))
@@ -206,26 +202,25 @@ class Cache:
             await self._try("look through the cache", self._look_through)
             if not self._index.is_whole:
                 await asyncio.sleep(_UPKEEP_SECONDS)
-        await self._tend(save=True)
-        saved_at = -math.inf
         while True:
+            await self._tend()
             await asyncio.sleep(_UPKEEP_SECONDS)
-            due = self.records.changed and time.monotonic() - saved_at >= _SAVE_SECONDS
-            await self._tend(save=due)
-            saved_at = time.monotonic() if due else saved_at
 
-    async def _tend(self, *, save: bool) -> None:
-        await self._try("upkeep", functools.partial(self._put_in_order, save=save))
+    async def _tend(self, *, saves: bool = False) -> None:
+        await self._try("upkeep", functools.partial(self._put_in_order, saves=saves))
 
-    async def _put_in_order(self, *, save: bool) -> None:
+    async def _put_in_order(self, *, saves: bool) -> None:
         await self._index.known()
+        began = self._clock()
         await self._room.tidy()
         await self._index.flush()
-        if save:
+        if saves or await self._saved.is_due():
             await self._threads.writing.run(self.blobs.sweep)
-            async with self._saving:
-                # Else an older copy could come to lie over a newer one.
-                await self._save()
+            async with self._saved.turn():
+                # Another process may have written it while this one waited for its turn.
+                if saves or await self._saved.is_due():
+                    await self.records.prune(self._is_kept, self._are_kept)
+                    await self._saved.write(began)
 
     async def _try(self, doing: str, work: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -236,14 +231,4 @@ class Cache:
             self._observer.notify(TaskCrashed("cache upkeep", error))
 
     async def _save_now(self) -> None:
-        await self._tend(save=True)
-
-    async def _save(self) -> None:
-        self.records.changed = False
-        await self.records.prune(self._is_kept, self._are_kept)
-        rows = await self.records.rows()
-        if not rows and await self._threads.reading.run(self._folders.root.read, "index.json") is not None:
-            # Nothing is known, or nothing could be read; either way the copy there is can only be better.
-            return
-        document = await self._threads.writing.run(layout.render, rows, self._index)
-        await self._threads.writing.run(drafts.replace, self._folders.root, "index.json", document)
+        await self._tend(saves=True)

@@ -18,12 +18,17 @@ DRAFT = re.compile(rf"\..+\.[0-9a-f]{{8}}{re.escape(_ENDING)}")
 """How drafts are called."""
 
 
-def replace(folder: Folder, name: str, data: bytes) -> None:
-    """Write a whole small file so that a reader, or a crash, sees the old one or the new one."""
+def replace(folder: Folder, name: str, data: bytes, modified: float | None = None) -> None:
+    """Write a whole small file so that a reader, or a crash, sees the old one or the new one.
+
+    `modified` is the time that it is of (epoch seconds), now if there is none.
+    """
     draft = _draft_of(name)
     fd = folder.create(draft)
     try:
         files.write_all(fd, data)
+        if modified is not None:
+            files.set_modified(fd, modified)
         os.fsync(fd)
         folder.move(draft, fd, folder, name)
     except BaseException:

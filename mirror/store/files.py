@@ -113,6 +113,11 @@ def in_passing() -> int:
     return os.memfd_create("passage")
 
 
+def set_modified(fd: int, at: float) -> None:
+    """Say that the file was last written then (epoch seconds)."""
+    os.utime(fd, (at, at))
+
+
 def seal(fd: int) -> None:
     """Make the content durable and the file read-only."""
     os.fsync(fd)

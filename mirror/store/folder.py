@@ -134,10 +134,8 @@ class Folder:
 
     def exists(self, name: str) -> bool:
         """Tell whether there is a regular file of this name."""
-        try:
-            return stat.S_ISREG(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
-        except FileNotFoundError:
-            return False
+        status = self._status(name)
+        return status is not None and stat.S_ISREG(status.st_mode)
 
     def _unseal(self, name: str) -> None:
         fd = os.open(name, os.O_RDONLY | os.O_NONBLOCK | _FLAGS, dir_fd=self._fd)
@@ -150,10 +148,8 @@ class Folder:
 
     def has(self, name: str, fd: int) -> bool:
         """Tell whether the file open as `fd` is the one of this name."""
-        try:
-            return os.path.samestat(os.fstat(fd), os.stat(name, dir_fd=self._fd, follow_symlinks=False))
-        except FileNotFoundError:
-            return False
+        status = self._status(name)
+        return status is not None and os.path.samestat(os.fstat(fd), status)
 
     def move(self, name: str, fd: int, target: Folder, new_name: str) -> None:
         """Give the file that is open as `fd` its name in `target`, durably, replacing what had it.
@@ -210,10 +206,19 @@ class Folder:
 
     def size(self, name: str) -> int:
         """Return how many bytes the file of this name has, 0 if there is none."""
+        status = self._status(name)
+        return 0 if status is None else status.st_size
+
+    def modified(self, name: str) -> float | None:
+        """Return when the file of this name was last written (epoch seconds), None if there is none."""
+        status = self._status(name)
+        return None if status is None else status.st_mtime
+
+    def _status(self, name: str) -> os.stat_result | None:
         try:
-            return os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_size
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
         except FileNotFoundError:
-            return 0
+            return None
 
     def read(self, name: str) -> bytes | None:
         """Return the whole content of a file, None if there is none."""

@@ -233,9 +233,13 @@ class StoredRecords:
     async def _put(self, key: str, value: str) -> None:
         # Memory first: whoever asks while the row is being written gets the new value.
         self._hot[key] = value
-        self.changed = True
         changes = {key: value or None, **self._owed()}
-        if await self._rows.write(changes):
+        try:
+            is_written = await self._rows.write(changes)
+        finally:
+            # Not before: whoever sees it looks for the row.
+            self.changed = True
+        if is_written:
             for written in changes:
                 self._unwritten.pop(written, None)
         else:

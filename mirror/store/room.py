@@ -6,10 +6,8 @@ or evicts; a lock that cannot be had in time is done without, since it only save
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 
 from mirror.errors import StoreFailed
 from mirror.proxy.events.observer import Observer
@@ -21,11 +19,10 @@ from mirror.store.folders import Folders
 from mirror.store.limits import Limits
 from mirror.store.processes import Processes
 from mirror.store.threads import Threads
+from mirror.store.turns import Turns
 from mirror.store.unfinished import Survey, drop_leftovers, survey
 
 _LOCK = "room"
-_LOCK_SECONDS = 5.0
-_POLL_SECONDS = 0.02
 _CROWDED = 0.9
 # So much of `max_size`, pinned, leaves little room.
 
@@ -54,8 +51,7 @@ class Room:
         self._observer = observer
         self._landing: dict[str, int] = {}
         self._is_behind = False
-        self._one_at_a_time = asyncio.Lock()
-        self._patience = _LOCK_SECONDS
+        self._turns = Turns(folders, _LOCK, threads)
 
     async def reserve(self, name: str, have: int, wanted: int, agreed: Callable[[], None]) -> bool:
         """Make room for the partial file `name`, which has `have` bytes and will have `wanted`.
@@ -193,29 +189,9 @@ class Room:
         self._is_behind = self._processes.had_company() or self._is_behind
         return self._is_behind
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    def turn(self) -> AbstractAsyncContextManager[None]:
         """Reserve or evict, one at a time, in this process and among all; or keep the others from it."""
-        async with self._one_at_a_time:
-            fd = await self._lock()
-            try:
-                yield
-            finally:
-                if fd is not None:
-                    await self._threads.run(files.close, fd)
-
-    async def _lock(self) -> int | None:
-        until = time.monotonic() + self._patience
-        try:
-            while True:
-                fd = await self._threads.obtain(lambda: self._folders.run.claim(_LOCK), _close)
-                if fd is not None or time.monotonic() >= until:
-                    # Whoever has it and does nothing is not waited for again and again.
-                    self._patience = 0.0 if fd is None else _LOCK_SECONDS
-                    return fd
-                await asyncio.sleep(_POLL_SECONDS)
-        except StoreFailed:
-            return None
+        return self._turns.turn()
 
     async def _short_of_disk(self, size: int) -> int:
         """Return how many bytes more would have to be free to write `size` bytes."""
@@ -228,8 +204,3 @@ class Room:
     def leave(self) -> None:
         """Count it no more; blocks."""
         self._processes.leave()
-
-
-def _close(fd: int | None) -> None:
-    if fd is not None:
-        files.close(fd)

@@ -17,7 +17,7 @@ _FILES = {"oci-layout", "index.json"}
 _FOLDERS = {"blobs", "partial", "run", "index", "records", "listings"}
 _SYSTEM = {"lost+found"}
 _MOVED_ASIDE = re.compile(r"(index|records)\.broken-[0-9]+")
-_IN_RUN = re.compile(r"room|entered|purges|watch|identity|scrub|scrubbing|process-[0-9a-f]+")
+_IN_RUN = re.compile(r"room|entered|purges|watch|identity|saving|scrub|scrubbing|process-[0-9a-f]+")
 
 
 def strangers(folders: Folders) -> Iterator[str]:

@@ -10,9 +10,9 @@ from mirror.oci.digest import Digest
 from tests.crash.content import DAMAGED
 
 _OURS = re.compile(r"sha256-[0-9a-f]{64}(\.[0-9a-f]+)?|\..*\.new")
-_IN_RUN = re.compile(rf"{_OURS.pattern}|room|entered|purges|scrub|scrubbing|watch|identity|process-[0-9a-f]+")
+_IN_RUN = re.compile(rf"{_OURS.pattern}|room|entered|purges|saving|scrub|scrubbing|watch|identity|process-[0-9a-f]+")
 
-_LASTING = {"room", "entered", "purges", "scrub", "scrubbing", "watch", "identity"}
+_LASTING = {"room", "entered", "purges", "saving", "scrub", "scrubbing", "watch", "identity"}
 
 
 def stored(folder: Path) -> dict[str, bytes]:

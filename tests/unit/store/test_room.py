@@ -15,8 +15,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.proxy.events.store import CacheResized, Evicted
 from mirror.proxy.events.troubles import StoreTroubled
-from mirror.store import files
-from mirror.store import room as room_module
+from mirror.store import files, turns
 from mirror.store.partial import STEP, Partial
 from tests.unit.store.cabinet import Cabinet, open_files
 
@@ -467,7 +466,7 @@ async def test_one_process_at_a_time_makes_room(tmp_path: Path) -> None:
 async def test_a_process_that_was_stopped_keeps_nobody_waiting_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room_module, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(turns, "_LOCK_SECONDS", 0.1)
     async with Cabinet(tmp_path, max_size=100) as cabinet:
         find(cabinet, b"a" * 101)
         fd = cabinet.folders.run.claim("room")
