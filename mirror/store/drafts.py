@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import time
+from contextlib import suppress
 
 from mirror.store import files
 from mirror.store.folder import Folder
@@ -28,7 +29,9 @@ def replace(folder: Folder, name: str, data: bytes, modified: float | None = Non
     try:
         files.write_all(fd, data)
         if modified is not None:
-            files.set_modified(fd, modified)
+            # A file system that takes no times says one that is a little later.
+            with suppress(OSError):
+                files.set_modified(fd, modified)
         os.fsync(fd)
         folder.move(draft, fd, folder, name)
     except BaseException:

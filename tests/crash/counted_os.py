@@ -38,7 +38,7 @@ class Fault(StrEnum):
 
 
 _WRITES = ("write", "pwrite")
-_CHANGES = ("open", *_WRITES, "ftruncate", "fsync", "fchmod", "rename", "unlink", "mkdir")
+_CHANGES = ("open", *_WRITES, "ftruncate", "fsync", "fchmod", "utime", "rename", "unlink", "mkdir")
 _STEPS = {
     Fault.KILL: _CHANGES,
     Fault.TEAR: _WRITES,

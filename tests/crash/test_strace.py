@@ -23,6 +23,7 @@ _CALLS = {
     "ftruncate": "ftruncate",
     "fsync": "fsync",
     "fchmod": "fchmod",
+    "utime": "utimensat",
     "rename": "renameat",
     "unlink": "unlinkat",
     "mkdir": "mkdir",
@@ -30,7 +31,7 @@ _CALLS = {
 _OTHERS = (
     "open,creat,openat2,writev,pwritev,pwritev2,truncate,fallocate,copy_file_range,sendfile,fdatasync,msync,"
     "sync_file_range,syncfs,chmod,fchmodat,rename,renameat2,unlink,rmdir,link,linkat,symlink,symlinkat,mkdirat,mknod,"
-    "mknodat,utimensat,futimesat,fchown,fchownat,fsetxattr,setxattr"
+    "mknodat,futimesat,fchown,fchownat,fsetxattr,setxattr"
 )
 _LIFE = """
 import asyncio, json, sys
