@@ -13,8 +13,13 @@ from mmap import mmap
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
+from mirror.proxy.interfaces.upstream import LASTING
+
 BUFFER = 2 * 1024 * 1024
-"""Bytes that are read at most at once. There are three: one is received while one is written and one is hashed."""
+"""Bytes that are read at most at once. There are three: one is received while one is written and one is hashed.
+
+A body that is short (see LASTING) has memory for all of it instead, in which it stays.
+"""
 
 SHORTEST = 64 * 1024
 """Bodies with fewer bytes to come are not worth it."""
@@ -41,11 +46,13 @@ class Intake(asyncio.BufferedProtocol):
         self._transport = owner.transport
         self._ready = memoryview(_drained(content))
         self._left = length - content.total_bytes
-        self._room = min(BUFFER, self._left)
+        is_short = self._left <= LASTING
+        self._room = self._left if is_short else min(BUFFER, self._left)
         # With a place for one byte that should not come: who sends it is not asked anything else. Mapped: the loop does
         # not wait until it is cleared, and what nothing comes into is not taken.
-        self._buffers = cycle([memoryview(mmap(-1, self._room + 1)) for _ in range(3)])
-        self._filling = next(self._buffers)
+        buffers = [memoryview(mmap(-1, self._room + 1)) for _ in range(1 if is_short else 3)]
+        self._buffers = None if is_short else cycle(buffers)
+        self._filling = buffers[-1]
         self._filled = 0
         self._is_paused = False
         self._is_exceeded = False
@@ -64,7 +71,8 @@ class Intake(asyncio.BufferedProtocol):
     async def read(self, most: int | None = None) -> memoryview:
         """Return what has come, or `most` of it, waiting for at least one byte; empty at the end.
 
-        It is good until two more calls have been made. Raises aiohttp.ClientPayloadError for a body that is cut.
+        It is good until two more calls have been made, and of a short body for good. Raises
+        aiohttp.ClientPayloadError for a body that is cut.
         """
         if not self._ready:
             await self._arrival()
@@ -83,7 +91,8 @@ class Intake(asyncio.BufferedProtocol):
     def _turn(self) -> None:
         """Have what has come read, and receive into the memory that was read."""
         self._ready = self._filling[: self._filled]
-        self._filling, self._filled = next(self._buffers), 0
+        self._filling = self._filling[self._filled :] if self._buffers is None else next(self._buffers)
+        self._filled = 0
         if not self._left:
             self._give_back()
         elif self._is_paused and not self._is_cut:

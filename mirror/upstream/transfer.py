@@ -53,8 +53,7 @@ class ResponseTransfer:
     async def _read(self, most: int | None) -> Data:
         if not self._is_begun:
             # Not before: of a body that nobody wants yet, no more than a little is to come.
-            # Nor of a part: there are many of them, and each would have as much memory.
-            self._is_begun, self._intake = True, intake_of(self._response) if self.stop is None else None
+            self._is_begun, self._intake = True, intake_of(self._response)
         if self._intake is not None:
             return await self._intake.read(most)
         content = self._response.content

@@ -74,6 +74,32 @@ async def test_a_large_blob_comes_in_parts_each_byte_once(
     assert journal.body_bytes(path_of(layer)) == SIZE
 
 
+async def test_the_next_image_comes_in_parts_because_the_first_one_did(
+    start_mirror: StartMirror,
+    registry: FakeRegistry,
+    journal: Journal,
+    image: FakeImage,
+    upstreams: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    another = content.image(layers=1, size=SIZE)
+    registry.add_image("library/alpine", "2", another)
+    [first], [second] = image.layers, another.layers
+    registry.always(path_of(second), rate(RATE))
+    async with start_mirror(upstreams=upstreams) as mirror:
+        assert await pulled(mirror, first) == first.data
+        # By itself it could not be judged.
+        monkeypatch.setattr(width, "FIRST_LOOK", 2 * SIZE)
+        monkeypatch.setattr(width, "SOON", 0)
+        await mirror.get(MANIFEST.replace("/1", "/2"))
+        _, body = await mirror.get(path_of(second))
+    assert body == second.data
+    entries = journal.select("GET", path_of(second))
+    # One after the other they would be of FIRST bytes, all but the last.
+    assert len({entry.sent for entry in entries}) > 2
+    assert journal.body_bytes(path_of(second)) == SIZE
+
+
 async def test_readers_of_ranges_get_what_they_want_of_it(
     start_mirror: StartMirror, journal: Journal, image: FakeImage, upstreams: dict[str, Any]
 ) -> None:

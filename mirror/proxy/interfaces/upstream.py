@@ -12,6 +12,9 @@ from mirror.oci.reference import Reference, Repository
 Data = bytes | memoryview
 """Bytes of a blob; where they are not their own, whoever gave them says how long they are good."""
 
+LASTING = 4 * 1024 * 1024
+"""Where no more bytes than these are to come, they are good for as long as somebody holds them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validator:
@@ -62,7 +65,7 @@ class Transfer(Protocol):
     async def read(self, most: int | None = None) -> Data:
         """Return the next bytes, no more than `most` if that is given, empty at the end.
 
-        They are good until two more calls have been made.
+        They are good until two more calls have been made, or for good (see LASTING).
 
         Raises UpstreamUnavailable when the transfer is cut.
         """

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import random
 
@@ -19,7 +20,18 @@ from mirror.proxy.fills.segments import width as width_module
 from mirror.proxy.fills.segments.lanes import Lanes
 from mirror.proxy.fills.segments.plan import MOST, Part, Plan
 from mirror.proxy.fills.segments.segments import Segments
-from mirror.proxy.fills.segments.width import FAST, FIRST_LOOK, GRACE_SECONDS, LOOK_SECONDS, STEPS, Seen, Width
+from mirror.proxy.fills.segments.width import (
+    FAST,
+    FIRST_LOOK,
+    FIRST_SECONDS,
+    GRACE_SECONDS,
+    LOOK_SECONDS,
+    SOON,
+    STEPS,
+    WORTH,
+    Seen,
+    Width,
+)
 from mirror.proxy.fills.supply import STALL_SECONDS, Supply
 from mirror.proxy.fills.turns import Turns
 from mirror.proxy.interfaces.upstream import WHOLE, Rest, Validator
@@ -58,7 +70,7 @@ def test_each_byte_is_given_out_once_and_in_order(start: int, size: int, widths:
         if not plan.left:
             break
         width = widths[number % len(widths)]
-        part = plan.next(width)
+        part = plan.next(plan.share(width))
         assert part.start == offset
         assert 0 < part.size <= plan.left
         assert width == 1 or part.size <= MOST
@@ -68,9 +80,11 @@ def test_each_byte_is_given_out_once_and_in_order(start: int, size: int, widths:
 
 
 def test_the_last_parts_are_shared_by_all() -> None:
-    assert Plan(0, 3 * plan_module.LEAST).next(4).size == plan_module.LEAST
-    assert Plan(0, 100 * plan_module.MOST).next(4).size == plan_module.MOST
-    assert Plan(5, 100).next(1) == Part(5, 100)
+    least, most = plan_module.LEAST, plan_module.MOST
+    assert Plan(0, 3 * least).share(4) == least
+    assert Plan(0, 6 * least).share(4) == 2 * least
+    assert Plan(0, 100 * most).share(4) == most
+    assert Plan(5, 100).next(Plan(5, 100).share(1)) == Part(5, 100)
 
 
 # By how many. --------------------------------------------------------------------------------------------
@@ -84,10 +98,18 @@ class Line:
         self.now = self.waited = self.busy = 0.0
         self.received = 0.0
 
-    def goes_on(self, seconds: float, rate: float, waiting: float = 0.95, busy: float = 0.1, left: int = 2**40) -> int:
+    def goes_on(
+        self,
+        seconds: float,
+        rate: float,
+        waiting: float = 0.95,
+        busy: float = 0.1,
+        left: int = 2**40,
+        known: float | None = None,
+    ) -> int:
         end = self.now + seconds
         while self.now < end:
-            self.width.look(Seen(self.now, int(self.received), left, self.waited, self.busy))
+            self.width.look(Seen(self.now, int(self.received), left, self.waited, self.busy), known)
             self.now += 0.01
             self.received += rate * 0.01
             self.waited += waiting * 0.01
@@ -101,9 +123,11 @@ SLOW = FAST / 4
 def test_others_are_added_while_they_pay() -> None:
     line = Line()
     assert line.goes_on(0.1, SLOW) == STEPS[1]
+    assert line.width.rate == pytest.approx(SLOW, rel=0.01)
     assert line.goes_on(GRACE_SECONDS + LOOK_SECONDS + 0.1, 3 * SLOW) == STEPS[2]
     assert line.goes_on(GRACE_SECONDS + LOOK_SECONDS + 0.1, 5 * SLOW) == STEPS[2]
     assert line.width.is_settled
+    assert line.width.rate == pytest.approx(SLOW, rel=0.01)
 
 
 def test_those_that_bring_nothing_are_given_back() -> None:
@@ -111,6 +135,7 @@ def test_those_that_bring_nothing_are_given_back() -> None:
     assert line.goes_on(0.1, SLOW) == STEPS[1]
     assert line.goes_on(2, 1.1 * SLOW) == STEPS[0]
     assert line.width.is_settled
+    assert line.width.rate == math.inf
     line = Line()
     line.goes_on(0.1, SLOW)
     line.goes_on(GRACE_SECONDS + LOOK_SECONDS + 0.1, 3 * SLOW)
@@ -126,15 +151,76 @@ def test_one_is_enough(rate: float, waiting: float, busy: float) -> None:
     line = Line()
     assert line.goes_on(5, rate, waiting, busy) == 1
     assert line.width.is_settled
+    # What the mirror does at the moment says nothing of its upstream.
+    assert line.width.rate == (pytest.approx(rate, rel=0.01) if rate > FAST else None)
 
 
-def test_nothing_is_judged_by_a_few_bytes_or_for_a_few() -> None:
+def test_a_large_blob_is_not_judged_by_a_few_bytes() -> None:
     line = Line()
     assert line.goes_on(0.5, width_module.FIRST_LOOK) == 1
     assert not line.width.is_settled
-    assert line.goes_on(5, SLOW, left=1000) == 1
-    assert not line.width.is_settled
     assert FIRST_LOOK > 0
+
+
+def test_a_small_one_is_judged_soon_unless_the_mirror_has_enough_to_do() -> None:
+    line = Line()
+    assert line.goes_on(3 * FIRST_SECONDS, width_module.FIRST_LOOK, left=SOON) == STEPS[1]
+    assert line.width.rate is not None
+    line = Line()
+    assert line.goes_on(3 * FIRST_SECONDS, width_module.FIRST_LOOK, left=SOON, busy=0.8) == 1
+    assert not line.width.is_settled
+    assert line.goes_on(30 * FIRST_SECONDS, width_module.FIRST_LOOK, left=SOON) == STEPS[1]
+
+
+def test_for_a_few_bytes_there_are_no_others_but_what_was_seen_is_told() -> None:
+    line = Line()
+    assert line.goes_on(5, SLOW, left=1000) == 1
+    assert line.width.is_settled
+    assert line.width.rate == pytest.approx(SLOW, rel=0.2)
+
+
+def test_what_came_first_has_waited_and_tells_of_no_speed() -> None:
+    line = Line()
+    line.width.look(Seen(0.0, 0, SOON, 0.0, 0.0))
+    line.received = 100 * FAST
+    assert line.goes_on(0.1, SLOW) == STEPS[1]
+
+
+def test_what_others_have_seen_is_believed_at_once() -> None:
+    line = Line()
+    assert line.goes_on(0.01, SLOW, known=SLOW) == STEPS[1]
+    assert line.goes_on(GRACE_SECONDS + LOOK_SECONDS + 0.1, SLOW, known=SLOW) == STEPS[0]
+    assert line.width.rate == math.inf
+    line = Line()
+    assert line.goes_on(0.01, SLOW, known=FAST) == 1
+    assert line.width.is_settled
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 0.1), st.integers(0, 2**22), st.floats(0, 1), st.floats(0, 1)), max_size=60),
+    st.integers(0, 2**28),
+    st.none() | st.floats(0, 2 * FAST),
+)
+def test_however_it_goes_there_are_as_many_as_there_may_be(
+    course: list[tuple[float, int, float, float]], left: int, known: float | None
+) -> None:
+    """Never more than a step at a time; none once it is settled, for what is not worth it, or of a fast upstream."""
+    width, now, received, waited, busy = Width(), 0.0, 0, 0.0, 0.0
+    for seconds, size, waiting, working in course:
+        before, was_settled = width.value, width.is_settled
+        seen = Seen(now, received, left, waited, busy)
+        width.look(seen, known)
+        steps = STEPS.index(width.value) - STEPS.index(before)
+        assert abs(steps) <= 1
+        assert not (was_settled and steps)
+        if steps > 0:
+            rate = width._before[1]
+            assert left >= rate * WORTH
+            assert before > STEPS[0] or rate < FAST
+        if known is not None and known >= FAST:
+            assert width.value == 1
+        now, received, left = now + seconds, received + size, max(0, left - size)
+        waited, busy = waited + waiting * seconds, busy + working * seconds
 
 
 # All together. -------------------------------------------------------------------------------------------
@@ -151,12 +237,14 @@ class RangedUpstream:
         self.open: set[RangedTransfer] = set()
         self.most_at_once = 0
         self.total = len(DATA)
+        self.sent_when_asked: list[int] = []
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
         raise AssertionError("the length is known")
 
     async def get_blob(self, repository: Repository, digest: Digest, rest: Rest = WHOLE) -> RangedTransfer:
         self.rests.append(rest)
+        self.sent_when_asked.append(sum(part.size for part in self.sent))
         trouble = self.troubles.pop(0) if self.troubles else "none"
         await asyncio.sleep(0.03)
         errors: dict[str, MirrorError] = {
@@ -214,9 +302,9 @@ class RangedTransfer:
 class Fetch:
     """A supply in parts, and what came of it."""
 
-    def __init__(self, upstream: RangedUpstream, *, limit: int = 64) -> None:
+    def __init__(self, upstream: RangedUpstream, *, limit: int = 64, lanes: Lanes | None = None) -> None:
         self.upstream = upstream
-        self.lanes = Lanes(Turns({"docker.io": limit}))
+        self.lanes = lanes or Lanes(Turns({"docker.io": limit}))
         self.lanes.expect(DIGEST, len(DATA))
         self.segments = Segments(upstream, HUB, DIGEST, self.lanes)  # type: ignore[arg-type]  # it has blobs only
         self.supply = Supply(self.segments, HUB, DIGEST, Recorder())
@@ -278,12 +366,45 @@ async def test_a_fast_upstream_is_asked_for_the_rest_in_one_piece() -> None:
     assert [(rest.start, rest.stop) for rest in fetch.upstream.rests] == [(0, 40 * KIB), (40 * KIB, len(DATA))]
     fetch.check()
     # And the next blob in one piece from the beginning.
-    again = Fetch(RangedUpstream(rate=2 * FAST))
-    again.lanes.rest("docker.io")
-    again.segments = Segments(again.upstream, HUB, DIGEST, again.lanes)  # type: ignore[arg-type]
-    again.supply = Supply(again.segments, HUB, DIGEST, Recorder())
+    again = Fetch(RangedUpstream(rate=2 * FAST), lanes=fetch.lanes)
     assert await again.read() == DATA
     assert [rest.stop for rest in again.upstream.rests] == [None]
+
+
+@in_virtual_time
+async def test_what_one_blob_has_shown_is_known_of_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Fetch(RangedUpstream())
+    assert await first.read() == DATA
+    monkeypatch.setattr(width_module, "FIRST_LOOK", 2 * len(DATA))
+    monkeypatch.setattr(width_module, "SOON", 0)
+    second = Fetch(RangedUpstream(), lanes=first.lanes)
+    await second.supply.open(0)
+    await second.supply.read(0)
+    assert len(second.upstream.rests) == STEPS[1]
+    second.supply.close()
+    await second.segments.close()
+    second.check()
+    # For a while.
+    await asyncio.sleep(lanes_module.BELIEVED_SECONDS)
+    third = Fetch(RangedUpstream(), lanes=first.lanes)
+    assert await third.read() == DATA
+    assert third.upstream.most_at_once <= 2
+
+
+@in_virtual_time
+async def test_what_is_not_judged_is_asked_for_part_by_part_each_before_the_one_before_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(width_module, "FIRST_LOOK", 2 * len(DATA))
+    monkeypatch.setattr(width_module, "SOON", 0)
+    fetch = Fetch(RangedUpstream())
+    assert await fetch.read() == DATA
+    starts = range(0, len(DATA), 40 * KIB)
+    assert [rest.start for rest in fetch.upstream.rests] == [*starts]
+    assert all(sent < start for sent, start in zip(fetch.upstream.sent_when_asked[1:], starts[1:], strict=True))
+    assert fetch.upstream.most_at_once <= 2
+    assert fetch.lanes.pay("docker.io", DIGEST)
+    fetch.check()
 
 
 @in_virtual_time

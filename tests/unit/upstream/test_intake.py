@@ -13,12 +13,14 @@ from mirror.upstream import intake
 from mirror.upstream.intake import Intake
 
 BUFFER = 64 * 1024
+SHORT = BUFFER // 2
 HEAD = b"what came with the headers"
 
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "BUFFER", BUFFER)
+    monkeypatch.setattr(intake, "LASTING", SHORT)
 
 
 class Line(asyncio.Transport):
@@ -91,10 +93,11 @@ async def all_of(meeting: Meeting, most: int | None = None, piece: int = 10_000)
         received += data
 
 
+@pytest.mark.parametrize("size", [1, SHORT, SHORT + 1, 3 * BUFFER + 12_345])
 @pytest.mark.parametrize("most", [None, 7_001])
 @pytest.mark.parametrize("piece", [10_000, 10 * BUFFER])
-async def test_a_body_arrives_byte_for_byte(most: int | None, piece: int) -> None:
-    body = numbered(3 * BUFFER + 12_345)
+async def test_a_body_arrives_byte_for_byte(size: int, most: int | None, piece: int) -> None:
+    body = numbered(size)
     assert await all_of(await meet(body), most, piece) == HEAD + body
 
 
@@ -108,7 +111,7 @@ async def test_the_connection_goes_back_to_its_owner_behind_the_body() -> None:
     assert len(await meeting.intake.read()) == 0
 
 
-@pytest.mark.parametrize("size", [BUFFER - 1, BUFFER, BUFFER + 5, 2 * BUFFER])
+@pytest.mark.parametrize("size", [SHORT - 1, SHORT, BUFFER - 1, BUFFER, BUFFER + 5, 2 * BUFFER])
 @pytest.mark.parametrize("piece", [10_000, 10 * BUFFER])
 async def test_a_connection_on_which_more_comes_than_was_declared_is_not_used_again(size: int, piece: int) -> None:
     # Who asks next would take it for the answer.
@@ -141,6 +144,17 @@ async def test_what_was_read_stays_as_it_is_for_two_more_calls() -> None:
         meeting.line.send(BUFFER)
         start = max(0, number - 1)
         assert b"".join(pieces[start:]) == body[start * BUFFER : (number + 1) * BUFFER]
+
+
+async def test_what_was_read_of_a_short_body_stays_as_it_is() -> None:
+    body = numbered(SHORT)
+    meeting = await meet(body)
+    pieces = [await meeting.intake.read()]
+    while pieces[-1]:
+        meeting.line.send(1_000)
+        pieces.append(await meeting.intake.read())
+    assert len(pieces) > SHORT // 1_000
+    assert b"".join(pieces) == HEAD + body
 
 
 async def test_a_call_that_is_cancelled_takes_nothing_along() -> None:

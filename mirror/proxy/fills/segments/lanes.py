@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Hashable
 
 from mirror.oci.digest import Digest
+from mirror.proxy.fills.segments.width import FAST
 from mirror.proxy.fills.turns import Turns
 
 LARGE = 8 * 1024 * 1024
@@ -17,8 +19,8 @@ MOST_BYTES = 64 * 1024 * 1024
 MOST_EXPECTED = 10_000
 """Blobs whose lengths are remembered from their manifests."""
 
-REST_SECONDS = 600.0
-"""How long an upstream is asked by one connection only, once it was seen that this is enough, or all that it gives."""
+BELIEVED_SECONDS = 600.0
+"""How long it holds for all blobs of an upstream what one of them has shown."""
 
 
 class Lanes:
@@ -28,7 +30,7 @@ class Lanes:
         self._turns = turns
         self._taken: dict[Hashable, int] = {}
         self._sizes: dict[Digest, int] = {}
-        self._resting: dict[str, float] = {}
+        self._seen: dict[str, tuple[float, float]] = {}
 
     def expect(self, digest: Digest, size: int) -> None:
         """A manifest says that this blob has so many bytes."""
@@ -39,11 +41,20 @@ class Lanes:
 
     def pay(self, upstream: str, digest: Digest) -> bool:
         """Tell whether the blob is known to be large, and the upstream not to be such that it makes no difference."""
-        return digest in self._sizes and _now() >= self._resting.get(upstream, 0.0)
+        return digest in self._sizes and (self.rate(upstream) or 0.0) < FAST
+
+    def rate(self, upstream: str) -> float | None:
+        """Return the bytes a second that one connection brings (see Width), None where nobody has seen it lately."""
+        until, rate = self._seen.get(upstream, (0.0, None))
+        return rate if _now() < until else None
+
+    def saw(self, upstream: str, rate: float) -> None:
+        """A blob has shown how many bytes a second one connection brings; the most that was seen is believed."""
+        self._seen[upstream] = _now() + BELIEVED_SECONDS, max(rate, self.rate(upstream) or 0.0)
 
     def rest(self, upstream: str) -> None:
-        """One connection a blob is enough for a while, or as many as the upstream wants."""
-        self._resting[upstream] = _now() + REST_SECONDS
+        """One connection a blob is all that the upstream wants, or gives."""
+        self.saw(upstream, math.inf)
 
     async def take(self, upstream: str, holder: Hashable, size: int) -> bool:
         """Give `holder` a connection, and room for so many bytes, if both are to spare; `leave` is to follow."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mirror.proxy.interfaces.upstream import LASTING
+
 FIRST = 2 * 1024 * 1024
 """Bytes that are asked for first, to see how they come."""
 
-LEAST, MOST = 1024 * 1024, 4 * 1024 * 1024
+LEAST, MOST = 1024 * 1024, LASTING
 """Bytes of a part that is fetched ahead: less is not worth a request, and more waits in memory for its turn."""
 
 
@@ -41,13 +43,13 @@ class Plan:
         """How many bytes are still to be given out."""
         return self._stop - self._next
 
-    def next(self, width: int) -> Part:
-        """Return the next part for one of `width` connections, all of the rest for an only one; empty at the end."""
-        size = self.left
-        if width > 1:
-            share = -(-self.left // (width - 1))
-            size = min(max(share, LEAST), MOST, self.left)
-        return Part(self._next, self._next + size)
+    def share(self, width: int) -> int:
+        """Return how many bytes each part has that is asked for now, by one of `width` connections."""
+        return min(max(-(-self.left // (width - 1)), LEAST), MOST) if width > 1 else self.left
+
+    def next(self, size: int) -> Part:
+        """Return the next part, of so many bytes if there are as many; empty at the end."""
+        return Part(self._next, self._next + min(size, self.left))
 
     def give_out(self, part: Part) -> None:
         """The next part, which this is, is fetched."""

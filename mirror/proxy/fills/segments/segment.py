@@ -27,7 +27,7 @@ class Segment:
         """Where in the blob the bytes end that have come."""
         self.error: UpstreamUnavailable | None = None
         """Why no more will come."""
-        self._chunks: deque[bytes] = deque()
+        self._chunks: deque[Data] = deque()
         self._transfer: Transfer | None = None
         self._changed = asyncio.Event()
 
@@ -51,8 +51,8 @@ class Segment:
         try:
             self.follow(await opened(self.part))
             while self.is_ahead and self.received < self.part.stop:
-                # A copy: it may wait for longer than it is good.
-                self._chunks.append(bytes(await self._next()))
+                # As it is: of a part, they are good for as long as they wait.
+                self._chunks.append(await self._next())
                 self._changed.set()
         except UpstreamUnavailable as error:
             self.let_go(error)
@@ -67,7 +67,7 @@ class Segment:
                 raise self.error
             self._changed.clear()
             await self._changed.wait()
-        data: Data = self._chunks.popleft() if self._chunks else await self._next()
+        data = self._chunks.popleft() if self._chunks else await self._next()
         self.offset += len(data)
         return data
 

@@ -95,7 +95,7 @@ class Segments:
         if self._total is None:
             return Part(start, start + FIRST)
         if not self._coming:
-            return self._plan.next(1)
+            return self._plan.next(self._plan.left)
         first = self._coming[0]
         return Part(start, first.part.stop) if first.error is not None else None
 
@@ -152,33 +152,44 @@ class Segments:
 
     async def _widen(self) -> None:
         """Have as many parts on their way as pay."""
-        width = self._width
         if self._plan.left:
             self._judge()
-        while width.value > 1 and self._plan.left and self._has_room():
-            if not await self._begin_ahead():
+        share = self._plan.share(self._width.value)
+        while self._width.value > 1 and self._plan.left and self._has_room():
+            if not await self._begin_ahead(self._plan.next(share)):
                 break
-        if self._plan.left and (not self._coming or (width.is_settled and width.value == 1 and len(self._coming) == 1)):
-            self._begin(Segment(self._plan.next(1)))
+        if self._plan.left and self._is_next_due():
+            is_undecided = self._width.value == 1 and not self._width.is_settled
+            self._begin(Segment(self._plan.next(FIRST if is_undecided else self._plan.left)))
 
     def _judge(self) -> None:
-        ahead = sum(segment.received - segment.part.start for segment in self._coming if segment.is_ahead)
-        received = self._received + ahead
-        if not self._width.is_settled:
-            self._width.look(Seen(_now(), received, self._plan.left, self._waited, time.thread_time()))
+        width, upstream = self._width, self._route.upstream
+        if not width.is_settled:
+            ahead = sum(segment.received - segment.part.start for segment in self._coming if segment.is_ahead)
+            seen = Seen(_now(), self._received + ahead, self._plan.left, self._waited, time.thread_time())
+            told = width.rate
+            width.look(seen, self._lanes.rate(upstream))
+            if width.rate is not None and width.rate != told:
+                self._lanes.saw(upstream, width.rate)
         if any(isinstance(segment.error, UpstreamThrottled | UpstreamInvalid) for segment in self._coming):
             # It wants no more of them, or does not give what it is asked for.
-            self._width.settle(1)
-        if self._width.is_settled and self._width.value == 1:
-            self._lanes.rest(self._route.upstream)
+            width.settle(1)
+            self._lanes.rest(upstream)
+
+    def _is_next_due(self) -> bool:
+        """Tell whether the only connection is to be asked for more: before it has given all, not to wait for that."""
+        if not self._coming:
+            return True
+        first = self._coming[0]
+        is_only = self._width.value == 1 and len(self._coming) == 1
+        return is_only and (self._width.is_settled or 4 * (first.part.stop - first.received) <= first.part.size)
 
     def _has_room(self) -> bool:
         at_work = sum(segment.is_coming for segment in self._coming)
         return at_work < self._width.value and len(self._coming) < self._width.value + _AHEAD
 
-    async def _begin_ahead(self) -> bool:
+    async def _begin_ahead(self, part: Part) -> bool:
         """Begin the next part beside the others, if a connection for it is to spare."""
-        part = self._plan.next(self._width.value)
         segment = Segment(part, is_ahead=True)
         if not await self._lanes.take(self._route.upstream, segment, part.size):
             return False
