@@ -392,6 +392,19 @@ async def test_what_one_blob_has_shown_is_known_of_the_next_one(monkeypatch: pyt
 
 
 @in_virtual_time
+async def test_of_what_several_have_shown_the_most_is_believed() -> None:
+    lanes = Lanes(Turns())
+    assert lanes.rate("docker.io") is None
+    for rate in (SLOW, 2 * SLOW, SLOW):
+        lanes.saw("docker.io", rate)
+    assert lanes.rate("docker.io") == 2 * SLOW
+    assert lanes.rate("quay.io") is None
+    await asyncio.sleep(lanes_module.BELIEVED_SECONDS)
+    lanes.saw("docker.io", SLOW)
+    assert lanes.rate("docker.io") == SLOW
+
+
+@in_virtual_time
 async def test_what_is_not_judged_is_asked_for_part_by_part_each_before_the_one_before_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -41,6 +41,11 @@ class Segment:
         """Tell whether more of it will come."""
         return self.error is None and self.received < self.part.stop
 
+    @property
+    def is_nearly_here(self) -> bool:
+        """Tell whether three quarters of it have come."""
+        return 4 * (self.part.stop - self.received) <= self.part.size
+
     def follow(self, transfer: Transfer) -> None:
         """Take the bytes from this transfer."""
         self._transfer = transfer

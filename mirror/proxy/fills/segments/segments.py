@@ -164,25 +164,21 @@ class Segments:
 
     def _judge(self) -> None:
         width, upstream = self._width, self._route.upstream
-        if not width.is_settled:
-            ahead = sum(segment.received - segment.part.start for segment in self._coming if segment.is_ahead)
-            seen = Seen(_now(), self._received + ahead, self._plan.left, self._waited, time.thread_time())
-            told = width.rate
-            width.look(seen, self._lanes.rate(upstream))
-            if width.rate is not None and width.rate != told:
-                self._lanes.saw(upstream, width.rate)
+        ahead = sum(segment.received - segment.part.start for segment in self._coming if segment.is_ahead)
+        told = width.rate
+        seen = Seen(_now(), self._received + ahead, self._plan.left, self._waited, time.thread_time())
+        width.look(seen, self._lanes.rate(upstream))
+        if width.rate is not None and width.rate != told:
+            self._lanes.saw(upstream, width.rate)
         if any(isinstance(segment.error, UpstreamThrottled | UpstreamInvalid) for segment in self._coming):
             # It wants no more of them, or does not give what it is asked for.
             width.settle(1)
             self._lanes.rest(upstream)
 
     def _is_next_due(self) -> bool:
-        """Tell whether the only connection is to be asked for more: before it has given all, not to wait for that."""
-        if not self._coming:
-            return True
-        first = self._coming[0]
-        is_only = self._width.value == 1 and len(self._coming) == 1
-        return is_only and (self._width.is_settled or 4 * (first.part.stop - first.received) <= first.part.size)
+        """Tell whether an only connection is to be asked for more: before it has given all, not to wait for that."""
+        is_only = self._width.value == 1 == len(self._coming)
+        return not self._coming or (is_only and (self._width.is_settled or self._coming[0].is_nearly_here))
 
     def _has_room(self) -> bool:
         at_work = sum(segment.is_coming for segment in self._coming)
