@@ -1,4 +1,6 @@
-"""`python -m benchmarks.hot_path KIND N`: one client asks a mirror N times for what it has, while somebody counts.
+"""`python -m benchmarks.hot_path KIND N`: clients ask a mirror N times for what it has, while somebody counts.
+
+One asks, or as many at once as a kind says: then all of them are answered in one turn of the loop.
 
 The whole path is there, in one process and without a clock: sockets, HTTP, the decision, the log line.
 """
@@ -10,7 +12,13 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,10 +32,11 @@ from tests.fakes.registry import FakeRegistry
 from tests.fakes.token_service import FakeTokenService
 from tests.integration.command import configuration
 
-KINDS = ("tag", "digest", "blob")
+KINDS = ("tag", "digest", "blob", "tag-64", "digest-64")
 _REPOSITORY, _TAG = "library/alpine", "latest"
 _WARM = 5
 # Times, until all is in memory that will be.
+_FEWEST = 5
 
 
 async def run(
@@ -40,15 +49,29 @@ async def run(
         "digest": f"manifests/{image.digest}",
         "blob": f"blobs/{image.layers[0].digest}",
     }
-    async with _mirror_of(image) as address, _connected(address) as connection:
+    async with _mirror_of(image) as address:
         for kind in kinds:
-            request = f"GET /v2/{_REPOSITORY}/{paths[kind]} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n"
+            part = paths[kind.partition("-")[0]]
+            request = f"GET /v2/{_REPOSITORY}/{part} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\n"
             request += f"Accept: {content.OCI_MANIFEST}\r\n\r\n"
-            for _ in range(_WARM):
-                await answered(connection, request.encode())
-            with around():
-                for _ in range(times):
-                    await answered(connection, request.encode())
+            async with AsyncExitStack() as stack:
+                clients = [await stack.enter_async_context(_connected(address)) for _ in range(clients_of(kind))]
+                for _ in range(_WARM):
+                    await _ask(clients, request.encode())
+                with around():
+                    for _ in range(requests_of(kind, times) // len(clients)):
+                        await _ask(clients, request.encode())
+
+
+def clients_of(kind: str) -> int:
+    """Return how many clients ask at once."""
+    return int(kind.partition("-")[2] or 1)
+
+
+def requests_of(kind: str, times: int) -> int:
+    """Return how many requests there are where there are to be so many: some of each client."""
+    clients = clients_of(kind)
+    return max(times // clients, _FEWEST) * clients
 
 
 @asynccontextmanager
@@ -76,6 +99,28 @@ async def _connected(address: str) -> AsyncIterator[socket.socket]:
         connection.setblocking(False)
         await asyncio.get_running_loop().sock_connect(connection, (where.hostname, where.port))
         yield connection
+
+
+async def _ask(clients: Sequence[socket.socket], request: bytes) -> None:
+    if len(clients) == 1:
+        await answered(clients[0], request)
+    else:
+        await all_answered(clients, request)
+
+
+async def all_answered(clients: Sequence[socket.socket], request: bytes) -> None:
+    """Ask, all at once, for what an answer of one piece has; the loop is left alone as far as that is possible."""
+    for client in clients:
+        client.send(request)
+    for client in clients:
+        answer = b""
+        while not answer:
+            try:
+                answer = client.recv(65536)
+            except BlockingIOError:
+                await asyncio.sleep(0)
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise UnexpectedAnswer(answer.decode("latin-1").partition("\r\n")[0])
 
 
 async def answered(connection: socket.socket, request: bytes) -> None:

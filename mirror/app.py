@@ -19,6 +19,7 @@ from mirror.composition.place import ALONE, Place
 from mirror.composition.pulls import Inside, pulls, visibility
 from mirror.composition.warming import Warming
 from mirror.config import Config
+from mirror.proxy.events.gathering import Gathering
 from mirror.proxy.events.troubles import ReadinessTold
 from mirror.proxy.events.workers import ReloadRefused
 from mirror.proxy.interfaces.clock import Clock
@@ -72,30 +73,30 @@ class Mirror:
         self.metrics = Metrics(
             config.upstreams, __version__, config.cache.max_size, registries.endpoints(config.upstreams)
         )
-        self._observer = Observers(self.metrics, self.logs)
-        self._tasks = Tasks(self._observer)
+        self.observer = Gathering(Observers(self.metrics, self.logs))
+        self._tasks = Tasks(self.observer)
         unused = config.cache.blob_ttl
         limits = Limits(
             config.cache.max_size, config.cache.min_free, None if unused is None else unused.total_seconds()
         )
-        self._cache = Cache(config.cache.path, limits, self._observer, clock)
+        self._cache = Cache(config.cache.path, limits, self.observer, clock)
         self._tokens = BoundedMemory()
         self._failures = BoundedMemory()
         self._visible = BoundedMemory()
         self._egress = Egress(f"mirror/{__version__}", self._own_name)
-        tokens = TokenServices(self._egress, self._tokens, self._tasks, self._observer)
-        self._budgets = registries.budgets(config.upstreams, clock, self._observer)
-        self._health = Health(self._observer)
+        tokens = TokenServices(self._egress, self._tokens, self._tasks, self.observer)
+        self._budgets = registries.budgets(config.upstreams, clock, self.observer)
+        self._health = Health(self.observer)
         inside = Inside(self._cache, self._failures, self._visible, clock)
-        outside = registries.Outside(self._egress, tokens, self._tasks, self._observer, self._budgets, self._health)
+        outside = registries.Outside(self._egress, tokens, self._tasks, self.observer, self._budgets, self._health)
         upstreams = registries.clients(config, outside)
         self._visibility = visibility(config, registries.views(config, outside), inside, outside)
         self._pulls = pulls(config, upstreams, inside, outside)
         naming = Naming(registries.routing(config))
         ways = Ways(naming, self._visibility, upstreams, self._pulls.manifests, self._pulls.blobs, self._budgets)
-        self._warming = Warming(config, ways, self._cache, clock, self._observer)
+        self._warming = Warming(config, ways, self._cache, clock, self.observer)
         refetch = Refetch(config.upstreams, self._pulls.manifests, self._pulls.blobs)
-        self.scrub = Scrub(self._cache.inventory, refetch, self._observer)
+        self.scrub = Scrub(self._cache.inventory, refetch, self.observer)
         self.public = self._public_listener()
         asked = operations(config, self._visibility.belief, inside, outside)
         self.admin = admin_listener(config, self.metrics.registry, self._told_readiness, self._warming, asked, place)
@@ -108,9 +109,10 @@ class Mirror:
         """
         async with AsyncExitStack() as stack:
             stack.callback(self.logs.flush)
+            stack.callback(self.observer.tell)
             await stack.enter_async_context(self.working())
             for event in registries.unverified(self._config.upstreams) if self._place.leads else ():
-                self._observer.notify(event)
+                self.observer.notify(event)
             stack.push_async_callback(self.admin.stop)
             await self.admin.start()
             stack.push_async_callback(self._drain)
@@ -174,7 +176,7 @@ class Mirror:
 
     async def _told_readiness(self) -> Readiness:
         readiness = await self._readiness()
-        self._observer.notify(ReadinessTold(readiness))
+        self.observer.notify(ReadinessTold(readiness))
         self._budgets.tell()
         return readiness
 
@@ -191,7 +193,7 @@ class Mirror:
         every, bandwidth = self._config.scrub.every, self._config.scrub.bandwidth
         if every is None or not self._place.leads:
             return None
-        return Patrol(self.scrub, self._cache.diary, every, bandwidth, self._clock, self._observer)
+        return Patrol(self.scrub, self._cache.diary, every, bandwidth, self._clock, self.observer)
 
     def _public_listener(self) -> Listener:
         handlers = Handlers(
@@ -205,10 +207,10 @@ class Mirror:
             TagsHandler(self._pulls.listings),
             ReferrersHandler(self._pulls.listings),
         )
-        circle = Circle(self._own_name, self._observer)
+        circle = Circle(self._own_name, self.observer)
         api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
-        handler = public_handler(api.handle, self._observer)
-        runner = bare_runner(handler, self._observer, self._requests)
+        handler = public_handler(api.handle, self.observer)
+        runner = bare_runner(handler, self.observer, self._requests)
         return Listener("listen", self._config.listen.host, self._config.listen.port, runner, self._place.sockets)
 
 
@@ -225,10 +227,10 @@ async def serve(config: Config) -> None:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(accept_failures_told(mirror.logs))
+    loop.set_exception_handler(accept_failures_told(mirror.observer))
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, asked_to_stop)
-    loop.add_signal_handler(signal.SIGHUP, mirror.logs.notify, ReloadRefused(_NO_SUPERVISOR))
+    loop.add_signal_handler(signal.SIGHUP, mirror.observer.notify, ReloadRefused(_NO_SUPERVISOR))
     async with mirror.running():
         search_seldom()
         await stop.wait()

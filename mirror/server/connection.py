@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -180,15 +181,14 @@ class Connection(RequestHandler):
     @property
     def _is_resting(self) -> bool:
         """Tell whether nothing of a request is there, and all that was written has been taken."""
-        transport = self.transport
+        waiter = self._waiter
+        # Writing is paused while anything is left, and a transport that is closing reads nothing.
         return (
-            self._waiting
+            waiter is not None
+            and not waiter.done()
             and not self._begun
             and not self._messages
-            and not (self._close or self._force_close or self._upgraded)
-            and transport is not None
-            and not transport.is_closing()
-            and transport.get_write_buffer_size() == 0
+            and not (self._close or self._force_close or self._upgraded or self._paused)
         )
 
     def _give_again(self, repeat: Repeat, head: bytes) -> None:
@@ -196,17 +196,18 @@ class Connection(RequestHandler):
         transport = self.transport
         if transport is None:
             return
-        self._expect_no_head()
+        if self._head_timer is not None:
+            self._expect_no_head()
         if not repeat.is_in_memory:
             self._admission.busy(self)
             send = functools.partial(self._repeats.send, repeat, self._client, transport)
             self._sending = Sending(transport, send, functools.partial(self._go_on, head))
             return
-        began = self._loop.time()
-        transport.write(repeat.bytes_now())
+        began = time.monotonic()
+        transport.write(repeat.bytes)
         self._next_keepalive_close_time = began + self._keepalive_timeout
         self._admission.rests_again(self)
-        self._repeats.given(repeat, self._client, self._loop.time() - began)
+        self._repeats.given(repeat, self._client, round((time.monotonic() - began) * 1_000_000))
 
     def _go_on(self, head: bytes, was_sent: bool) -> None:
         """Go on behind an answer that was given again; one that could not be is given the usual way."""
@@ -221,7 +222,8 @@ class Connection(RequestHandler):
         if sending.is_last:
             self.close()
         elif sending.held:
-            self.data_received(sending.held)
+            # Read before, so no turn of the loop tells anything of it (see `turn`).
+            self._take_in(sending.held, is_resting=self._is_resting)
 
     def _stop_sending(self) -> None:
         if self._sending is not None:

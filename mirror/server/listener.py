@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from mirror.errors import AddressUnavailable, ConfigError
-from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.gathering import Gathering
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit
@@ -66,7 +66,7 @@ class BareServer(web.Server):
         return Connection(self, self._admission, self._repeats, loop=self._loop, **self._kwargs)
 
 
-def bare_runner(handler: BareHandler, observer: Observer, requests: Requests) -> web.ServerRunner:
+def bare_runner(handler: BareHandler, observer: Gathering, requests: Requests) -> web.ServerRunner:
     """Return a runner that gives every request to `handler`, whose work ends when its client leaves.
 
     `requests` counts those that are being answered.

@@ -24,11 +24,11 @@ class ManifestHandler:
     def __init__(
         self,
         pull: PullManifest,
-        served: Callable[[Route, Tag], None],
+        served: Callable[[Route, Tag, int], None],
         given: Callable[[Route, PulledManifest], None],
         is_open: Callable[[Route], bool],
     ) -> None:
-        """`served` hears of each tag that a client was served, `given` of each manifest whose body it got.
+        """`served` hears of tags that clients were served, and how often, `given` of manifests whose bodies they got.
 
         `is_open` tells whether all of a repository is served now, without asking its registry.
         """
@@ -45,13 +45,13 @@ class ManifestHandler:
         verdict = judge(headers, etag_of(pulled.manifest.digest))
         has_body = verdict is Verdict.SEND and not exchange.is_head
 
-        def told() -> None:
+        def told(times: int) -> None:
             if isinstance(reference, Tag):
-                self._served(route, reference)
+                self._served(route, reference, times)
             if has_body:
                 self._given(route, pulled)
 
-        told()
+        told(1)
         if verdict is Verdict.SEND:
             answer = exchange.respond(pulled.manifest.data, _headers(pulled))
         else:

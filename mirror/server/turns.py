@@ -6,7 +6,7 @@ take nothing do not count.
 
 from __future__ import annotations
 
-import asyncio
+from mirror.server.turn import Turn
 
 MOST, LEAST = 4 * 1024 * 1024, 512 * 1024
 """Bytes for one client: about what a socket takes at once, and what still costs more to copy than a turn does."""
@@ -19,13 +19,13 @@ class Turns:
     """Those who are sent to in this turn of the loop, and in the one before."""
 
     def __init__(self) -> None:
+        self._turn = Turn(self._come_round)
         self._now = 0
         self._before = 0
 
     def share(self) -> int:
         """Return how many bytes the client whose turn it is may be sent."""
-        if not self._now:
-            asyncio.get_running_loop().call_soon(self._come_round)
+        self._turn.join()
         self._now += 1
         return max(LEAST, min(MOST, TOGETHER // max(self._before, self._now)))
 

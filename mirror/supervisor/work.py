@@ -62,7 +62,7 @@ async def work(config_file: Path, inherited: Inherited) -> None:
 
 async def _serve(mirror: Mirror, inherited: Inherited, to_supervisor: Wire, orders: _Orders) -> None:
     orders.mirror = mirror
-    asyncio.get_running_loop().set_exception_handler(accept_failures_told(mirror.logs))
+    asyncio.get_running_loop().set_exception_handler(accept_failures_told(mirror.observer))
     async with mirror.running():
         search_seldom()
         _say(to_supervisor, wire.READY)

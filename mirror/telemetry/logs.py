@@ -15,7 +15,7 @@ from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResume
 from mirror.proxy.events.limits import SpendingChanged
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.operations import PinChanged, Purged
-from mirror.proxy.events.requests import LoopRefused, RequestFinished
+from mirror.proxy.events.requests import LoopRefused, RequestFinished, RequestsRepeated
 from mirror.proxy.events.scrubbing import FileScrubbed
 from mirror.proxy.events.store import Evicted, PinsCrowding
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
@@ -98,6 +98,8 @@ class Logs:
         match event:
             case RequestFinished():
                 self._request(event)
+            case RequestsRepeated():
+                self._repeated(event)
             case LoopRefused(upstream, client) if times := self._seldom.times(f"loop {upstream}"):
                 todo = f"upstreams.{upstream}.endpoints lead to a mirror that asks this one again: take one of them out"
                 self._log.error("asked in a circle", upstream=upstream, client=client, times=times, todo=todo)
@@ -210,6 +212,13 @@ class Logs:
             self._requests.write(event)
         else:
             self._log.info("request", **values(event))
+
+    def _repeated(self, event: RequestsRepeated) -> None:
+        if self._requests is not None:
+            self._requests.write_again(event)
+        else:
+            for request in event.each():
+                self._request(request)
 
 
 def _of_worker(number: int) -> structlog.typing.Processor:

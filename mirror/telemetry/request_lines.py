@@ -6,11 +6,12 @@ import functools
 import json
 import time
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.telemetry.outlet import Outlet
 
 _MOST_REMEMBERED = 4096
@@ -21,14 +22,26 @@ class RequestLines:
     """Writes the lines of requests that went well, as `text` or `json`, with the number of a worker if there is one."""
 
     def __init__(self, form: str, outlet: Outlet, worker: int | None = None) -> None:
-        self._render = _as_json if form == "json" else _as_text
+        self._form: _Form = _Json(worker) if form == "json" else _Text(worker)
         self._outlet = outlet
-        form_of_worker = '"worker": {}, ' if form == "json" else " worker={}"
-        self._worker = "" if worker is None else form_of_worker.format(worker)
+        self._known = functools.lru_cache(_MOST_REMEMBERED)(self._form.frame)
 
     def write(self, event: RequestFinished) -> None:
         """Write the line of `event` with those that come within a moment."""
-        self._outlet.gather(self._render(event, _timestamp(time.time_ns() // 1000), self._worker))
+        frame, now = self._form.frame(event), _timestamp(time.time_ns() // 1000)
+        self._outlet.gather(self._form.line(frame, event.client, now, round(event.seconds, 6)))
+
+    def write_again(self, event: RequestsRepeated) -> None:
+        """Write the lines of all that were given an answer again, each at its time."""
+        known, line = self._known, self._form.line
+        self._outlet.gather(
+            "".join(
+                [
+                    line(known(note), client, _timestamp(at), microseconds / 1_000_000)
+                    for note, client, at, microseconds in event.given
+                ]
+            )
+        )
 
     def flush(self) -> None:
         """Write them now."""
@@ -53,24 +66,59 @@ def values(event: RequestFinished) -> dict[str, object]:
     }
 
 
-def _as_text(event: RequestFinished, now: str, worker: str) -> str:
-    detail = f" detail={_in_text(event.detail)}" if event.detail else ""
-    return (
-        f"timestamp={now} level=info event=request{worker} client={_in_text(event.client)}"
-        f"{_asked_in_text(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
-        f" bytes={event.sent} seconds={round(event.seconds, 6)} user_agent={_in_text(event.user_agent)}{detail}\n"
-    )
+_Frame = tuple[str, str, str]
+# What stands in a line before, between and behind what is another each time.
 
 
-def _as_json(event: RequestFinished, now: str, worker: str) -> str:
-    detail = f', "detail": {_in_json(event.detail)}' if event.detail else ""
-    return (
-        f'{{{worker}"client": {_in_json(event.client)},'
-        f"{_asked_in_json(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
-        f' "bytes": {event.sent}, "seconds": {round(event.seconds, 6)},'
-        f' "user_agent": {_in_json(event.user_agent)}{detail},'
-        f' "event": "request", "level": "info", "timestamp": "{now}"}}\n'
-    )
+class _Form(Protocol):
+    """How lines are written."""
+
+    def frame(self, event: RequestFinished) -> _Frame:
+        """Return what is the same in all lines that tell of the same answer."""
+
+    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+        """Return the whole line."""
+
+
+class _Text:
+    """As logfmt."""
+
+    def __init__(self, worker: int | None) -> None:
+        self._worker = "" if worker is None else f" worker={worker}"
+
+    def frame(self, event: RequestFinished) -> _Frame:
+        detail = f" detail={_in_text(event.detail)}" if event.detail else ""
+        return (
+            f" level=info event=request{self._worker} client=",
+            f"{_asked_in_text(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
+            f" bytes={event.sent} seconds=",
+            f" user_agent={_in_text(event.user_agent)}{detail}\n",
+        )
+
+    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+        before, between, behind = frame
+        return f"timestamp={now}{before}{_in_text(client)}{between}{seconds}{behind}"
+
+
+class _Json:
+    """As an object."""
+
+    def __init__(self, worker: int | None) -> None:
+        self._worker = "" if worker is None else f'"worker": {worker}, '
+
+    def frame(self, event: RequestFinished) -> _Frame:
+        detail = f', "detail": {_in_json(event.detail)}' if event.detail else ""
+        return (
+            f'{{{self._worker}"client": ',
+            f",{_asked_in_json(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
+            f' "bytes": {event.sent}, "seconds": ',
+            f', "user_agent": {_in_json(event.user_agent)}{detail},'
+            ' "event": "request", "level": "info", "timestamp": "',
+        )
+
+    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+        before, between, behind = frame
+        return f'{before}{_in_json(client)}{between}{seconds}{behind}{now}"}}\n'
 
 
 def _timestamp(microseconds: int) -> str:

@@ -9,7 +9,7 @@ from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, Con
 from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted, ReadAhead
 from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
 from mirror.proxy.events.operations import PinChanged, Purged
-from mirror.proxy.events.requests import LoopRefused, RequestFinished
+from mirror.proxy.events.requests import LoopRefused, RequestFinished, RequestsRepeated
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
 from mirror.proxy.events.store import CacheResized, Evicted, PinsCrowding
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
@@ -26,6 +26,7 @@ from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost,
 
 Event = (
     RequestFinished
+    | RequestsRepeated
     | LoopRefused
     | ConnectionsCounted
     | ConnectionRefused

@@ -64,14 +64,14 @@ class Requests:
         self._now = now
         self._times: dict[Asked, deque[float]] = {}
 
-    def note(self, route: Route, tag: Tag) -> None:
-        """A client was served this tag."""
+    def note(self, route: Route, tag: Tag, count: int = 1) -> None:
+        """Clients were served this tag, so many of them."""
         times = self._times.get((route, tag))
         if times is None:
             if len(self._times) >= MOST_TAGS:
                 self._forget_half()
             times = self._times[route, tag] = deque(maxlen=TIMES)
-        times.append(self._now())
+        times.extend([self._now()] * min(count, TIMES))
 
     def _forget_half(self) -> None:
         # Half at once: then what a request costs is next to nothing, however many tags there are.

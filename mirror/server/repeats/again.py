@@ -27,17 +27,22 @@ def _ageless() -> None:
     return None
 
 
+def _unheard(_: int) -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Again:
-    """An answer of which `note` was told; it is the same while `holds`, but for its `age`, and `given` hears of it.
+    """An answer of which `note` was told; it is the same while `holds`, but for its `age`.
 
-    If its body is not in memory, `send` sends it, and tells whether it still is the same.
+    `given` hears how often it was given again. If its body is not in memory, `send` sends it, and tells whether it
+    still is the same.
     """
 
     note: RequestFinished
     holds: Callable[[], bool] = _always
     age: Callable[[], int | None] = _ageless
-    given: Callable[[], object] = _ageless
+    given: Callable[[int], object] = _unheard
     send: Send | None = None
 
 

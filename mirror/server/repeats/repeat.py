@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from email.utils import formatdate
 
 from aiohttp import web
@@ -26,17 +27,25 @@ class Repeat:
         self._body = body if isinstance(body, bytes) else b""
         self._again = again
         self._moment: tuple[int, int | None] = (0, None)
-        self._bytes = b""
+        self.bytes = b""
+        """All of it that is in memory, as it was when `holds` was asked last."""
+        self.told = again.note
+        """What was told of it the first time."""
+        self.times = 0
+        """How often it was given since `come_round`."""
         self.size = len(self._head) + 2 * len(self._body) + _OVERHEAD
         """What it costs in memory, in bytes."""
 
     def holds(self) -> bool:
         """Tell whether it still is the answer, as far as that can be told at once."""
-        return self._again.holds()
+        if not self._again.holds():
+            return False
+        self.bytes_now()
+        return True
 
     @property
     def is_in_memory(self) -> bool:
-        """Tell whether `bytes_now` is all of it; else it has to be sent."""
+        """Tell whether `bytes` are all of it; else it has to be sent."""
         return self._again.send is None
 
     async def send(self, transport: asyncio.Transport, note: RequestFinished) -> bool:
@@ -48,33 +57,19 @@ class Repeat:
         """Return all of it that is in memory, with its age and date of this second."""
         moment = (int(time.time()), self._again.age())
         if moment != self._moment:
-            self._bytes = self._rendered(*moment)
+            self.bytes = self._rendered(*moment)
             self._moment = moment
-        return self._bytes
+        return self.bytes
 
-    def given(self, client: str, seconds: float) -> RequestFinished:
-        """Note that `client` was given it, which took so long, and return what there is to tell of it."""
-        self._again.given()
-        return self.note(client, seconds)
+    def come_round(self) -> None:
+        """Have it heard how often it was given."""
+        if self.times:
+            times, self.times = self.times, 0
+            self._again.given(times)
 
-    def note(self, client: str, seconds: float = 0.0) -> RequestFinished:
+    def note(self, client: str) -> RequestFinished:
         """Return what there is to tell when `client` has all of it."""
-        note = self._again.note
-        return RequestFinished(
-            note.method,
-            note.path,
-            client,
-            note.kind,
-            note.upstream,
-            note.outcome,
-            note.status,
-            note.source,
-            note.sent,
-            seconds,
-            note.cause,
-            note.detail,
-            note.user_agent,
-        )
+        return replace(self.told, client=client, seconds=0.0)
 
     def _rendered(self, second: int, age: int | None) -> bytes:
         lines = [self._head, *(() if age is None else (f"Age: {age}",)), f"Date: {formatdate(second, usegmt=True)}"]

@@ -1,4 +1,8 @@
-"""The answers that may be given again, by the bytes that ask for them; bounded in bytes, the latest used stay."""
+"""The answers that may be given again, by the bytes that ask for them; bounded in bytes, the latest used stay.
+
+What is read in a turn of the loop is answered together: whether an answer holds is asked once, and what there is to
+tell is told behind them all.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +13,14 @@ from collections import OrderedDict
 from aiohttp import web
 
 from mirror.errors import MirrorError
-from mirror.proxy.events.observer import Observer
+from mirror.proxy.events.gathering import Gathering
 from mirror.proxy.events.requests import CUT
 from mirror.proxy.events.troubles import TaskCrashed
 from mirror.server.repeats import heads
 from mirror.server.repeats.again import marked
 from mirror.server.repeats.repeat import Repeat
 from mirror.server.requests import Requests
+from mirror.server.turn import Turn
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of all answers together, with the heads that ask for them."""
@@ -27,16 +32,22 @@ LARGEST = 256 * 1024
 class Repeats:
     """Knows by the head of a request what its answer is, if that was given before."""
 
-    def __init__(self, observer: Observer, requests: Requests, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, observer: Gathering, requests: Requests, most_bytes: int = MOST_BYTES) -> None:
         self._observer = observer
         self._requests = requests
         self._most_bytes = most_bytes
         self._repeats: OrderedDict[bytes, Repeat] = OrderedDict()
+        self._turn = Turn(self._come_round)
+        self._holding: dict[bytes, Repeat] = {}
+        """Those that were found to hold in this turn."""
         self.size = 0
         """Bytes of memory that they take."""
 
     def find(self, head: bytes) -> Repeat | None:
-        """Return the answer to what these bytes ask, if it is known and what it stands on holds."""
+        """Return the answer to what these bytes, which have just been read, ask; None if it is not known to hold."""
+        return self._holding.get(head) or self._look_up(head)
+
+    def _look_up(self, head: bytes) -> Repeat | None:
         repeat = self._repeats.get(head)
         if repeat is None:
             return None
@@ -44,11 +55,22 @@ class Repeats:
             self._forget(head)
             return None
         self._repeats.move_to_end(head)
+        self._turn.join()
+        self._holding[head] = repeat
         return repeat
 
-    def given(self, repeat: Repeat, client: str, seconds: float) -> None:
-        """Tell of an answer that was given again, as of every other."""
-        self._observer.notify(repeat.given(client, seconds))
+    def given(self, repeat: Repeat, client: str, microseconds: int) -> None:
+        """Note that an answer was given again, which took so long; it is told of when the turn is over, at the latest."""
+        repeat.times += 1
+        if self._observer.add(repeat.told, client, microseconds):
+            self._come_round()
+
+    def _come_round(self) -> None:
+        """Have done with this turn: what comes next is asked and told anew."""
+        holding, self._holding = self._holding, {}
+        self._observer.tell()
+        for repeat in holding.values():
+            repeat.come_round()
 
     async def send(self, repeat: Repeat, client: str, transport: asyncio.Transport) -> bool:
         """Send an answer again whose body is not in memory, and tell of it; False if nothing was sent.

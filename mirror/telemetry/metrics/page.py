@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Gauge
 
 from mirror.proxy.events.observer import Event
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.telemetry.metrics.access import AccessMetrics
 from mirror.telemetry.metrics.connections import ConnectionMetrics
 from mirror.telemetry.metrics.fills import FillMetrics
@@ -55,5 +55,7 @@ class Metrics:
         if isinstance(event, RequestFinished):
             # By far the most, and of no other family.
             self._requests.count(event)
+        elif isinstance(event, RequestsRepeated):
+            self._requests.count_again(event)
         else:
             self._families.notify(event)

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.telemetry.metrics.buckets import SECONDS
 
 _KINDS = (Kind.MANIFEST, Kind.BLOB, Kind.TAGS, Kind.REFERRERS)
@@ -40,13 +40,22 @@ class RequestMetrics(Collector):
 
     def count(self, event: RequestFinished) -> None:
         """Count a request that was answered."""
+        self._tally(event).count(event.seconds, event.sent)
+
+    def count_again(self, event: RequestsRepeated) -> None:
+        """Count requests that were answered as others before."""
+        last, tally = None, _Tally()
+        for note, _, _, microseconds in event.given:
+            if note is not last:
+                last, tally = note, self._tally(note)
+            tally.count(microseconds / 1_000_000, note.sent)
+
+    def _tally(self, event: RequestFinished) -> _Tally:
         labels = (event.upstream, event.kind, event.outcome, event.source)
         tally = self._tallies.get(labels)
         if tally is None:
             tally = self._tallies[labels] = _Tally()
-        tally.buckets[bisect_left(SECONDS, event.seconds)] += 1
-        tally.seconds += event.seconds
-        tally.sent += event.sent
+        return tally
 
     def describe(self) -> tuple[CounterMetricFamily, HistogramMetricFamily, CounterMetricFamily]:
         """Return what there is to collect, without its values."""
@@ -95,6 +104,12 @@ class _Tally:
         self.buckets = [0] * len(_BOUNDS)
         self.seconds = 0.0
         self.sent = 0
+
+    def count(self, seconds: float, sent: int) -> None:
+        """Count one."""
+        self.buckets[bisect_left(SECONDS, seconds)] += 1
+        self.seconds += seconds
+        self.sent += sent
 
     def add(self, other: _Tally) -> None:
         """Count what the other has counted, too."""

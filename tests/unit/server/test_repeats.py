@@ -44,7 +44,7 @@ def remembered(repeats: Repeats, head: bytes, stand: Stand, body: bytes = b"body
 
 
 def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
-    repeats, stand = Repeats(Recorder(), Requests()), Stand(age=5)
+    repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand(age=5)
     remembered(repeats, HEAD, stand)
     for moment in (1_800_000_000.2, 1_800_000_000.9, 1_800_000_001.1):
         monkeypatch.setattr(time, "time", lambda moment=moment: moment)
@@ -61,7 +61,7 @@ def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkeypatch:
 
 
 def test_a_head_has_no_body_and_the_length_of_one() -> None:
-    repeats = Repeats(Recorder(), Requests())
+    repeats = Repeats(Gathering(Recorder()), Requests())
     remembered(repeats, HEAD, Stand(), method="HEAD")
     repeat = repeats.find(HEAD)
     assert repeat is not None
@@ -69,7 +69,7 @@ def test_a_head_has_no_body_and_the_length_of_one() -> None:
 
 
 def test_what_does_not_hold_any_more_is_forgotten() -> None:
-    repeats, stand = Repeats(Recorder(), Requests()), Stand()
+    repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand()
     remembered(repeats, HEAD, stand)
     stand.is_so = False
     assert repeats.find(HEAD) is None
@@ -80,7 +80,7 @@ def test_what_does_not_hold_any_more_is_forgotten() -> None:
 
 def test_what_is_given_again_is_told_like_everything_else() -> None:
     told = Recorder()
-    repeats, stand = Repeats(told, Requests()), Stand()
+    repeats, stand = Repeats(Gathering(told), Requests()), Stand()
     remembered(repeats, HEAD, stand)
     repeat = repeats.find(HEAD)
     assert repeat is not None
@@ -93,7 +93,7 @@ def test_what_is_given_again_is_told_like_everything_else() -> None:
 
 
 def test_the_bound_holds_and_what_was_used_last_stays() -> None:
-    repeats = Repeats(Recorder(), Requests(), most_bytes=10_000)
+    repeats = Repeats(Gathering(Recorder()), Requests(), most_bytes=10_000)
     names = [b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(20)]
     for name in names:
         remembered(repeats, name, Stand())
@@ -106,13 +106,13 @@ def test_the_bound_holds_and_what_was_used_last_stays() -> None:
 
 
 def test_what_is_large_is_not_remembered() -> None:
-    repeats = Repeats(Recorder(), Requests())
+    repeats = Repeats(Gathering(Recorder()), Requests())
     remembered(repeats, HEAD, Stand(), body=b"x" * LARGEST)
     assert repeats.find(HEAD) is None
 
 
 def test_an_answer_that_is_not_marked_is_not_remembered() -> None:
-    repeats = Repeats(Recorder(), Requests())
+    repeats = Repeats(Gathering(Recorder()), Requests())
     repeats.remember(HEAD, make_mocked_request("GET", "/v2/"), web.Response(body=b"once"))
     assert repeats.find(HEAD) is None
 
