@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -138,8 +139,11 @@ class Connection(RequestHandler):
         if self._sending is not None:
             self._sending.hold(data)
             return
+        self._answer(data, self._repeats.find)
+
+    def _answer(self, data: bytes, find: Callable[[bytes], Repeat | None]) -> None:
         is_resting = self._is_resting
-        if is_resting and not self._is_ending and (repeat := self._repeats.find(data)):
+        if is_resting and not self._is_ending and (repeat := find(data)):
             self._give_again(repeat, data)
         else:
             self._take_in(data, is_resting=is_resting)
@@ -222,8 +226,7 @@ class Connection(RequestHandler):
         if sending.is_last:
             self.close()
         elif sending.held:
-            # Read before, so no turn of the loop tells anything of it (see `turn`).
-            self._take_in(sending.held, is_resting=self._is_resting)
+            self._answer(sending.held, self._repeats.look_up)
 
     def _stop_sending(self) -> None:
         if self._sending is not None:

@@ -5,8 +5,8 @@ therefore an answer to every request that is read in it: it was so after the req
 answered. Whoever had something changed, and has been told so, asks in a later turn.
 
 Only what has just been read has part in a turn: a call that it asks for is made before anything is read that the next
-look finds, by asyncio, which makes calls behind its look, and by uvloop, which makes them before it. A call that another
-call asked for is made by uvloop behind what its look finds.
+look finds, by asyncio, which makes calls behind its look, and by uvloop, which makes them before it. What a call asks
+for, uvloop does behind its next look.
 """
 
 from __future__ import annotations

@@ -68,6 +68,10 @@ class RawClient:
     async def send(self, data: bytes) -> None:
         await self._loop.sock_sendall(self._socket, data)
 
+    def send_now(self, data: bytes) -> None:
+        """Send what a socket takes at once, before anybody else has a turn."""
+        assert self._socket.send(data) == len(data)
+
     async def ask(self, path: str, method: str = "GET", version: str = "1.1", **headers: str) -> None:
         """Send a request; underscores in header names stand for hyphens."""
         await self.send(request(path, method, version, **headers))

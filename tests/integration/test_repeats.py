@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,7 @@ class Twin:
         rare = [self.set_clock, self.move, self.refresh, self.purge, self.lose, self.ungrant, self.spend, self.withdraw]
         rare += [self.lose_blob, self.spoil_blob]
         async with raw_client(self.running) as client:
-            for happening in chance.choices([self.ask, *rare], [45, 3, *[1] * 9], k=130):
+            for happening in chance.choices([self.ask, self.ask_together, *rare], [35, 5, 3, *[1] * 9], k=130):
                 await happening(chance, client)
 
     async def ask(self, chance: random.Random, client: RawClient) -> None:
@@ -96,6 +97,21 @@ class Twin:
             # The last bytes may be had a little before the blob is stored.
             while self.running.mirror._pulls.blobs._filler.find(Digest.parse(blob.digest)):  # noqa: ASYNC110
                 await asyncio.sleep(0)
+
+    async def ask_together(self, chance: random.Random, client: RawClient) -> None:
+        """Ask for the same on several connections at once: all are read in one turn of the loop."""
+        asked = chance.choice(_OFTEN[-2:] + _ASKED[13:16])
+        async with AsyncExitStack() as stack:
+            clients = [client, *[await stack.enter_async_context(raw_client(self.running)) for _ in range(3)]]
+            for one in clients:
+                await one.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            for one in clients:
+                await one.answer()
+            for one in clients:
+                one.send_now(asked.encode())
+            for one in clients:
+                answer = await one.answer(asked.partition(" ")[0])
+                self.told.append((asked, answer.head.status, answer.body))
 
     async def set_clock(self, chance: random.Random, _: RawClient) -> None:
         self.now[0] += chance.choice([1, 40, 400, -30, -4000])

@@ -31,8 +31,6 @@ class Repeat:
         """All of it that is in memory, as it was when `holds` was asked last."""
         self.told = again.note
         """What was told of it the first time."""
-        self.times = 0
-        """How often it was given since `come_round`."""
         self.size = len(self._head) + 2 * len(self._body) + _OVERHEAD
         """What it costs in memory, in bytes."""
 
@@ -61,11 +59,9 @@ class Repeat:
             self._moment = moment
         return self.bytes
 
-    def come_round(self) -> None:
-        """Have it heard how often it was given."""
-        if self.times:
-            times, self.times = self.times, 0
-            self._again.given(times)
+    def given(self, times: int) -> None:
+        """Note that it was given so many times."""
+        self._again.given(times)
 
     def note(self, client: str) -> RequestFinished:
         """Return what there is to tell when `client` has all of it."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 
 from aiohttp import web
 
@@ -40,14 +40,23 @@ class Repeats:
         self._turn = Turn(self._come_round)
         self._holding: dict[bytes, Repeat] = {}
         """Those that were found to hold in this turn."""
+        self._times: defaultdict[Repeat, int] = defaultdict(int)
+        """How often each was given in this turn."""
         self.size = 0
         """Bytes of memory that they take."""
 
     def find(self, head: bytes) -> Repeat | None:
         """Return the answer to what these bytes, which have just been read, ask; None if it is not known to hold."""
-        return self._holding.get(head) or self._look_up(head)
+        return self._holding.get(head) or self._hold(head)
 
-    def _look_up(self, head: bytes) -> Repeat | None:
+    def _hold(self, head: bytes) -> Repeat | None:
+        repeat = self.look_up(head)
+        if repeat is not None:
+            self._holding[head] = repeat
+        return repeat
+
+    def look_up(self, head: bytes) -> Repeat | None:
+        """Return the same for bytes that were read before, and so have no part in this turn (see `turn`)."""
         repeat = self._repeats.get(head)
         if repeat is None:
             return None
@@ -56,21 +65,22 @@ class Repeats:
             return None
         self._repeats.move_to_end(head)
         self._turn.join()
-        self._holding[head] = repeat
         return repeat
 
     def given(self, repeat: Repeat, client: str, microseconds: int) -> None:
-        """Note that an answer was given again, which took so long; it is told of when the turn is over, at the latest."""
-        repeat.times += 1
+        """Note that an answer was given again, which took so long; told of when the turn ends, at the latest."""
+        self._times[repeat] += 1
         if self._observer.add(repeat.told, client, microseconds):
             self._come_round()
 
     def _come_round(self) -> None:
         """Have done with this turn: what comes next is asked and told anew."""
-        holding, self._holding = self._holding, {}
+        self._holding.clear()
         self._observer.tell()
-        for repeat in holding.values():
-            repeat.come_round()
+        times = list(self._times.items())
+        self._times.clear()
+        for repeat, count in times:
+            repeat.given(count)
 
     async def send(self, repeat: Repeat, client: str, transport: asyncio.Transport) -> bool:
         """Send an answer again whose body is not in memory, and tell of it; False if nothing was sent.

@@ -39,7 +39,7 @@ class Api:
             Handlers(
                 ManifestHandler(
                     self.manifests.puller,
-                    lambda route, tag: self.served.append(f"{route}:{tag}"),
+                    lambda route, tag, _: self.served.append(f"{route}:{tag}"),
                     lambda route, pulled: self.given.append(f"{route}@{pulled.manifest.digest}"),
                     lambda route: True,
                 ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from email.utils import formatdate
 
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.gathering import MOST, Gathering
+from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.server.repeats import heads
 from mirror.server.repeats.again import Again, mark
 from mirror.server.repeats.repeats import LARGEST, Repeats
@@ -29,13 +31,18 @@ class Stand:
     def __init__(self, age: int | None = None) -> None:
         self.is_so = True
         self.years = age
-        self.times = 0
+        self.asked = 0
+        self.times: list[int] = []
 
     def again(self) -> Again:
-        return Again(NOTE, lambda: self.is_so, lambda: self.years, self.note)
+        return Again(NOTE, self.holds, lambda: self.years, self.note)
 
-    def note(self) -> None:
-        self.times += 1
+    def holds(self) -> bool:
+        self.asked += 1
+        return self.is_so
+
+    def note(self, times: int) -> None:
+        self.times.append(times)
 
 
 def remembered(repeats: Repeats, head: bytes, stand: Stand, body: bytes = b"body", method: str = "GET") -> None:
@@ -43,14 +50,19 @@ def remembered(repeats: Repeats, head: bytes, stand: Stand, body: bytes = b"body
     repeats.remember(head, make_mocked_request(method, "/v2/"), mark(response, stand.again()))
 
 
-def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
+async def turned() -> None:
+    """Let the loop look what has come."""
+    await asyncio.sleep(0)
+
+
+async def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkeypatch: pytest.MonkeyPatch) -> None:
     repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand(age=5)
     remembered(repeats, HEAD, stand)
     for moment in (1_800_000_000.2, 1_800_000_000.9, 1_800_000_001.1):
         monkeypatch.setattr(time, "time", lambda moment=moment: moment)
         repeat = repeats.find(HEAD)
         assert repeat is not None
-        lines = repeat.bytes_now().split(b"\r\n")
+        lines = repeat.bytes.split(b"\r\n")
         assert lines[0] == b"HTTP/1.1 200 OK"
         assert lines[-2:] == [b"", b"body"]
         assert b"X-Kept: yes" in lines
@@ -58,17 +70,18 @@ def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkeypatch:
         date = formatdate(int(moment), usegmt=True).encode()
         assert [line for line in lines if line.startswith(b"Date")] == [b"Date: " + date]
         stand.years = 6
+        await turned()
 
 
-def test_a_head_has_no_body_and_the_length_of_one() -> None:
+async def test_a_head_has_no_body_and_the_length_of_one() -> None:
     repeats = Repeats(Gathering(Recorder()), Requests())
     remembered(repeats, HEAD, Stand(), method="HEAD")
     repeat = repeats.find(HEAD)
     assert repeat is not None
-    assert repeat.bytes_now().endswith(b"\r\n\r\n")
+    assert repeat.bytes.endswith(b"\r\n\r\n")
 
 
-def test_what_does_not_hold_any_more_is_forgotten() -> None:
+async def test_what_does_not_hold_any_more_is_forgotten() -> None:
     repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand()
     remembered(repeats, HEAD, stand)
     stand.is_so = False
@@ -78,27 +91,78 @@ def test_what_does_not_hold_any_more_is_forgotten() -> None:
     assert repeats.find(HEAD) is None
 
 
-def test_what_is_given_again_is_told_like_everything_else() -> None:
+async def test_whether_it_holds_is_asked_once_in_a_turn_and_in_each() -> None:
+    repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand()
+    remembered(repeats, HEAD, stand)
+    for turn in range(1, 4):
+        assert all(repeats.find(HEAD) for _ in range(5))
+        assert stand.asked == turn
+        await turned()
+    assert repeats.find(HEAD)
+    stand.is_so = False
+    assert repeats.find(HEAD), "who came in this turn came before it changed"
+    await turned()
+    assert repeats.find(HEAD) is None
+
+
+async def test_what_is_given_again_is_told_like_everything_else() -> None:
     told = Recorder()
     repeats, stand = Repeats(Gathering(told), Requests()), Stand()
     remembered(repeats, HEAD, stand)
     repeat = repeats.find(HEAD)
     assert repeat is not None
-    repeats.given(repeat, "10.0.0.2", 0.25)
-    [event] = told.events
-    assert isinstance(event, RequestFinished)
-    assert (event.client, event.seconds, event.sent, event.user_agent) == ("10.0.0.2", 0.25, 4, "me")
-    assert (event.kind, event.upstream, event.outcome) == (Kind.MANIFEST, "docker.io", Outcome.HIT)
-    assert stand.times == 1
+    for number in range(3):
+        repeats.given(repeat, f"10.0.0.{number}", 250_000)
+    assert (told.events, stand.times) == ([], [])
+    await turned()
+    [together] = told.of(RequestsRepeated)
+    events = list(together.each())
+    assert [event.client for event in events] == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
+    for event in events:
+        assert (event.seconds, event.sent, event.user_agent) == (0.25, 4, "me")
+        assert (event.kind, event.upstream, event.outcome) == (Kind.MANIFEST, "docker.io", Outcome.HIT)
+    assert stand.times == [3]
+    await turned()
+    assert (len(told.events), stand.times) == (1, [3])
 
 
-def test_the_bound_holds_and_what_was_used_last_stays() -> None:
+async def test_many_in_a_turn_are_asked_and_told_of_before_it_is_over() -> None:
+    told = Recorder()
+    repeats, stand = Repeats(Gathering(told), Requests()), Stand()
+    remembered(repeats, HEAD, stand)
+    for number in range(2 * MOST + 1):
+        repeat = repeats.find(HEAD)
+        assert repeat is not None
+        repeats.given(repeat, "10.0.0.1", 1)
+        assert len(told.events) == (number + 1) // MOST
+    assert (stand.asked, stand.times) == (3, [MOST, MOST])
+    await turned()
+    assert [len(event.given) for event in told.of(RequestsRepeated)] == [MOST, MOST, 1]
+    assert stand.times == [MOST, MOST, 1]
+
+
+async def test_whatever_else_is_told_is_told_behind_what_was_given_before() -> None:
+    told = Recorder()
+    gathering = Gathering(told)
+    repeats = Repeats(gathering, Requests())
+    remembered(repeats, HEAD, Stand())
+    repeat = repeats.find(HEAD)
+    assert repeat is not None
+    repeats.given(repeat, "10.0.0.1", 1)
+    gathering.notify(NOTE)
+    repeats.given(repeat, "10.0.0.1", 1)
+    await turned()
+    assert [type(event) for event in told.events] == [RequestsRepeated, RequestFinished, RequestsRepeated]
+
+
+async def test_the_bound_holds_and_what_was_used_last_stays() -> None:
     repeats = Repeats(Gathering(Recorder()), Requests(), most_bytes=10_000)
     names = [b"GET /%d HTTP/1.1\r\n\r\n" % number for number in range(20)]
     for name in names:
         remembered(repeats, name, Stand())
         repeats.find(names[0])
         assert repeats.size <= 10_000
+        await turned()
     known = [name for name in names if repeats.find(name)]
     assert known[0] == names[0]
     assert known[1:] == names[-len(known) + 1 :]

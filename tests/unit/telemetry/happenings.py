@@ -14,7 +14,7 @@ from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, Fil
 from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.operations import PinChanged, Purged
-from mirror.proxy.events.requests import LoopRefused, RequestFinished
+from mirror.proxy.events.requests import LoopRefused, RequestFinished, RequestsRepeated
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
 from mirror.proxy.events.store import CacheResized, Evicted, PinsCrowding
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
@@ -32,12 +32,14 @@ from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.proxy.readiness import Readiness, Trouble
 
 DIGEST = Digest.of(b"")
+_PING = RequestFinished("GET", "/v2/", "10.0.0.1", outcome=Outcome.HIT, status=200)
 
 
 def one_of_each() -> list[Event]:
     """Return an event of every kind."""
     made: list[Event] = [
         RequestFinished("GET", "/v2/", "10.0.0.1", Kind.BLOB, "docker.io", Outcome.MISS, 200, "upstream", 7, 0.5),
+        RequestsRepeated([(_PING, "10.0.0.2", 1_700_000_000_000_000, 25)]),
         LoopRefused("docker.io", "10.0.0.1"),
         ConnectionsCounted(3, 100),
         ConnectionRefused("slow_head", "10.0.0.1"),

@@ -14,7 +14,7 @@ from mirror.proxy.events.access import CredentialsWithheld, TokenRequested, Visi
 from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
 from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, FillResumed, FillStarted
 from mirror.proxy.events.observer import Event
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
 from mirror.proxy.events.store import CacheResized, Evicted
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled
@@ -234,6 +234,10 @@ CLOSED = {
 }
 
 
+def note(kind: Kind, upstream: str, outcome: Outcome) -> RequestFinished:
+    return RequestFinished("GET", "/", "c", kind, upstream, outcome, 200, sent=7)
+
+
 @settings(max_examples=20)
 @given(st.lists(st.floats(0, 400) | st.sampled_from(SECONDS), max_size=30))
 def test_durations_are_sorted_as_the_library_sorts_them(durations: list[float]) -> None:
@@ -245,6 +249,19 @@ def test_durations_are_sorted_as_the_library_sorts_them(durations: list[float]) 
         theirs.observe(seconds)
     expected = [line for line in generate_latest(registry).decode().splitlines() if line[0] != "#"]
     assert set(expected) <= set(page.lines)
+
+
+@settings(max_examples=30)
+@given(st.data(), st.lists(st.builds(note, kinds, upstreams, st.sampled_from(Outcome)), min_size=1, max_size=3))
+def test_many_are_counted_as_each_by_itself(data: st.DataObject, notes: list[RequestFinished]) -> None:
+    bounds = st.sampled_from([round(seconds * 1_000_000) for seconds in SECONDS])
+    one = st.tuples(st.sampled_from(notes), st.just("c"), st.just(0), st.integers(0, 10**9) | bounds)
+    event = RequestsRepeated(data.draw(st.lists(one, max_size=20)))
+    together, alone = Page(), Page()
+    together.metrics.notify(event)
+    for each in event.each():
+        alone.metrics.notify(each)
+    assert together.lines == alone.lines
 
 
 def test_a_page_tells_of_every_request_before_it() -> None:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.fills import DigestMismatched
-from mirror.proxy.events.requests import RequestFinished
+from mirror.proxy.events.requests import Given, RequestFinished, RequestsRepeated
 from mirror.telemetry import outlet as outlets
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.outlet import FLUSH_SECONDS, Outlet
@@ -70,7 +70,28 @@ def test_a_line_is_what_it_would_be_by_way_of_structlog(form: str, event: Reques
     assert line.count("\n") == 1
 
 
-@given(microseconds=st.integers(0, 4_000_000_000_000_000))
+MOMENTS = st.integers(0, 4_000_000_000_000_000)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@given(data=st.data(), notes=st.lists(requests, min_size=1, max_size=3), worker=st.none() | st.integers(0, 64))
+def test_lines_of_many_are_those_of_each_by_itself(
+    form: str, data: st.DataObject, notes: list[RequestFinished], worker: int | None
+) -> None:
+    clients = st.sampled_from(["10.0.0.1", "::1", "", 'a "client"'])
+    one = st.tuples(st.sampled_from(notes), clients, MOMENTS, st.integers(0, 10**10))
+    given: list[Given] = data.draw(st.lists(one, max_size=20))
+    stream = io.StringIO()
+    Logs(set_up("info", form, stream, worker)).notify(RequestsRepeated(given))
+    told = stream.getvalue()
+    alone = [written(event, form, worker, quickly=False) for event in RequestsRepeated(given).each()]
+    assert _TIME.sub("NOW", told) == "".join(alone)
+    assert re.findall(rf"(?:^timestamp=|, \"timestamp\": \")({_TIME.pattern})", told, re.MULTILINE) == [
+        _timestamp(at) for _, _, at, _ in given
+    ]
+
+
+@given(microseconds=MOMENTS)
 def test_a_time_is_written_as_structlog_writes_it(microseconds: int) -> None:
     moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
     assert _timestamp(microseconds) == moment.isoformat().replace("+00:00", "Z")
