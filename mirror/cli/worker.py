@@ -14,8 +14,8 @@ import click
 @click.option("--count", type=int, required=True)
 @click.option("--listening", required=True, help="Descriptors of bound sockets.")
 @click.option("--wire", type=int, required=True, help="The descriptor that leads to the supervisor.")
-@click.option("--will", type=int, required=True, help="The descriptor of a file for the last page of metrics.")
-def worker(config_file: Path, *, number: int, count: int, listening: str, wire: int, will: int) -> None:
+@click.option("--left", required=True, help="Descriptors of files: for its last page of metrics, and where it crashed.")
+def worker(config_file: Path, *, number: int, count: int, listening: str, wire: int, left: str) -> None:
     """Serve as one of several, on sockets of the supervisor that started this."""
     import asyncio
 
@@ -23,8 +23,12 @@ def worker(config_file: Path, *, number: int, count: int, listening: str, wire: 
     from mirror.supervisor.work import Inherited, work
 
     try:
-        descriptors = tuple(int(descriptor) for descriptor in listening.split(","))
-        asyncio.run(work(config_file, Inherited(number, count, descriptors, wire, will)))
+        will, stack = _descriptors(left)
+        asyncio.run(work(config_file, Inherited(number, count, _descriptors(listening), wire, will, stack)))
     except (ConfigError, AddressUnavailable) as error:
         # The supervisor has been told, and says it once for all.
         sys.exit(78 if isinstance(error, ConfigError) else 1)
+
+
+def _descriptors(listed: str) -> tuple[int, ...]:
+    return tuple(int(descriptor) for descriptor in listed.split(","))

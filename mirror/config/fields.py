@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mirror.config.freshness import FreshnessConfig
-from mirror.config.section import Duration, ListenAddress, Section, Size, Workers
+from mirror.config.section import Duration, ListenAddress, Patience, Section, Size, Workers
 from mirror.config.units import Address
 from mirror.config.upstreams import BUILT_IN, UpstreamConfig, completed
 from mirror.config.warm import WarmConfig
@@ -99,6 +99,7 @@ class Config(BaseSettings):
 
     listen: ListenAddress = Address("0.0.0.0", 5000)  # noqa: S104  # a mirror is for others to reach
     workers: Workers = 1
+    worker_timeout: Patience = timedelta(seconds=30)
     drain_timeout: Duration = timedelta(seconds=30)
     offline: bool = False
     admin: AdminConfig = AdminConfig()

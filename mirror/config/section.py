@@ -16,6 +16,9 @@ from mirror.proxy.rate_limit import Reserve
 _MOST_WORKERS = 64
 # More than the cores of nearly all machines; each takes as much memory as a mirror.
 
+_LEAST_PATIENCE = timedelta(seconds=1)
+# What a busy machine may take is no reason to end a process.
+
 
 def _address(value: object) -> Address:
     if isinstance(value, Address):
@@ -44,6 +47,13 @@ def _workers(value: object) -> int | str:
     return number
 
 
+def _patience(value: object) -> timedelta:
+    patience = _duration(value)
+    if timedelta() < patience < _LEAST_PATIENCE:
+        raise ValueError("a worker is given a second at least; 0s for as long as it takes")
+    return patience
+
+
 def parse_origin(value: object) -> URL:
     """Return the address of a service; raises ValueError for anything that is more, or less."""
     try:
@@ -62,6 +72,7 @@ ListenAddress = Annotated[Address, NoDecode, BeforeValidator(_address)]
 Workers = Annotated[int | str, NoDecode, BeforeValidator(_workers)]
 Size = Annotated[int, BeforeValidator(_size)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Patience = Annotated[timedelta, BeforeValidator(_patience)]
 PullReserve = Annotated[Reserve, BeforeValidator(_reserve)]
 Origin = Annotated[URL, BeforeValidator(parse_origin)]
 

@@ -45,7 +45,8 @@ class Admin:
         return application
 
     async def _live(self, _: web.Request) -> web.StreamResponse:
-        return _told(*health.liveness(await health.asked(self._crew.serving(), "/livez")))
+        answers = await health.asked(self._crew.serving(), "/livez")
+        return _told(*health.liveness(answers, self._crew.curable()))
 
     async def _ready(self, _: web.Request) -> web.StreamResponse:
         answers = await health.asked(self._crew.serving(), "/readyz")

@@ -59,6 +59,11 @@ class Crew:
         """Tell whether all are on their way out."""
         return self._is_stopping
 
+    @property
+    def patience(self) -> float:
+        """Return how many seconds a worker may answer nothing; 0 for as long as it takes."""
+        return self._source.config.worker_timeout.total_seconds()
+
     def workers(self) -> list[Worker]:
         """Return those that have a seat, in order; not all of them may serve yet, or any more."""
         return [seat.worker for seat in self._seats if seat.worker is not None]
@@ -66,6 +71,10 @@ class Crew:
     def serving(self) -> list[Worker]:
         """Return those that serve, in order."""
         return [worker for worker in self.workers() if worker.is_ready]
+
+    def curable(self) -> list[int]:
+        """Return the numbers of those that are replaced soon, should they answer nothing."""
+        return [worker.number for worker in self.workers() if worker.silence.seconds < 2 * self.patience]
 
     def leaving(self) -> list[Worker]:
         """Return those that have given up their seat, and still finish what they have begun."""
@@ -122,7 +131,7 @@ class Crew:
     async def _serving(self, worker: Worker) -> None:
         """Wait until it serves; raises ConfigError or AddressUnavailable if it has ended before."""
         if not await worker.settled():
-            how = _how(await worker.ended())
+            how = _how(worker, await worker.ended())
             raise worker.failure or AddressUnavailable("workers", f"worker {worker.number} ended at its start: {how}")
 
     async def stop(self) -> None:
@@ -152,8 +161,7 @@ class Crew:
 
     async def _lost(self, seat: _Seat, worker: Worker, code: int) -> None:
         pause = seat.pauses.next()
-        how = str(worker.failure) if worker.failure is not None else _how(code)
-        self._observer.notify(WorkerLost(worker.number, how, pause))
+        self._observer.notify(WorkerLost(worker.number, _how(worker, code), pause, worker.is_given_up, worker.stack()))
         if pause > _BEARABLE_SECONDS and self.serving():
             seat.shut()
         await asyncio.sleep(pause)
@@ -219,8 +227,12 @@ class Crew:
         task.add_done_callback(self._tasks.discard)
 
 
-def _how(code: int) -> str:
-    """Return how a process ended, in words."""
+def _how(worker: Worker, code: int) -> str:
+    """Return how a worker ended, in words."""
+    if worker.failure is not None:
+        return str(worker.failure)
+    if worker.is_given_up:
+        return "it answered nothing any more"
     if code < 0:
         return f"killed by {signal.Signals(-code).name}"
     return f"exit code {code}"

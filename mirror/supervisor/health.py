@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -31,10 +31,19 @@ async def _answer(worker: Worker, path: str) -> Mapping[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def liveness(answers: Mapping[int, Mapping[str, Any] | None]) -> tuple[bool, dict[str, Any]]:
-    """Return whether all that were asked live, and the document that says so."""
-    silent = [f"worker {number} {SILENT}" for number, answer in answers.items() if answer is None]
-    return not silent, {"status": "ok"} if not silent else {"status": "not ok", "degraded": silent}
+def liveness(
+    answers: Mapping[int, Mapping[str, Any] | None], curable: Collection[int] = ()
+) -> tuple[bool, dict[str, Any]]:
+    """Return whether those that were asked live, and the document that says so.
+
+    If some still answer, one that does not and is `curable` is no reason to have the whole mirror started anew.
+    """
+    silent = [number for number, answer in answers.items() if answer is None]
+    lives = len(silent) < len(answers) and all(number in curable for number in silent) if silent else True
+    document: dict[str, Any] = {"status": "ok" if lives else "not ok"}
+    if silent:
+        document["degraded"] = [f"worker {number} {SILENT}" for number in silent]
+    return lives, document
 
 
 def readiness(answers: Mapping[int, Mapping[str, Any] | None], missing: Sequence[int]) -> tuple[bool, dict[str, Any]]:

@@ -27,6 +27,7 @@ from mirror.supervisor.ports import bound
 from mirror.supervisor.reaper import Reaper
 from mirror.supervisor.source import Source
 from mirror.supervisor.tally import Tally
+from mirror.supervisor.vigil import Vigil
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.metrics.workers import WorkerMetrics
 from mirror.telemetry.observers import Observers
@@ -68,6 +69,8 @@ class Supervisor:
             stack.push_async_callback(admin.stop)
             await admin.start()
             stack.push_async_callback(crew.stop)
+            watching = asyncio.create_task(Vigil(crew, self._observer).keep())
+            stack.push_async_callback(cancelled, watching)
             if await self._unless_stopped(crew.start()):
                 public = Address(config.listen.host, sockets[0][0].getsockname()[1])
                 announce(self._logs, config, str(public), admin.address, workers=len(sockets))

@@ -25,6 +25,12 @@ REPLACED = b"replaced"
 HURRY = b"hurry"
 """Of the supervisor: do not wait for what is under way."""
 
+ASK = b"well?"
+"""Of the supervisor: say something."""
+
+WELL = b"well"
+"""Of the worker: its loop turns."""
+
 TALK = b"talk"
 """Of the supervisor, along with a connection: somebody has something to ask of the admin side."""
 

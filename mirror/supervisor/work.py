@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,7 @@ class Inherited:
     listening: tuple[int, ...]
     wire: int
     will: int
+    stack: int
 
     def place(self) -> Place:
         """Return where it stands."""
@@ -42,9 +44,11 @@ class Inherited:
 
 async def work(config_file: Path, inherited: Inherited) -> None:
     """Serve until told to stop; raises ConfigError or AddressUnavailable, which the supervisor has been told, too."""
+    # Where it stood is told by whoever finds out that it died, or hung.
+    faulthandler.enable(inherited.stack, all_threads=False)
     raise_limit()
     to_supervisor = Wire(socket.socket(fileno=inherited.wire))
-    orders = _Orders()
+    orders = _Orders(lambda: _say(to_supervisor, wire.WELL))
     to_supervisor.listen(orders.heard, orders.stop.set)
     loop = asyncio.get_running_loop()
     # Of whoever signals a worker itself, or all processes of a unit: that is one wish, and no hurry.
@@ -73,13 +77,16 @@ async def _serve(mirror: Mirror, inherited: Inherited, to_supervisor: Wire, orde
 class _Orders:
     """What the supervisor wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, say_well: Callable[[], None]) -> None:
+        self._say_well = say_well
         self.stop = asyncio.Event()
         self.mirror: Mirror | None = None
 
     def heard(self, message: bytes, descriptors: Sequence[int]) -> None:
         """Do what a message says."""
         match message:
+            case wire.ASK:
+                self._say_well()
             case wire.STOP:
                 self.stop.set()
             case wire.REPLACED:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,8 +23,12 @@ from mirror.supervisor import wire
 from mirror.supervisor.connector import WireConnector
 from mirror.supervisor.ports import Sockets
 from mirror.supervisor.reaper import Reaper
+from mirror.supervisor.silence import Silence
 from mirror.supervisor.source import Source
+from mirror.supervisor.stack import in_a_line
 from mirror.supervisor.wire import Wire
+
+_LONGEST_STACK = 64 * 1024
 
 
 class Worker:
@@ -39,9 +45,13 @@ class Worker:
         self._settled: asyncio.Future[bool] = loop.create_future()
         self._ended: asyncio.Future[int] = loop.create_future()
         self._will = os.memfd_create("metrics")
+        self._stack = os.memfd_create("stack")
+        self.silence = Silence(time.monotonic)
+        self.is_given_up = False
+        """Whether it hung, and was ended for that."""
         ours, theirs = wire.pair()
         with theirs:
-            self._process = _started(number, count, sockets, theirs, self._will, source)
+            self._process = _started(number, count, sockets, theirs, (self._will, self._stack), source)
         self._wire = Wire(ours)
         self._wire.listen(self._heard, lambda: None)
         reaper.watch(self._process.pid, self._has_ended)
@@ -93,6 +103,27 @@ class Worker:
         """Have it not wait for what is under way."""
         self._say(wire.HURRY)
 
+    def look(self) -> None:
+        """See whether it has answered since the last look, and ask again if so."""
+        if self.silence.look():
+            self._say(wire.ASK)
+
+    def give_up(self) -> None:
+        """Have it end, and say where it stands."""
+        self.is_given_up = True
+        if self._ended.done():
+            return
+        with suppress(OSError):
+            # What it would leave on disk is as large as itself, and nobody has asked for it.
+            resource.prlimit(self.pid, resource.RLIMIT_CORE, (0, 0))
+        for wanted in (signal.SIGABRT, signal.SIGCONT):
+            # Who is stopped goes on only to do this.
+            self._process.send_signal(wanted)
+
+    def stack(self) -> str:
+        """Return where it stood when it crashed or was given up, empty if that is not known, or it was closed."""
+        return "" if self.is_closed else in_a_line(os.pread(self._stack, _LONGEST_STACK, 0))
+
     def kill(self) -> None:
         """End it at once."""
         if not self._ended.done():
@@ -108,6 +139,7 @@ class Worker:
             return None
         self.is_closed = True
         self._wire.close()
+        os.close(self._stack)
         with os.fdopen(self._will, "rb") as will:
             will.seek(0)
             return will.read()
@@ -118,6 +150,7 @@ class Worker:
 
     def _heard(self, message: bytes, _: Sequence[int]) -> None:
         self.failure = wire.failed(message) or self.failure
+        self.silence.heard()
         if message == wire.READY and not self._settled.done():
             self.is_ready = True
             self._settled.set_result(True)
@@ -133,17 +166,17 @@ class Worker:
 
 
 def _started(
-    number: int, count: int, sockets: Sockets, end: socket.socket, will: int, source: Source
+    number: int, count: int, sockets: Sockets, end: socket.socket, left: tuple[int, int], source: Source
 ) -> subprocess.Popen[bytes]:
     listening = [one.fileno() for one in sockets]
-    inherited = [*listening, end.fileno(), will, source.descriptor]
+    inherited = [*listening, end.fileno(), *left, source.descriptor]
     options = {
         "--config": source.path,
         "--number": str(number),
         "--count": str(count),
         "--listening": ",".join(map(str, listening)),
         "--wire": str(end.fileno()),
-        "--will": str(will),
+        "--left": ",".join(map(str, left)),
     }
     command = [*_python(), "-m", "mirror", "worker", *(word for option in options.items() for word in option)]
     # Ctrl-C, and the end of a terminal, reach the whole process group, and are for the supervisor: it tells the others.

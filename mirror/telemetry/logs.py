@@ -21,7 +21,7 @@ from mirror.proxy.events.store import Evicted, PinsCrowding
 from mirror.proxy.events.troubles import StoreTroubled, TaskCrashed
 from mirror.proxy.events.upstreams import DeletionSeen, EndpointJudged, EndpointUnverified, RevalidationFailed
 from mirror.proxy.events.warming import ImageWarmed, WarmingRoundFinished
-from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerHangs, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import Spending
 from mirror.telemetry.outlet import Outlet
 from mirror.telemetry.request_lines import RequestLines, printable, values
@@ -163,8 +163,11 @@ class Logs:
                 self._log.error("disk trouble", doing=doing, cause=_cause(error))
             case TaskCrashed(task, error):
                 self._log.error("bug", task=task, exc_info=error)
-            case WorkerLost(worker, how, pause):
-                self._log.error("worker lost", worker=worker, cause=how, replaced_in_seconds=round(pause, 1))
+            case WorkerHangs(worker, seconds):
+                self._log.error("worker hangs", worker=worker, silent_seconds=round(seconds))
+            case WorkerLost(worker, how, pause, _, stack):
+                stood = {"stack": stack} if stack else {}
+                self._log.error("worker lost", worker=worker, cause=how, replaced_in_seconds=round(pause, 1), **stood)
             case WorkerReplaced(worker):
                 self._log.info("worker replaced", worker=worker)
             case ReloadRefused(cause, worker):

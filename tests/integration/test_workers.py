@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
 import signal
 from functools import partial
 from pathlib import Path
@@ -23,11 +25,12 @@ from tests.integration.half_sent import HALF, SIZE, blob, gate
 from tests.integration.paths import path_of
 from tests.integration.processes import REPOSITORY, committed, written
 from tests.integration.waiting import until
-from tests.integration.workers import Crew, Start, crew, lives, start_workers
+from tests.integration.workers import Crew, Start, crew, lives, start_workers, traced
 
 LATEST = f"/v2/{REPOSITORY}/manifests/latest"
 ACCEPT = ", ".join(content.ALL_TYPES)
 HITS = 'mirror_requests_total{kind="other",outcome="hit",upstream="none"}'
+HUNG = 'mirror_worker_restarts_total{reason="hung"}'
 LOST = 'mirror_worker_restarts_total{reason="lost"}'
 RELOADED = 'mirror_worker_restarts_total{reason="reload"}'
 
@@ -184,16 +187,64 @@ async def test_a_purge_is_obeyed_by_all_at_once(crew: Crew, registry: FakeRegist
         assert (await client.answer()).head.status == 404
 
 
-async def test_a_worker_that_hangs_is_named(crew: Crew, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, second = crew.pids()
-    os.kill(second, signal.SIGSTOP)
-    try:
-        for path in ("/livez", "/readyz"):
-            response, body = await crew.mirror.admin(path)
-            assert response.status == 503
-            assert "worker 2" in body.decode()
-    finally:
-        os.kill(second, signal.SIGCONT)
+async def test_a_worker_that_hangs_is_named_and_replaced_and_one_at_a_time(start_workers: Start) -> None:
+    async with start_workers(worker_timeout="3s") as crew:
+        first, second = crew.pids()
+        before = await crew.page()
+        os.kill(second, signal.SIGSTOP)
+        named = await asyncio.gather(crew.mirror.admin("/livez"), crew.mirror.admin("/readyz"))
+        assert [response.status for response, _ in named] == [200, 503]
+        assert ["worker 2" in body.decode() for _, body in named] == [True, True]
+        [hangs, lost] = await crew.mirror.logged(lambda line: "worker=2" in line and "worker " in line, 2)
+        assert "worker hangs" in hangs
+        assert "silent_seconds=" in hangs
+        assert "worker lost" in lost
+        assert 'cause="it answered nothing any more"' in lost
+        assert re.search(r'stack="\S+ \(\S+\.py:[0-9]+\) < .*run', lost), lost
+        assert (await (await crew.client(2)).nothing_comes()) is True
+        assert first in crew.pids()
+        assert second not in crew.pids()
+        both = crew.pids()
+        for pid in both:
+            os.kill(pid, signal.SIGSTOP)
+        response, body = await crew.mirror.admin("/livez")
+        assert response.status == 503
+        assert json.loads(body)["degraded"] == ["worker 1 does not answer", "worker 2 does not answer"]
+        told = await crew.mirror.logged(lambda line: "worker hangs" in line or "worker lost" in line, 6)
+        assert ["worker hangs" in line for line in told] == [True, False] * 3
+        await until(lambda: len(crew.pids()) == 2, "both are replaced")
+        assert set(both).isdisjoint(crew.pids())
+        for worker in (1, 2):
+            assert (await crew.ask(worker, "/v2/")).head.status == 200
+        after = await crew.page()
+        assert after[HUNG] == before[HUNG] + 3
+        assert after[LOST] == before[LOST] == 0
+        assert [path.name for path in crew.folder.glob("core*")] == []
+
+
+async def test_who_drains_or_is_looked_into_may_answer_nothing(
+    start_workers: Start, blob: FakeBlob, gate: Gate
+) -> None:
+    async with start_workers(worker_timeout="3s") as crew:
+        former, idle = crew.pids()
+        client = await crew.client(1)
+        await client.ask(path_of(blob))
+        assert (await client.head()).status == 200
+        crew.mirror.terminate(signal.SIGHUP)
+        await crew.mirror.logged(lambda line: "event=reloaded" in line)
+        await until(lambda: not lives(idle), "who has nothing to do has ended")
+        _, first, second = crew.pids()
+        os.kill(former, signal.SIGSTOP)
+        with traced(first):
+            os.kill(second, signal.SIGSTOP)
+            await crew.mirror.logged(lambda line: "worker lost" in line)
+            await until(lambda: len(set(crew.pids()) - {former, first, second}) == 1, "another is there")
+        os.kill(former, signal.SIGCONT)
+        gate.open()
+        assert content.digest_of(await client.exactly(SIZE)) == blob.digest
+        assert (await crew.ask(1, "/v2/")).head.status == 200
+        assert first in crew.pids()
+        assert {"worker=2" in line for line in crew.mirror.log if "worker hangs" in line} == {True}
 
 
 async def test_a_cache_that_cannot_be_used_is_told_once_with_the_exit_code_of_configuration(

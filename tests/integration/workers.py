@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from tests.integration.cache_folder import CacheFolder
 from tests.integration.command import Serving, configuration, serving, write
 from tests.integration.raw_http import RawAnswer, RawClient, raw_client
 from tests.integration.waiting import until
+
+_PTRACE_ATTACH = 16
+_PTRACE_DETACH = 17
+_OF_ALL_THREADS = 0x40000000
 
 
 class Crew:
@@ -116,3 +121,15 @@ def lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
     except (ProcessLookupError, FileNotFoundError):
         return False
+
+
+@contextmanager
+def traced(pid: int) -> Iterator[None]:
+    """Hold a process as a debugger does, within this context."""
+    ptrace = ctypes.CDLL(None, use_errno=True).ptrace
+    assert ptrace(_PTRACE_ATTACH, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    os.waitpid(pid, _OF_ALL_THREADS)
+    try:
+        yield
+    finally:
+        assert ptrace(_PTRACE_DETACH, pid, None, None) == 0, os.strerror(ctypes.get_errno())

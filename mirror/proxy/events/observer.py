@@ -22,7 +22,7 @@ from mirror.proxy.events.upstreams import (
     UpstreamReceived,
 )
 from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
-from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerHangs, WorkerLost, WorkerReplaced
 
 Event = (
     RequestFinished
@@ -62,6 +62,7 @@ Event = (
     | ReadinessTold
     | StoreTroubled
     | TaskCrashed
+    | WorkerHangs
     | WorkerLost
     | WorkerReplaced
     | ReloadRefused

@@ -7,11 +7,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """A worker ended that was to go on; another takes its place after `pause` seconds."""
+    """A worker ended that was to go on; another takes its place after `pause` seconds.
+
+    `stack` is where it stood, as far as that is known.
+    """
 
     worker: int
     how: str
     pause: float
+    was_hanging: bool = False
+    stack: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerHangs:
+    """A worker has answered nothing for so many seconds, and is ended for that."""
+
+    worker: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.workers import WorkerLost, WorkerReplaced
 
-_REASONS = ("lost", "reload")
+_REASONS = ("lost", "hung", "reload")
 
 
 class WorkerMetrics:
@@ -18,7 +18,8 @@ class WorkerMetrics:
         workers.set(serving)
         self._replaced = Counter(
             "mirror_worker_restarts_total",
-            "Workers that another took the place of: lost (it crashed or was killed), or for a reload",
+            "Workers that another took the place of: lost (it crashed or was killed), hung (it answered nothing and was"
+            " ended), or for a reload",
             ["reason"],
             registry=registry,
         )
@@ -28,7 +29,7 @@ class WorkerMetrics:
     def notify(self, event: Event) -> None:
         """Count `event`, if it is of this family."""
         match event:
-            case WorkerLost():
-                self._replaced.labels("lost").inc()
+            case WorkerLost(was_hanging=was_hanging):
+                self._replaced.labels("hung" if was_hanging else "lost").inc()
             case WorkerReplaced():
                 self._replaced.labels("reload").inc()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,21 @@ def test_the_environment_says_so_as_well(
 ) -> None:
     monkeypatch.setenv("MIRROR_WORKERS", value)
     assert config("workers: 2", tmp_path).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("{}", 30), ("worker_timeout: 0s", 0), ("worker_timeout: 1s", 1), ("worker_timeout: 2m", 120)]
+)
+def test_a_worker_that_answers_nothing_has_its_time(text: str, seconds: int, tmp_path: Path) -> None:
+    assert config(text, tmp_path).worker_timeout == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"), [("500ms", "a second at least"), ("30", "a duration is a number"), ("-1s", "a duration is")]
+)
+def test_a_time_that_is_none_is_refused(given: str, problem: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"^worker_timeout: .*{problem}"):
+        config(f"worker_timeout: {given}", tmp_path)
 
 
 def test_workers_together_keep_to_the_limits_of_an_upstream(tmp_path: Path) -> None:

@@ -14,6 +14,15 @@ def test_all_live_unless_one_does_not_answer() -> None:
     )
 
 
+def test_one_that_is_replaced_soon_is_no_reason_to_start_all_anew() -> None:
+    assert liveness({1: {"status": "ok"}, 2: None}, [1, 2]) == (
+        True,
+        {"status": "ok", "degraded": ["worker 2 does not answer"]},
+    )
+    assert liveness({1: {"status": "ok"}, 2: None, 3: None}, [1, 2])[0] is False
+    assert liveness({1: None, 2: None}, [1, 2])[0] is False
+
+
 def test_all_are_ready_if_each_is() -> None:
     assert readiness({1: READY, 2: READY}, []) == (True, {"status": "ready", "degraded": []})
     assert readiness({1: READY}, [2]) == (

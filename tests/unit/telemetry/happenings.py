@@ -27,7 +27,7 @@ from mirror.proxy.events.upstreams import (
     UpstreamReceived,
 )
 from mirror.proxy.events.warming import HotTagRefreshed, ImageWarmed, WarmingRoundFinished
-from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerHangs, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.proxy.readiness import Readiness, Trouble
 
@@ -75,6 +75,7 @@ def one_of_each() -> list[Event]:
         ReadinessTold(Readiness(True, (Trouble.DISK_SHORT,))),
         StoreTroubled("commit of a blob", StoreFailed("disk full")),
         TaskCrashed("fill x", ZeroDivisionError("bug")),
+        WorkerHangs(2, 30.0),
         WorkerLost(2, "killed by SIGKILL", 0.5),
         WorkerReplaced(1),
         ReloadRefused("tag_ttl: unknown key"),

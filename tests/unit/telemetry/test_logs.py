@@ -23,7 +23,7 @@ from mirror.proxy.events.store import CacheResized
 from mirror.proxy.events.troubles import ReadinessTold, StoreTroubled, TaskCrashed
 from mirror.proxy.events.upstreams import RevalidationFailed, UpstreamAnswered, UpstreamReceived
 from mirror.proxy.events.warming import HotTagRefreshed
-from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerLost, WorkerReplaced
+from mirror.proxy.events.workers import ReloadPartly, ReloadRefused, WorkerHangs, WorkerLost, WorkerReplaced
 from mirror.proxy.rate_limit import RateLimit, Spending
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.observers import Observers
@@ -385,6 +385,8 @@ def test_lines_say_which_worker_wrote_them_where_there_are_several(form: str, li
     ("event", "wanted"),
     [
         (WorkerLost(2, "killed by SIGKILL", 0.5), 'worker=2 cause="killed by SIGKILL" replaced_in_seconds=0.5'),
+        (WorkerLost(2, "killed by SIGABRT", 0.5, stack="f (m.py:1)"), 'replaced_in_seconds=0.5 stack="f (m.py:1)"'),
+        (WorkerHangs(2, 30.2), "worker=2 silent_seconds=30"),
         (WorkerReplaced(2), "worker=2"),
         (ReloadRefused("x: unknown key"), 'cause="x: unknown key"'),
         (ReloadRefused("x", 2), "worker=2 cause=x"),

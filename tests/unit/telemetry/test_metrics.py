@@ -226,7 +226,7 @@ CLOSED = {
         *map(str, Ahead),
     },
     "source": {"cache", "upstream"},
-    "reason": {"lost", "reload", "size", "disk", "age", "full", "slow_head", "malformed", "tls"},
+    "reason": {"lost", "hung", "reload", "size", "disk", "age", "full", "slow_head", "malformed", "tls"},
     "result": {"ok", "refetched", "removed", "left"},
     "trouble": {str(trouble) for trouble in Trouble},
     "spending": {str(spending) for spending in Spending},
