@@ -34,6 +34,10 @@ class Access:
         """Tell whether `route` may serve `digest`, asking nobody."""
         return await self._records.granted(route, digest)
 
+    def recalled(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        """Return what tells at any time whether `route` may serve `digest`, as far as that is in memory."""
+        return self._records.recalls_grant(route, digest)
+
     async def confirm(self, kind: Kind, route: Route, digest: Digest, ask: Ask) -> bool:
         """Make sure that `route` may serve `digest`, asking upstream by `ask` if that is not known yet.
 

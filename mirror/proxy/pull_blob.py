@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mirror.errors import LoopDetected, MirrorError, StoreFailed
@@ -75,7 +75,12 @@ class PullBlob:
                     return await self._stored(route, digest, body)
         raise StoreFailed("the blob vanishes as often as it is fetched")
 
-    async def at_hand(self, route: Route, digest: Digest) -> Body | None:
+    def at_hand(self, route: Route, digest: Digest) -> Callable[[], Body | None]:
+        """Return what opens the blob at any time, if that is a hit, asking nobody and without a wait."""
+        granted = self._access.recalled(route, digest)
+        return lambda: self._store.at_hand(digest) if granted() else None
+
+    async def hit(self, route: Route, digest: Digest) -> Body | None:
         """Return the blob if that is a hit, asking nobody; raises StoreFailed if the disk will not be read."""
         return await self._store.open(digest) if await self._access.granted(route, digest) else None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 from collections.abc import Callable
 from http import HTTPStatus
 
@@ -10,12 +10,12 @@ from aiohttp import web
 
 from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Outcome
-from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.interfaces.bodies import Body
 from mirror.proxy.pull_blob import PullBlob
 from mirror.proxy.routing import Route
-from mirror.server.body import send_again, send_pieces, send_unmeasured
+from mirror.server.body import send_pieces, send_unmeasured
 from mirror.server.conditions import Verdict, etag_of, judge
+from mirror.server.delivery import Deliveries
 from mirror.server.exchange import Exchange
 from mirror.server.multipart import Multipart
 from mirror.server.pieces import Piece, length_of
@@ -48,7 +48,7 @@ class BlobHandler:
             exchange.record(pulled.status)
             response = await _send(exchange, digest, pulled.body, self._turns)
             if pulled.status.outcome is Outcome.HIT and response.status == HTTPStatus.OK:
-                mark(response, self._again(exchange, route, digest, pulled.body.size))
+                self._mark(response, exchange, route, digest, pulled.body.size)
             return response
         finally:
             pulled.body.close()
@@ -60,26 +60,23 @@ class BlobHandler:
         if head.size is not None:
             response.headers["Content-Length"] = str(head.size)
         if head.status.outcome is Outcome.HIT:
-            mark(response, self._again(exchange, route, digest, head.size))
+            self._mark(response, exchange, route, digest, head.size)
         return response
 
-    def _again(self, exchange: Exchange, route: Route, digest: Digest, size: int | None) -> Again:
-        """Return what it takes to answer the same again: the grant, and a file that opens and is as long as it was."""
-        length = 0 if exchange.is_head else size or 0
-
-        async def send(transport: asyncio.Transport, head: Callable[[], bytes], note: RequestFinished) -> bool:
-            body = await self._pull.at_hand(route, digest)
-            if body is None:
-                return False
-            try:
-                if body.size != size:
-                    return False
-                await send_again(transport, head(), body, length, note, self._turns)
-            finally:
-                body.close()
-            return True
-
-        return Again(exchange.note, lambda: self._is_open(route), send=send)
+    def _mark(
+        self, response: web.StreamResponse, exchange: Exchange, route: Route, digest: Digest, size: int | None
+    ) -> None:
+        """Say what it takes to answer the same again: the grant, and a file that opens and is as long as it was."""
+        if size is None:
+            return
+        deliveries = Deliveries(
+            self._pull.at_hand(route, digest),
+            functools.partial(self._pull.hit, route, digest),
+            size,
+            0 if exchange.is_head else size,
+            self._turns,
+        )
+        mark(response, Again(exchange.note, lambda: self._is_open(route), deliveries=deliveries))
 
 
 def _headers(digest: Digest) -> dict[str, str]:

@@ -11,7 +11,6 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http import HTTPStatus
 
 from aiohttp import web
 
@@ -39,7 +38,7 @@ async def send_pieces(
     Spans have to be in ascending order. The last HOLD_BACK bytes go out when the digest of the whole body has matched,
     whatever parts of it they are.
     """
-    with _whole_or_cut(exchange.note, _cutting(exchange, response)):
+    with whole_or_cut(exchange.note, _cutting(exchange, response)):
         if body.is_whole and length_of(pieces) <= CHUNK:
             data = await _read(body, pieces)
             await _begin(exchange, response)
@@ -59,19 +58,6 @@ async def send_pieces(
             end = await _read(body, held)
             await body.verified()
             await way.send_bytes(end)
-
-
-async def send_again(
-    transport: asyncio.Transport, head: bytes, body: Body, length: int, note: RequestFinished, turns: Turns
-) -> None:
-    """Send a head that aiohttp has made before, and behind it the first `length` bytes of a whole body."""
-    with _whole_or_cut(note, transport.abort), _way_out(transport, note, turns) as way:
-        note.status = HTTPStatus.OK
-        if length:
-            await way.send_head(head)
-            await _send_from(way, body, Span(0, length))
-        else:
-            transport.write(head)
 
 
 def _ends_with(body: Body, pieces: Sequence[Piece]) -> bool:
@@ -139,7 +125,7 @@ async def _load(body: Body, start: int, stop: int) -> bytes:
 
 async def send_unmeasured(exchange: Exchange, response: web.StreamResponse, body: Body) -> None:
     """Send a body whose length nobody told, in chunks; the last one only once the digest is verified."""
-    with _whole_or_cut(exchange.note, _cutting(exchange, response)):
+    with whole_or_cut(exchange.note, _cutting(exchange, response)):
         response.enable_chunked_encoding()
         await _begin(exchange, response)
         offset = 0
@@ -159,7 +145,8 @@ async def _begin(exchange: Exchange, response: web.StreamResponse) -> None:
 
 
 @contextmanager
-def _whole_or_cut(note: RequestFinished, cut: Callable[[], None]) -> Iterator[None]:
+def whole_or_cut(note: RequestFinished, cut: Callable[[], None]) -> Iterator[None]:
+    """Have a body that is not sent whole `cut`, and note why."""
     try:
         yield
     except (MirrorError, OSError, TimeoutError) as error:
@@ -196,10 +183,11 @@ def _why(error: Exception) -> str:
 def _way_out(transport: asyncio.Transport | None, note: RequestFinished, turns: Turns) -> Iterator[Outlet]:
     if transport is None or transport.is_closing():
         raise ConnectionResetError
-    way = Outlet(transport, note, turns)
+    way = Outlet(transport, turns)
     try:
         yield way
     finally:
+        note.sent += way.sent
         way.close()
 
 

@@ -202,16 +202,25 @@ class Connection(RequestHandler):
             return
         if self._head_timer is not None:
             self._expect_no_head()
-        if not repeat.is_in_memory:
-            self._admission.busy(self)
-            send = functools.partial(self._repeats.send, repeat, self._client, transport)
-            self._sending = Sending(transport, send, functools.partial(self._go_on, head))
-            return
         began = time.monotonic()
-        transport.write(repeat.bytes)
+        if repeat.is_in_memory:
+            transport.write(repeat.bytes)
+        elif not self._is_sent(repeat, head, transport):
+            return
         self._next_keepalive_close_time = began + self._keepalive_timeout
         self._admission.rests_again(self)
         self._repeats.given(repeat, self._client, round((time.monotonic() - began) * 1_000_000))
+
+    def _is_sent(self, repeat: Repeat, head: bytes, transport: asyncio.Transport) -> bool:
+        """Send an answer whose body is not in memory, and tell whether all of it went at once; else it goes on."""
+        begun = repeat.begin(transport)
+        if begun is not None and begun.is_whole:
+            begun.close()
+            return True
+        self._admission.busy(self)
+        send = functools.partial(self._repeats.send, repeat, self._client, transport, begun)
+        self._sending = Sending(transport, send, functools.partial(self._go_on, head))
+        return False
 
     def _go_on(self, head: bytes, was_sent: bool) -> None:
         """Go on behind an answer that was given again; one that could not be is given the usual way."""

@@ -13,9 +13,8 @@ import socket
 from collections.abc import Callable
 
 from mirror.errors import StoreFailed
-from mirror.proxy.events.requests import RequestFinished
 from mirror.proxy.interfaces.bodies import OpenFile
-from mirror.server.turns import Turns
+from mirror.server.turns import LEAST, Turns
 
 WINDOW = 1024 * 1024
 """Bytes read ahead at once."""
@@ -28,52 +27,55 @@ Push = Callable[[int], bool]
 
 
 class Outlet:
-    """The way to one client; `note` counts the bytes that have gone it. Whoever opens it closes it."""
+    """The way to one client. Whoever opens it closes it."""
 
-    def __init__(self, transport: asyncio.Transport, note: RequestFinished, turns: Turns) -> None:
+    def __init__(self, transport: asyncio.Transport, turns: Turns) -> None:
+        self.sent = 0
+        """Bytes that have gone it, whole or in part: of files and of our own."""
         self._transport = transport
         self._socket: socket.socket = transport.get_extra_info("socket")
-        self._note = note
         self._turns = turns
         self._duplicate = -1
         self._moved_at = 0.0
         self._holds = False
 
     async def send_file(self, file: OpenFile, start: int, stop: int) -> None:
-        """Send these bytes of a file; raises StoreFailed if it does not give them.
+        """Send these bytes of a file; raises as `finish` does."""
+        stretch = Stretch(file, start, stop, self._turns)
+        try:
+            self.begin(stretch)
+            await self.finish(stretch)
+        finally:
+            self.sent += stretch.offset - start
+
+    def begin(self, stretch: Stretch) -> None:
+        """Send what goes at once; raises StoreFailed and OSError as `finish` does."""
+        if stretch.has_head:
+            self.hold()
+        self._push_at_once(stretch.push)
+
+    async def finish(self, stretch: Stretch) -> None:
+        """Send the rest; raises StoreFailed if the file does not give its bytes.
 
         Raises OSError where the client is gone, TimeoutError where it takes nothing for STALL_SECONDS.
         """
-        stretch = _Stretch(file, start, stop, self._note, self._turns)
-        while stretch.offset < stop:
+        while not stretch.is_sent:
             await stretch.load()
             await self._drive(stretch.push)
 
     async def send_bytes(self, data: bytes) -> None:
-        """Send bytes of our own; raises as `send_file` does."""
+        """Send bytes of our own; raises as `finish` does."""
         rest = memoryview(data)
 
         def push(target: int) -> bool:
             nonlocal rest
             sent = os.write(target, rest)
             rest = rest[sent:]
-            self._note.sent += sent
+            self.sent += sent
             return not rest
 
         if data:
             await self._drive(push)
-
-    async def send_head(self, head: bytes) -> None:
-        """Send what is no part of the body; it leaves with the first bytes of that. Raises as `send_file` does."""
-        rest = memoryview(head)
-
-        def push(target: int) -> bool:
-            nonlocal rest
-            rest = rest[os.write(target, rest) :]
-            return not rest
-
-        self.hold()
-        await self._drive(push, goes_on=True)
 
     def hold(self) -> None:
         """Keep what is written until something has been sent from here: no packet for a head alone."""
@@ -91,9 +93,9 @@ class Outlet:
             os.close(self._duplicate)
             self._duplicate = -1
 
-    async def _drive(self, push: Push, *, goes_on: bool = False) -> None:
-        """Have everything written that `push` has; what is held is kept for now if it `goes_on`."""
-        if self._push_at_once(push, goes_on=goes_on):
+    async def _drive(self, push: Push) -> None:
+        """Have everything written that `push` has."""
+        if self._push_at_once(push):
             return
         target = self._own()
         loop = asyncio.get_running_loop()
@@ -107,14 +109,13 @@ class Outlet:
             watch.end()
             loop.remove_writer(target)
 
-    def _push_at_once(self, push: Push, *, goes_on: bool) -> bool:
+    def _push_at_once(self, push: Push) -> bool:
         try:
             return push(self._target())
         except BlockingIOError:
             return False
         finally:
-            if not goes_on:
-                self._let_go()
+            self._let_go()
 
     def _go_on(self, push: Push, target: int, done: asyncio.Future[None]) -> None:
         if done.done():
@@ -143,25 +144,40 @@ class Outlet:
         return self._duplicate
 
 
-class _Stretch:
-    """Bytes of a file that are on their way."""
+class Stretch:
+    """Bytes of a file that are on their way, behind a head that is no part of the body."""
 
-    def __init__(self, file: OpenFile, start: int, stop: int, note: RequestFinished, turns: Turns) -> None:
+    def __init__(self, file: OpenFile, start: int, stop: int, turns: Turns, head: bytes = b"") -> None:
         self.offset = start
+        """Where the bytes end that have been sent."""
+        self._head = head
         self._file = file
         self._loaded = start
         self._stop = stop
-        self._note = note
         self._turns = turns
+
+    @property
+    def has_head(self) -> bool:
+        """Tell whether some of the head is left."""
+        return bool(self._head)
+
+    @property
+    def is_sent(self) -> bool:
+        """Tell whether nothing is left."""
+        return self.offset == self._stop and not self._head
 
     async def load(self) -> None:
         """Bring the next window into memory."""
         end = min(self.offset + WINDOW, self._stop)
         await self._file.load(self.offset, end)
-        self._loaded = end
+        self._loaded = max(self._loaded, end)
 
     def push(self, target: int) -> bool:
         """Send what is in memory of the share of this turn (see Push); raises StoreFailed."""
+        if self._head:
+            self._head = self._head[os.write(target, self._head) :]
+            if self._head:
+                return False
         end = self._reach()
         if end == self.offset:
             return True
@@ -174,12 +190,13 @@ class _Stretch:
         if sent == 0:
             raise StoreFailed("the file is shorter than it was")
         self.offset += sent
-        self._note.sent += sent
         return self.offset == self._stop
 
     def _reach(self) -> int:
-        """Return where the bytes end that are in memory and may go in this turn."""
-        end = min(self.offset + self._turns.share(), self._stop)
+        """Return where the bytes end that are in memory and may go in this turn; a rest that is small goes along."""
+        end = self.offset + self._turns.share()
+        if self._stop - end <= LEAST:
+            end = self._stop
         if end > self._loaded and self._file.is_loaded(self._loaded, end):
             self._loaded = end
         return min(end, self._loaded)

@@ -37,6 +37,10 @@ class Blobs:
         """Return the committed blob under a lease, or None."""
         return await self._committed.open(digest)
 
+    def at_hand(self, digest: Digest) -> StoredBlob | None:
+        """Return the committed blob under a lease, if it opens without a wait and has the size that is known."""
+        return self._committed.at_hand(digest)
+
     async def remove(self, digest: Digest) -> None:
         """Remove the committed file; readers keep it open."""
         await self._committed.remove(digest)

@@ -88,6 +88,30 @@ class Committed:
             blob.close()
             raise
 
+    def at_hand(self, digest: Digest) -> StoredBlob | None:
+        """Return the blob under a lease, if it opens without a wait and has the size that is known."""
+        known = self.index.get(digest)
+        opened = None if known is None else self._open_at_once(digest)
+        if known is None or opened is None:
+            return None
+        blob = self._leased(digest, opened)
+        if blob.size != known.size:
+            blob.close()
+            return None
+        self.index.touch(digest)
+        return blob
+
+    def _open_at_once(self, digest: Digest) -> tuple[int, int] | None:
+        # What goes wrong is found out, and told, where it can be waited for.
+        with suppress(OSError):
+            return self._folders.of(digest).open_at_once(digest.encoded)
+        return None
+
+    def _leased(self, digest: Digest, opened: tuple[int, int]) -> StoredBlob:
+        self.lease(digest)
+        released = functools.partial(self.release, digest)
+        return StoredBlob(*opened, self._threads.reading, released, functools.partial(self._doubt, digest))
+
     async def _obtain(self, digest: Digest) -> tuple[int, int] | None:
         folder = self._folders.of(digest)
         # What else goes wrong is found out, and told, in the thread.

@@ -114,6 +114,16 @@ class StoredRecords:
         key = f"grant {route}@{digest}"
         return lambda: self._hot.get(key, _ABSENT) != _ABSENT
 
+    def recalls_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        """Return what tells at any time whether a grant of the digest is in memory; it hears of purges first."""
+        knows = self.knows_grant(route, digest)
+
+        def recalls() -> bool:
+            self._purges.heed()
+            return knows()
+
+        return recalls
+
     async def public(self, route: Route) -> Sighting | None:
         """Return what was last seen of the repository to be public, according to any process."""
         return parse_sighting(await self._read(f"public {route}"))

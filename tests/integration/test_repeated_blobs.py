@@ -16,12 +16,11 @@ from mirror.server.connection import Connection
 from mirror.store import folder as folder_module
 from mirror.store.folder import Folder
 from tests.fakes import content
-from tests.fakes.content import FakeBlob
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
 from tests.integration.cache_folder import CacheFolder
 from tests.integration.conftest import RunningMirror, StartMirror
-from tests.integration.given_again import again
+from tests.integration.given_again import again, open_descriptors, remember
 from tests.integration.raw_http import RawClient, raw_client, request
 from tests.integration.waiting import until, until_metric
 
@@ -38,32 +37,16 @@ HITS = 'mirror_requests_total{kind="blob",outcome="hit",upstream="docker.io"}'
 __all__ = ["again"]
 
 
-async def remember(mirror: RunningMirror, registry: FakeRegistry, blob: FakeBlob = BLOB, method: str = "GET") -> bytes:
-    """Have a blob stored and asked for, and return the bytes that ask for it."""
-    registry.put_blob("library/alpine", blob)
-    asked = request(f"/v2/library/alpine/blobs/{blob.digest}", method)
-    await mirror.get(f"/v2/library/alpine/blobs/{blob.digest}")
-    await until_metric(mirror, "mirror_fills_in_flight", 0)
-    async with raw_client(mirror) as client:
-        await client.send(asked)
-        assert (await client.answer(method)).whole
-    return asked
-
-
 @pytest.fixture
 async def remembered(mirror: RunningMirror, registry: FakeRegistry, again: list[bytes]) -> None:
     """The blob has been asked for in the bytes that ask for it again."""
-    await remember(mirror, registry)
+    await remember(mirror, registry, BLOB)
 
 
 async def begin(client: RawClient) -> None:
     await client.send(ASKED)
     head = await client.head()
     assert (head.status, head.length) == (200, SIZE)
-
-
-def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
@@ -239,7 +222,7 @@ async def test_a_stop_waits_for_it_and_closes_behind_it(
     start_mirror: StartMirror, registry: FakeRegistry, again: list[bytes]
 ) -> None:
     async with start_mirror() as mirror:
-        await remember(mirror, registry)
+        await remember(mirror, registry, BLOB)
         async with raw_client(mirror, TINY) as client:
             await begin(client)
             await mirror.mirror.public.stop_accepting()
@@ -258,7 +241,7 @@ async def test_a_stop_cuts_it_when_the_time_is_over(
 ) -> None:
     with capture_logs() as lines:
         async with start_mirror(drain_timeout="100ms") as mirror:
-            await remember(mirror, registry)
+            await remember(mirror, registry, BLOB)
             lines.clear()
             stack = raw_client(mirror, TINY)
             client = await stack.__aenter__()

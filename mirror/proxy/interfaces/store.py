@@ -21,6 +21,9 @@ class BlobStore(Protocol):
     async def open(self, digest: Digest) -> Body | None:
         """Return the committed blob, or None; a blob that is open is not evicted."""
 
+    def at_hand(self, digest: Digest) -> Body | None:
+        """The same, if nothing has to be waited for and the blob is what it was taken for; else None."""
+
     async def claim(self, digest: Digest) -> PartialFile | None:
         """Return the partial file of this digest to write, with what an earlier writer left; None if it has a writer.
 
@@ -82,6 +85,9 @@ class Records(Protocol):
 
     def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
         """Return what tells at any time whether a grant is in memory, even if it was purged."""
+
+    def recalls_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        """Return what tells at any time whether a grant is in memory; it hears of purges first."""
 
 
 class ShortLivedCache(Protocol):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 from aiohttp import web
 
 from mirror.proxy.events.requests import RequestFinished
-
-Send = Callable[[asyncio.Transport, Callable[[], bytes], RequestFinished], Awaitable[bool]]
-"""Sends a head, as it is at that moment, and a body behind it, and notes both; False if nothing was sent."""
+from mirror.server.delivery import Deliveries
 
 Response = TypeVar("Response", bound=web.StreamResponse)
 
@@ -35,15 +32,14 @@ def _unheard(_: int) -> None:
 class Again:
     """An answer of which `note` was told; it is the same while `holds`, but for its `age`.
 
-    `given` hears how often it was given again. If its body is not in memory, `send` sends it, and tells whether it
-    still is the same.
+    `given` hears how often it was given again. If its body is not in memory, there are `deliveries` of it.
     """
 
     note: RequestFinished
     holds: Callable[[], bool] = _always
     age: Callable[[], int | None] = _ageless
     given: Callable[[int], object] = _unheard
-    send: Send | None = None
+    deliveries: Deliveries | None = None
 
 
 def mark(response: Response, again: Again) -> Response:

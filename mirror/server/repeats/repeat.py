@@ -10,6 +10,7 @@ from email.utils import formatdate
 from aiohttp import web
 
 from mirror.proxy.events.requests import RequestFinished
+from mirror.server.delivery import Delivery
 from mirror.server.repeats.again import Again
 
 _OF_THE_MOMENT = ("Age", "Date")
@@ -44,12 +45,17 @@ class Repeat:
     @property
     def is_in_memory(self) -> bool:
         """Tell whether `bytes` are all of it; else it has to be sent."""
-        return self._again.send is None
+        return self._again.deliveries is None
 
-    async def send(self, transport: asyncio.Transport, note: RequestFinished) -> bool:
-        """Send it, its body from where that is; False if it is the answer no more, and nothing was sent."""
-        send = self._again.send
-        return send is not None and await send(transport, self.bytes_now, note)
+    def begin(self, transport: asyncio.Transport) -> Delivery | None:
+        """Return it on its way, its body from where that is; None if that cannot be told at once."""
+        deliveries = self._again.deliveries
+        return None if deliveries is None else deliveries.at_once(transport, self.bytes)
+
+    async def prepare(self, transport: asyncio.Transport) -> Delivery | None:
+        """Return it to be sent, its body from where that is; None if it is the answer no more. Raises StoreFailed."""
+        deliveries = self._again.deliveries
+        return None if deliveries is None else await deliveries.prepare(transport, self.bytes_now)
 
     def bytes_now(self) -> bytes:
         """Return all of it that is in memory, with its age and date of this second."""

@@ -16,6 +16,7 @@ from mirror.errors import MirrorError
 from mirror.proxy.events.gathering import Gathering
 from mirror.proxy.events.requests import CUT
 from mirror.proxy.events.troubles import TaskCrashed
+from mirror.server.delivery import Delivery
 from mirror.server.repeats import heads
 from mirror.server.repeats.again import marked
 from mirror.server.repeats.repeat import Repeat
@@ -82,18 +83,22 @@ class Repeats:
         for repeat, count in times:
             repeat.given(count)
 
-    async def send(self, repeat: Repeat, client: str, transport: asyncio.Transport) -> bool:
-        """Send an answer again whose body is not in memory, and tell of it; False if nothing was sent.
+    async def send(self, repeat: Repeat, client: str, transport: asyncio.Transport, begun: Delivery | None) -> bool:
+        """Send what is left of an answer that has `begun`, else all of it, and tell of it; False if nothing was sent.
 
         If that is so, the usual way has an answer. If it went wrong in the middle, the connection has been cut.
         """
         began = time.monotonic()
         note = repeat.note(client)
         note.status = note.sent = 0
-        is_told = True
+        is_told, delivery = True, begun
         with self._requests.counted_one():
             try:
-                is_told = await repeat.send(transport, note)
+                delivery = begun or await repeat.prepare(transport)
+                if delivery is None:
+                    is_told = False
+                else:
+                    await delivery.finish(note)
             except MirrorError:
                 is_told = False
             except asyncio.CancelledError:
@@ -104,6 +109,8 @@ class Repeats:
                 note.cause = f"bug: {type(error).__name__}"
                 transport.abort()
             finally:
+                if delivery is not None:
+                    delivery.close()
                 if is_told:
                     note.seconds = time.monotonic() - began
                     self._observer.notify(note)

@@ -17,6 +17,7 @@ class Sending:
         self.is_last = False
         """Whether the connection is to be closed behind it."""
         self._transport = transport
+        self._runs = self._is_given_up = False
         self._task = asyncio.create_task(self._run(send, ended))
 
     def hold(self, data: bytes) -> None:
@@ -26,9 +27,15 @@ class Sending:
 
     def cancel(self) -> None:
         """Give it up."""
-        self._task.cancel()
+        if self._runs:
+            self._task.cancel()
+        # A task that is cancelled before it runs clears up nothing.
+        self._is_given_up = True
 
     async def _run(self, send: Callable[[], Awaitable[bool]], ended: Callable[[bool], None]) -> None:
+        self._runs = True
+        if self._is_given_up:
+            self._task.cancel()
         was_sent = await send()
         if self._transport.is_closing():
             return

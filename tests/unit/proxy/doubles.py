@@ -286,6 +286,9 @@ class MemoryRecords:
     def knows_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
         return lambda: (route, digest) in self.grants
 
+    def recalls_grant(self, route: Route, digest: Digest) -> Callable[[], bool]:
+        return self.knows_grant(route, digest)
+
 
 class MemoryListings:
     """Lists without a disk; what is in `elsewhere` another process has put there."""

@@ -245,6 +245,10 @@ class MemoryStore(Process):
             raise
         return opened[0] if opened else None
 
+    def at_hand(self, digest: Digest) -> Body | None:
+        opened = self._open(digest)
+        return opened[0] if opened else None
+
     def _open(self, digest: Digest) -> list[MemoryBlob]:
         if digest not in self.committed:
             return []

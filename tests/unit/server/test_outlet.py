@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from mirror.errors import StoreFailed
-from mirror.proxy.events.requests import RequestFinished
 from mirror.server import outlet as module
-from mirror.server.outlet import STALL_SECONDS, WINDOW, Outlet, Watch
-from mirror.server.turns import MOST, Turns
+from mirror.server.outlet import STALL_SECONDS, WINDOW, Outlet, Stretch, Watch
+from mirror.server.turns import LEAST, MOST, Turns
 from tests.unit.virtual_time import in_virtual_time
 
 SIZE = 9 * WINDOW + 17
@@ -55,12 +54,11 @@ class Shelf:
 
 @dataclass
 class Line:
-    """A connection: our end of it, the client's, and what is noted of it."""
+    """A connection: our end of it, and the client's."""
 
     way: Outlet
     client: socket.socket
     transport: asyncio.Transport
-    note: RequestFinished
 
     async def received(self, size: int) -> bytes:
         data = bytearray()
@@ -85,10 +83,9 @@ async def line() -> AsyncIterator[Line]:
         client.setblocking(False)
         await loop.sock_connect(client, server.sockets[0].getsockname())
         transport = await accepted
-        note = RequestFinished("GET", "/", "client")
-        way = Outlet(transport, note, Turns())
+        way = Outlet(transport, Turns())
         try:
-            yield Line(way, client, transport, note)
+            yield Line(way, client, transport)
         finally:
             way.close()
             transport.abort()
@@ -105,7 +102,7 @@ async def test_a_slow_client_gets_exactly_what_was_asked_for(tells: bool) -> Non
         await sending
         await one.way.send_bytes(DATA[:100])
         assert await one.received(100) == DATA[:100]
-        assert one.note.sent == SIZE + 92
+        assert one.way.sent == SIZE + 92
     shelf.close()
 
 
@@ -115,7 +112,7 @@ async def test_bytes_of_our_own_go_out_whole_to_a_slow_client() -> None:
         assert await one.received(SIZE) == DATA
         await sending
         await one.way.send_bytes(b"")
-        assert one.note.sent == SIZE
+        assert one.way.sent == SIZE
 
 
 @pytest.mark.parametrize("tells", [True, False])
@@ -152,6 +149,55 @@ async def test_others_have_their_turn_however_fast_a_client_is(monkeypatch: pyte
         await one.way.send_file(shelf, 0, SIZE)
         assert turns >= SIZE // MOST
         others.cancel()
+    shelf.close()
+
+
+async def test_a_rest_that_is_small_goes_along_however_many_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf()
+    shelf.loads.append((0, SIZE))
+    counts: list[int] = []
+
+    def take_all(target: int, source: int, offset: int, count: int) -> int:
+        counts.append(count)
+        return count
+
+    monkeypatch.setattr(os, "sendfile", take_all)
+    turns = Turns()
+    for _ in range(1000):
+        turns.share()
+    async with line() as one:
+        for size in (2 * LEAST, 2 * LEAST + 1):
+            stretch = Stretch(shelf, 0, size, turns)
+            while not stretch.is_sent:
+                stretch.push(one.client.fileno())
+    assert counts == [2 * LEAST, LEAST, LEAST + 1]
+    shelf.close()
+
+
+async def test_a_head_leaves_with_what_follows_it_and_is_no_part_of_what_is_counted() -> None:
+    shelf = Shelf()
+    shelf.loads.append((0, 1000))
+    async with line() as one:
+        stretch = Stretch(shelf, 0, 1000, Turns(), b"head ")
+        one.way.begin(stretch)
+        assert (stretch.is_sent, stretch.offset) == (True, 1000)
+        assert one.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0
+        assert await one.received(1005) == b"head " + DATA[:1000]
+    shelf.close()
+
+
+async def test_what_does_not_go_at_once_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf = Shelf()
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda target, data: write(target, data[:1]))
+    async with line() as one:
+        stretch = Stretch(shelf, 0, SIZE, Turns(), b"head ")
+        one.way.begin(stretch)
+        assert not stretch.is_sent
+        sending = asyncio.create_task(one.way.finish(stretch))
+        assert await one.received(SIZE + 5) == b"head " + DATA
+        await sending
+        assert stretch.offset == SIZE
     shelf.close()
 
 
@@ -232,9 +278,9 @@ async def test_whoever_is_cancelled_leaves_nothing_behind() -> None:
         one.way.close()
         assert len(os.listdir("/proc/self/fd")) == before
         # It is waited for no longer: what the client takes moves nothing.
-        sent = one.note.sent
+        sent = one.way.sent
         assert await one.received(sent - 1000) == DATA[1000:sent]
-        assert one.note.sent == sent
+        assert one.way.sent == sent
     shelf.close()
 
 

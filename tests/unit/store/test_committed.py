@@ -14,7 +14,7 @@ from mirror.oci.descriptor import Manifest
 from mirror.oci.digest import Digest
 from mirror.oci.media_types import OCI_MANIFEST
 from mirror.store import committed as committed_module
-from mirror.store import files
+from mirror.store import files, folder
 from tests.unit.store.cabinet import Cabinet, open_files
 from tests.unit.store.rot import refuse, rewrite
 
@@ -42,6 +42,59 @@ async def test_an_open_blob_is_leased(cabinet: Cabinet) -> None:
     assert cabinet.committed.is_leased(DIGEST)
     second.close()
     assert not cabinet.committed.is_leased(DIGEST)
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files open without a wait, whatever kernel and disk this is."""
+    monkeypatch.setattr(folder, "can_tell", lambda _: True)
+    monkeypatch.setattr(folder, "open_at_once", os.open)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_a_blob_that_is_at_hand_is_leased_and_renewed(cabinet: Cabinet) -> None:
+    await cabinet.store(DATA)
+    second = await cabinet.store(b"second")
+    await opens(cabinet, DIGEST)
+    await opens(cabinet, second)
+    body = cabinet.blobs.at_hand(DIGEST)
+    assert body is not None
+    assert (body.size, os.pread(body.fileno(), 100, 0)) == (len(DATA), DATA)
+    assert cabinet.committed.is_leased(DIGEST)
+    assert [digest for digest, _ in cabinet.index.first_to_go()] == [second, DIGEST]
+    body.close()
+    assert not cabinet.committed.is_leased(DIGEST)
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("what", ["unknown", "gone", "another size", "would wait", "no descriptor"])
+async def test_what_has_to_be_looked_into_is_not_at_hand(
+    cabinet: Cabinet, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    await cabinet.store(DATA)
+    await opens(cabinet, DIGEST)
+    match what:
+        case "unknown":
+            cabinet.index.remove(DIGEST)
+        case "gone":
+            cabinet.file(DIGEST).unlink()
+        case "another size":
+            rewrite(cabinet.file(DIGEST), DATA + b"more")
+        case "would wait":
+            refuse(monkeypatch, folder, "open_at_once", errno.EAGAIN)
+        case "no descriptor":
+            refuse(monkeypatch, folder, "open_at_once", errno.EMFILE)
+    before = open_files()
+    assert cabinet.blobs.at_hand(DIGEST) is None
+    assert open_files() == before
+    assert not cabinet.committed.is_leased(DIGEST)
+
+
+async def opens(cabinet: Cabinet, digest: Digest) -> None:
+    """Have it opened the usual way, which also learns whether files of this disk open at once."""
+    body = await cabinet.blobs.open(digest)
+    assert body is not None
+    body.close()
 
 
 async def test_a_removed_blob_stays_with_its_readers(cabinet: Cabinet) -> None:

@@ -32,6 +32,15 @@ async def test_what_is_in_memory_is_forgotten_by_every_process(tmp_path: Path) -
         assert await one.records.tag(HUB, TAG) is None
 
 
+async def test_a_grant_that_another_process_has_purged_is_recalled_no_more(tmp_path: Path) -> None:
+    async with Cabinet(tmp_path) as one, Cabinet(tmp_path) as other:
+        await one.records.grant(HUB, RECORD.digest)
+        recalls = one.records.recalls_grant(HUB, RECORD.digest)
+        assert recalls()
+        await purge(other)
+        assert not recalls()
+
+
 async def test_a_row_that_was_read_before_a_purge_is_not_remembered_after_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -99,6 +99,15 @@ async def test_grants_are_kept_by_repository(rows: Rows) -> None:
         assert not await memory.granted(HUB, Digest.of(b"other"))
 
 
+async def test_a_grant_is_recalled_while_it_is_in_memory(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    recalls = records.recalls_grant(HUB, DIGEST)
+    assert not recalls()
+    await records.grant(HUB, DIGEST)
+    assert recalls()
+    assert not StoredRecords(rows).recalls_grant(HUB, DIGEST)()
+
+
 SEEN = Sighting(1_700_000_000.25, Kind.MANIFEST, LATEST)
 
 
