@@ -83,7 +83,5 @@ def pulls(config: Config, upstreams: Mapping[str, ListingUpstream], inside: Insi
 
 
 def _read_ahead(config: Config) -> list[str]:
-    """Return the upstreams that are read ahead: bandwidth that is limited is for what clients wait for."""
-    if config.offline:
-        return []
-    return [name for name, one in config.upstreams.items() if one.read_ahead and one.limits.bandwidth is None]
+    """Return the upstreams that are read ahead."""
+    return [] if config.offline else [name for name, one in config.upstreams.items() if one.reads_ahead]

@@ -39,6 +39,9 @@ from mirror.upstream.viewer import RegistryViewer
 _OWN_HOSTS = {DOCKER_HUB: ("registry-1.docker.io",)}
 # Where a registry is that is not found at its name.
 
+SPARES = 4
+"""Connections that are opened while a manifest is fetched: engines ask for its configuration and three layers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outside:
@@ -56,7 +59,7 @@ def clients(config: Config, outside: Outside) -> dict[str, ListingUpstream]:
     """Return a client of each upstream, with its credentials if it has any; if the mirror is offline, of none."""
     if config.offline:
         return dict.fromkeys(config.upstreams, OfflineUpstream())
-    return {name: _client(name, upstream, upstream.accounts, outside) for name, upstream in config.upstreams.items()}
+    return {name: _client(name, one, one.accounts, outside, _spares(one)) for name, one in config.upstreams.items()}
 
 
 def budgets(upstreams: Mapping[str, UpstreamConfig], clock: Clock, observer: Observer) -> Budgets:
@@ -105,8 +108,13 @@ def routing(config: Config) -> Routing:
     return Routing(names, config.default_upstream)
 
 
+def _spares(upstream: UpstreamConfig) -> int:
+    # As read-ahead: half of what may be at work is for what clients have asked for.
+    return min(SPARES, upstream.limits.fills // 2) if upstream.reads_ahead else 0
+
+
 def _client(
-    name: str, upstream: UpstreamConfig, credentials: Sequence[CredentialsConfig], outside: Outside
+    name: str, upstream: UpstreamConfig, credentials: Sequence[CredentialsConfig], outside: Outside, spares: int = 0
 ) -> RegistryClient:
     """Return a client that asks with one of these credentials, or without any if there are none."""
     registry = upstream.endpoints[-1]
@@ -115,7 +123,7 @@ def _client(
         endpoint = _endpoint(name, upstream, config, credentials, outside)
         pulse = outside.health.pulse(name, config.url, endpoint.ping, is_registry=config.url == registry.url)
         candidates.append(Candidate(endpoint, pulse))
-    return RegistryClient(name, Endpoints(candidates, outside.health.budget(name)), outside.observer)
+    return RegistryClient(name, Endpoints(candidates, outside.health.budget(name)), outside.observer, spares)
 
 
 def _endpoint(

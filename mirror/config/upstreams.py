@@ -148,6 +148,11 @@ class UpstreamConfig(Section):
         return {"url": value} if isinstance(value, str | int) else value
 
     @property
+    def reads_ahead(self) -> bool:
+        """Whether anything is begun before a client asks: bandwidth that is limited is for what is waited for."""
+        return self.read_ahead and self.limits.bandwidth is None
+
+    @property
     def accounts(self) -> tuple[CredentialsConfig, ...]:
         """The credentials of each account; empty where nobody in particular asks."""
         if self.credentials is None:

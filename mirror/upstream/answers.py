@@ -37,7 +37,7 @@ class RegistryRequest:
     """A request for `/v2/<repository>/<path>?<query>`: which statuses it accepts, and what those of `absent` mean.
 
     Without a repository it is for `/v2/` itself. `headers` are those that it has beside Accept; they go along when it
-    is redirected.
+    is redirected. Beside it, `spares` connections are opened for what follows it.
     """
 
     method: str
@@ -49,6 +49,7 @@ class RegistryRequest:
     accepted: frozenset[int] = frozenset({200})
     headers: Mapping[str, str] = field(default_factory=dict)
     query: str = ""
+    spares: int = 0
     absent: frozenset[int] = frozenset({404})
 
 

@@ -53,12 +53,16 @@ _RANGE_ANSWERS = frozenset({200, 206, 416})
 
 
 class RegistryClient:
-    """One upstream: its endpoints are tried in order until one answers; a further attempt begins with the next."""
+    """One upstream: its endpoints are tried in order until one answers; a further attempt begins with the next.
 
-    def __init__(self, name: str, endpoints: Endpoints, observer: Observer) -> None:
+    Beside the request for a manifest, `spares` connections are opened for its blobs.
+    """
+
+    def __init__(self, name: str, endpoints: Endpoints, observer: Observer, spares: int = 0) -> None:
         self._name = name
         self._endpoints = endpoints
         self._observer = observer
+        self._spares = spares
 
     async def head_manifest(self, repository: Repository, reference: Reference) -> Descriptor | None:
         """Ask what the reference points to, which costs no pull on Docker Hub."""
@@ -86,7 +90,8 @@ class RegistryClient:
                 raise DigestMismatch("upstream sent a manifest that does not have its digest")
             return Manifest(expected, manifest_type(response.headers.get("Content-Type", ""), data), data)
 
-        return await self._ask(_manifest("GET", repository, reference), verified)
+        request = replace(_manifest("GET", repository, reference), spares=self._spares)
+        return await self._ask(request, verified)
 
     async def head_blob(self, repository: Repository, digest: Digest) -> int | None:
         """Ask for the size of a blob; a page for people, or another digest, is no answer.

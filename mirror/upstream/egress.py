@@ -21,6 +21,7 @@ from mirror.proxy import chain
 from mirror.upstream.addresses import AddressForbidden, check_host, public_socket
 from mirror.upstream.origin import has_proper_host, origin_of
 from mirror.upstream.proxy import Proxy
+from mirror.upstream.spares import Spares
 from mirror.upstream.trust import SYSTEM, Trust
 
 MAX_HOPS = 5
@@ -39,7 +40,8 @@ class Outgoing:
     """One request, nothing of which was copied from a client: GET, HEAD, or the POST of a form.
 
     `authorization` and `form` are sent to the origin of `url` and nowhere else. `private_network` allows private
-    addresses; the proxy's own may be one in any case.
+    addresses; the proxy's own may be one in any case. Beside it as many connections to its origin are opened as
+    `spares` says, for what is likely to follow; none by a proxy.
     """
 
     method: str
@@ -50,6 +52,7 @@ class Outgoing:
     form: Mapping[str, str] | None = field(default=None, repr=False)
     proxy: Proxy | None = None
     trust: Trust = SYSTEM
+    spares: int = 0
 
 
 class Egress:
@@ -68,6 +71,7 @@ class Egress:
         self._own_name = own_name
         self._response_class = response_class
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._spares: dict[bool, Spares] = {}
 
     async def start(self) -> None:
         """Make the sessions."""
@@ -86,9 +90,12 @@ class Egress:
                 max_line_size=_MAX_HEADER,
                 max_field_size=_MAX_HEADER,
             )
+            self._spares[private_network] = Spares(self._sessions[private_network])
 
     async def close(self) -> None:
         """Close all connections."""
+        for spares in self._spares.values():
+            await spares.close()
         for session in self._sessions.values():
             await session.close()
 
@@ -99,6 +106,9 @@ class Egress:
         that may not be followed, as no form may, and for an encoded body.
         """
         url, authorization = outgoing.url, outgoing.authorization
+        if outgoing.proxy is None:
+            # They begin once the request has taken a connection, and waits for its answer.
+            self._spares[outgoing.private_network].open(url, outgoing.trust.context(url), outgoing.spares)
         for _ in range(MAX_HOPS + 1):
             if origin_of(url) != origin_of(outgoing.url):
                 # For good: another host could lead back to where the credential works, by a path of its choice.

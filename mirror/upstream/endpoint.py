@@ -154,7 +154,14 @@ class Endpoint:
         headers = dict(request.headers) | ({"Accept": request.accept} if request.accept else {})
         policy = account.policy
         outgoing = Outgoing(
-            request.method, url, policy.private_network, headers, authorization, proxy=policy.proxy, trust=policy.trust
+            request.method,
+            url,
+            policy.private_network,
+            headers,
+            authorization,
+            proxy=policy.proxy,
+            trust=policy.trust,
+            spares=request.spares,
         )
         started = time.monotonic()
         status = None

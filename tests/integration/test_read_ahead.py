@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import content
 from tests.fakes.content import FakeBlob, FakeImage
-from tests.fakes.faults import stop_at
+from tests.fakes.faults import hold, stop_at
 from tests.fakes.gate import Gate
 from tests.fakes.journal import Journal
 from tests.fakes.registry import FakeRegistry
@@ -194,6 +194,35 @@ async def test_it_is_left_where_nothing_is_to_spare(
         await get_manifest(mirror)
         await time_goes_by(mirror)
     assert asked_for(journal, *image.blobs) == [0] * 4
+
+
+@pytest.mark.parametrize(
+    ("how", "connections"),
+    [({}, 5), ({"limits": {"fills": 5}}, 3), ({"read_ahead": False}, 1), ({"limits": {"bandwidth": "10MiB"}}, 1)],
+    ids=["as it is", "fills", "read_ahead", "bandwidth"],
+)
+async def test_connections_for_blobs_are_opened_while_their_manifest_is_fetched(
+    start_mirror: StartMirror,
+    registry: FakeRegistry,
+    journal: Journal,
+    image: FakeImage,
+    ahead: dict[str, Any],
+    how: dict[str, Any],
+    connections: int,
+) -> None:
+    gate = Gate()
+    registry.always(f"/v2/library/alpine/manifests/{image.manifest.digest}", hold(gate))
+    async with start_mirror(upstreams={"docker.io": {**ahead["docker.io"], **how}}) as mirror:
+        asking = asyncio.create_task(get_manifest(mirror))
+        await gate.reached()
+        await until(lambda: registry.accepted >= connections, "they are opened")
+        await time_goes_by(mirror)
+        assert not journal.select("GET", "*/blobs/*")
+        # For the manifest that is waited for, and what is asked for meanwhile.
+        assert registry.accepted <= max(2, connections)
+        gate.open()
+        await asking
+    assert journal.count("GET", "/v2/") == 0
 
 
 async def test_it_is_left_while_pulls_are_saved(
