@@ -106,7 +106,7 @@ class Egress:
         that may not be followed, as no form may, and for an encoded body.
         """
         url, authorization = outgoing.url, outgoing.authorization
-        if outgoing.proxy is None:
+        if outgoing.spares and outgoing.proxy is None:
             # They begin once the request has taken a connection, and waits for its answer.
             self._spares[outgoing.private_network].open(url, outgoing.trust.context(url), outgoing.spares)
         for _ in range(MAX_HOPS + 1):

@@ -25,7 +25,7 @@ class Spares:
     def open(self, url: URL, trust: bool | ssl.SSLContext, count: int) -> None:
         """Have `count` connections to the origin of `url`; the idle ones count that are left once the caller waits."""
         origin = origin_of(url)
-        if count and origin not in self._opening:
+        if origin not in self._opening:
             task = asyncio.create_task(self._open(url, trust, count), name=f"spare connections to {origin}")
             self._opening[origin] = task
             task.add_done_callback(lambda _: self._opening.pop(origin))
