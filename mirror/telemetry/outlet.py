@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import stat
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from io import UnsupportedOperation
@@ -33,27 +33,29 @@ class Outlet:
         self._stream = stream
         self._fd = _descriptor(stream)
         self._tell_lost = lost
+        self._is_file = self._fd is not None and stat.S_ISREG(os.fstat(self._fd).st_mode)
+        self._readiness = _readiness(self._fd)
         self._lock = threading.RLock()
-        self._lines: deque[bytes] = deque()
-        self._waiting = 0
+        self._lines = bytearray()
         self._lost = 0
         self._is_due = False
 
-    def gather(self, line: str) -> None:
-        """Write a line with those that come within a moment; without a running loop, at once."""
-        self.write(line)
-        if self._waiting > _AT_ONCE or not self._flush_soon():
+    def gather(self, lines: str) -> None:
+        """Write lines with those that come within a moment; without a running loop, at once."""
+        self.write(lines)
+        if len(self._lines) > _AT_ONCE or not self._flush_soon():
             self.flush()
 
-    def write(self, line: str) -> None:
-        """Write a line, its end included, with the next flush."""
-        data = line.encode("utf-8", "backslashreplace")
+    def write(self, lines: str) -> None:
+        """Write a line or several, their ends included, with the next flush."""
+        data = lines.encode("utf-8", "backslashreplace")
         with self._lock:
-            if self._waiting + len(data) > MOST_WAITING:
-                self._lost += 1
-                return
-            self._lines.append(data)
-            self._waiting += len(data)
+            room = MOST_WAITING - len(self._lines)
+            if len(data) > room:
+                kept = data.rfind(b"\n", 0, room) + 1
+                self._lost += data.count(b"\n", kept)
+                data = data[:kept]
+            self._lines += data
 
     def flush(self) -> None:
         """Write all lines, as far as they are taken now."""
@@ -71,22 +73,21 @@ class Outlet:
             self._tell_lost(lost)
 
     def _next_piece(self) -> bytes:
-        """Take as many whole lines as a pipe that takes some takes at once, and another process writes nothing into."""
-        piece = self._lines.popleft()
-        lines = [piece]
-        size = len(piece)
-        while self._lines and size + len(self._lines[0]) <= select.PIPE_BUF:
-            lines.append(self._lines.popleft())
-            size += len(lines[-1])
-        self._waiting -= size
-        return b"".join(lines)
+        """Take as many whole lines as are taken at once, and another process writes nothing into.
+
+        Those are all of them by a file, and as much as is sure to fit by a pipe that takes some.
+        """
+        lines = self._lines
+        if self._is_file:
+            end = len(lines)
+        else:
+            end = lines.rfind(b"\n", 0, select.PIPE_BUF) + 1 or lines.find(b"\n") + 1 or len(lines)
+        piece = bytes(lines[:end])
+        del lines[:end]
+        return piece
 
     def _takes_some(self) -> bool:
-        if self._fd is None:
-            return True
-        looking = select.poll()
-        looking.register(self._fd, select.POLLOUT)
-        return bool(looking.poll(0))
+        return self._readiness is None or bool(self._readiness.poll(0))
 
     def _put(self, piece: bytes) -> None:
         if self._fd is None:
@@ -111,6 +112,15 @@ class Outlet:
     def _now_due(self) -> None:
         self._is_due = False
         self.flush()
+
+
+def _readiness(descriptor: int | None) -> select.poll | None:
+    """Return what tells whether a descriptor takes something now; None where nothing has to be asked."""
+    if descriptor is None:
+        return None
+    looking = select.poll()
+    looking.register(descriptor, select.POLLOUT)
+    return looking
 
 
 def _descriptor(stream: TextIO) -> int | None:

@@ -165,17 +165,20 @@ async def test_so_much_goes_out_at_once(tmp_path: Path) -> None:
         assert log.read_text().count("\n") >= 150
 
 
-async def test_a_pipe_that_nobody_empties_keeps_nobody_waiting(pipe: Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("together", [1, 100, 20_000])
+async def test_a_pipe_that_nobody_empties_keeps_nobody_waiting(
+    pipe: Pipe, monkeypatch: pytest.MonkeyPatch, together: int
+) -> None:
     monkeypatch.setattr(outlets, "MOST_WAITING", 100 * 1024)
     lost: list[int] = []
     outlet = Outlet(pipe.writer, lost.append)
     numbers = range(20_000)
-    for number in numbers:
-        outlet.gather(f"line {number}\n")
-        if number % 100 == 0:
+    for first in numbers[::together]:
+        outlet.gather("".join(f"line {number}\n" for number in numbers[first : first + together]))
+        if first % 100 == 0:
             outlet.flush()
     kept = pipe.read_all(outlet, "\n")
-    while (more := outlet._waiting) or not lost:
+    while (more := len(outlet._lines)) or not lost:
         outlet.flush()
         if more:
             kept += pipe.read()
@@ -204,3 +207,14 @@ async def test_pieces_end_with_a_line_since_several_processes_may_write_into_one
     outlet.flush()
     assert len(pieces) > 1
     assert all(len(piece) <= 4096 and piece.endswith(b"\n") for piece in pieces)
+
+
+async def test_a_file_takes_all_lines_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        outlet = Outlet(stream, lambda _: None)
+        pieces: list[bytes] = []
+        monkeypatch.setattr(outlet, "_put", pieces.append)
+        for _ in range(200):
+            outlet.write("x" * 99 + "\n")
+        outlet.flush()
+    assert [len(piece) for piece in pieces] == [200 * 100]
