@@ -15,7 +15,8 @@ from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.telemetry.outlet import Outlet
 
 _MOST_REMEMBERED = 4096
-# What was asked and user agents, as they stand in a line; clients choose them, and most choose the same.
+# What was asked and user agents, as they stand in a line; clients choose them, and most choose the same. Answers that
+# are given again, and how few microseconds that takes.
 
 
 class RequestLines:
@@ -29,7 +30,7 @@ class RequestLines:
     def write(self, event: RequestFinished) -> None:
         """Write the line of `event` with those that come within a moment."""
         frame, now = self._form.frame(event), _timestamp(time.time_ns() // 1000)
-        self._outlet.gather(self._form.line(frame, event.client, now, round(event.seconds, 6)))
+        self._outlet.gather(self._form.line(frame, event.client, now, str(round(event.seconds, 6))))
 
     def write_again(self, event: RequestsRepeated) -> None:
         """Write the lines of all that were given an answer again, each at its time."""
@@ -37,7 +38,7 @@ class RequestLines:
         self._outlet.gather(
             "".join(
                 [
-                    line(known(note), client, _timestamp(at), microseconds / 1_000_000)
+                    line(known(note), client, _timestamp(at), _seconds(microseconds))
                     for note, client, at, microseconds in event.given
                 ]
             )
@@ -76,7 +77,7 @@ class _Form(Protocol):
     def frame(self, event: RequestFinished) -> _Frame:
         """Return what is the same in all lines that tell of the same answer."""
 
-    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+    def line(self, frame: _Frame, client: str, now: str, seconds: str) -> str:
         """Return the whole line."""
 
 
@@ -95,7 +96,7 @@ class _Text:
             f" user_agent={_in_text(event.user_agent)}{detail}\n",
         )
 
-    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+    def line(self, frame: _Frame, client: str, now: str, seconds: str) -> str:
         before, between, behind = frame
         return f"timestamp={now}{before}{_in_text(client)}{between}{seconds}{behind}"
 
@@ -116,7 +117,7 @@ class _Json:
             ' "event": "request", "level": "info", "timestamp": "',
         )
 
-    def line(self, frame: _Frame, client: str, now: str, seconds: float) -> str:
+    def line(self, frame: _Frame, client: str, now: str, seconds: str) -> str:
         before, between, behind = frame
         return f'{before}{_in_json(client)}{between}{seconds}{behind}{now}"}}\n'
 
@@ -125,6 +126,11 @@ def _timestamp(microseconds: int) -> str:
     """Return a time since the epoch as structlog writes it."""
     seconds, rest = divmod(microseconds, 1_000_000)
     return f"{_second(seconds)}.{rest:06}Z" if rest else f"{_second(seconds)}Z"
+
+
+@functools.lru_cache(_MOST_REMEMBERED)
+def _seconds(microseconds: int) -> str:
+    return str(microseconds / 1_000_000)
 
 
 @functools.lru_cache(2)
