@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import threading
+import weakref
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 
@@ -90,6 +93,46 @@ async def test_cancellation_swallows_the_error_of_the_call(threads: Threads) -> 
     gate.set()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_an_error_leaves_no_circle_behind(threads: Threads) -> None:
+    class Bug(Exception):
+        pass
+
+    seen: list[weakref.ref[Bug]] = []
+
+    def made() -> Bug:
+        error = Bug()
+        seen.append(weakref.ref(error))
+        return error
+
+    def fail() -> None:
+        raise made()
+
+    gc.disable()
+    try:
+        # Not pytest.raises, which keeps what was raised.
+        with suppress(Bug):
+            await threads.run(fail)
+        # The thread lets go of the call a moment after it is told of.
+        await threads.run(int)
+        assert seen[0]() is None
+    finally:
+        gc.enable()
+
+
+async def test_a_closed_pool_takes_nothing() -> None:
+    threads = Threads("closed", 1)
+    threads.close()
+    with pytest.raises(RuntimeError):
+        await threads.run(int)
+
+
+async def test_what_is_begun_is_waited_for_by_a_thread(threads: Threads) -> None:
+    future = threads.begin(int, "7")
+    assert await asyncio.to_thread(future.result) == 7
+    refused = threads.begin(ask, OSError("no"))
+    assert str(await asyncio.to_thread(refused.exception)) == "no"
 
 
 async def test_writing_does_not_delay_reading() -> None:
