@@ -7,19 +7,11 @@ so that the next request finds it in order; one on which more comes is closed. P
 from __future__ import annotations
 
 import asyncio
-from itertools import cycle
-from mmap import mmap
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 
-from mirror.proxy.interfaces.upstream import LASTING
-
-BUFFER = 2 * 1024 * 1024
-"""Bytes that are read at most at once. There are three: one is received while one is written and one is hashed.
-
-A body that is short (see LASTING) has memory for all of it instead, in which it stays.
-"""
+from mirror.upstream.buffers import Buffers
 
 SHORTEST = 64 * 1024
 """Bodies with fewer bytes to come are not worth it."""
@@ -46,13 +38,8 @@ class Intake(asyncio.BufferedProtocol):
         self._transport = owner.transport
         self._ready = memoryview(_drained(content))
         self._left = length - content.total_bytes
-        is_short = self._left <= LASTING
-        self._room = self._left if is_short else min(BUFFER, self._left)
-        # With a place for one byte that should not come: who sends it is not asked anything else. Mapped: the loop does
-        # not wait until it is cleared, and what nothing comes into is not taken.
-        buffers = [memoryview(mmap(-1, self._room + 1)) for _ in range(1 if is_short else 3)]
-        self._buffers = None if is_short else cycle(buffers)
-        self._filling = buffers[-1]
+        # With a place for one byte that should not come: who sends it is not asked anything else.
+        self._buffers = Buffers(self._left)
         self._filled = 0
         self._is_paused = False
         self._is_exceeded = False
@@ -71,7 +58,7 @@ class Intake(asyncio.BufferedProtocol):
     async def read(self, most: int | None = None) -> memoryview:
         """Return what has come, or `most` of it, waiting for at least one byte; empty at the end.
 
-        It is good until two more calls have been made, and of a short body for good. Raises
+        It is good until two more calls have been made, and of a short body (see LASTING) for good. Raises
         aiohttp.ClientPayloadError for a body that is cut.
         """
         if not self._ready:
@@ -90,8 +77,7 @@ class Intake(asyncio.BufferedProtocol):
 
     def _turn(self) -> None:
         """Have what has come read, and receive into the memory that was read."""
-        self._ready = self._filling[: self._filled]
-        self._filling = self._filling[self._filled :] if self._buffers is None else next(self._buffers)
+        self._ready = self._buffers.turn(self._filled, self._left)
         self._filled = 0
         if not self._left:
             self._give_back()
@@ -111,8 +97,8 @@ class Intake(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes belong: as many as there is room for, and one behind the body if that is all."""
-        stop = min(self._room, self._filled + self._left)
-        return self._filling[self._filled : stop + (stop == self._filled + self._left)]
+        stop = min(self._buffers.room, self._filled + self._left)
+        return self._buffers.filling[self._filled : stop + (stop == self._filled + self._left)]
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many bytes are there. Nothing more is read while there is no room: whoever sends is held back."""
@@ -120,7 +106,7 @@ class Intake(asyncio.BufferedProtocol):
         size = min(nbytes, self._left)
         self._filled += size
         self._left -= size
-        if not self._left or self._filled == self._room:
+        if not self._left or self._filled == self._buffers.room:
             self._is_paused = True
             self._transport.pause_reading()
         self._wake()

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 from aiohttp.client_proto import ResponseHandler
 
-from mirror.upstream import intake
+from mirror.upstream import buffers
 from mirror.upstream.intake import Intake
 
 BUFFER = 64 * 1024
@@ -19,8 +19,9 @@ HEAD = b"what came with the headers"
 
 @pytest.fixture(autouse=True)
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(intake, "BUFFER", BUFFER)
-    monkeypatch.setattr(intake, "LASTING", SHORT)
+    monkeypatch.setattr(buffers, "FIRST", BUFFER)
+    monkeypatch.setattr(buffers, "LARGE", BUFFER)
+    monkeypatch.setattr(buffers, "LASTING", SHORT)
 
 
 class Line(asyncio.Transport):
