@@ -49,3 +49,15 @@ def can_tell(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def can_tell_in(folder: int) -> bool | None:
+    """Tell the same of an open folder that may be empty, by a file without a name; None if it takes none. Blocks."""
+    try:
+        fd = os.open(".", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    except OSError:
+        return None
+    try:
+        return can_tell(fd)
+    finally:
+        os.close(fd)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.store import files
-from mirror.store.at_once import can_tell, open_at_once
+from mirror.store.at_once import can_tell, can_tell_in, open_at_once
 
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
 _SETTLED_NS = 1_000_000_000
@@ -40,13 +40,14 @@ class Folder:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _FLAGS)
         self._opens_at_once: bool | None = None
-        """None until the first file was open."""
+        """None until the first file was asked for."""
 
     def open(self, name: str, access: int = os.O_RDONLY) -> tuple[int, int] | None:
         """Return descriptor and size of a regular file open for reading, or with this access; None if there is none."""
         opened = self._open(name, os.open, access)
-        if opened is not None and self._opens_at_once is None:
-            self._opens_at_once = can_tell(opened[0])
+        if self._opens_at_once is None:
+            # A folder that nothing is in yet is looked at most of all: for each blob of the first images.
+            self._opens_at_once = can_tell_in(self._fd) if opened is None else can_tell(opened[0])
         return opened
 
     def open_at_once(self, name: str) -> tuple[int, int] | None:

@@ -13,7 +13,7 @@ from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.store import at_once
 from mirror.store import folder as folder_module
-from mirror.store.at_once import can_tell, open_at_once
+from mirror.store.at_once import can_tell, can_tell_in, open_at_once
 from mirror.store.folder import Folder
 from mirror.store.threads import Threads
 from tests.unit.store.cabinet import Cabinet, open_files
@@ -71,6 +71,42 @@ def test_a_file_opens_at_once_with_its_size(folder: Folder) -> None:
 def test_what_has_not_been_looked_up_does_not_open_at_once(folder: Folder) -> None:
     with pytest.raises(BlockingIOError):
         folder.open_at_once("never heard of")
+
+
+def test_an_empty_folder_tells_as_a_file_in_it_does(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(DATA)
+    folder, fd = os.open(tmp_path, os.O_RDONLY), os.open(file, os.O_RDONLY)
+    try:
+        assert can_tell_in(folder) in (can_tell(fd), None)
+    finally:
+        os.close(folder)
+        os.close(fd)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_folder_that_takes_no_file_does_not_tell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", full)
+        assert can_tell_in(folder) is None
+    os.close(folder)
+
+
+def test_in_an_empty_folder_it_is_seen_at_once_that_something_is_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(folder_module, "can_tell_in", lambda _: True)
+    monkeypatch.setattr(folder_module, "open_at_once", lambda *_, **__: os.open(tmp_path / "gone", os.O_RDONLY))
+    folder = Folder(tmp_path)
+    with pytest.raises(BlockingIOError):
+        folder.open_at_once("gone")
+    assert folder.open("gone") is None
+    assert folder.open_at_once("gone") is None
+    folder.close()
 
 
 def test_what_is_no_regular_file_does_not_open_at_once_either(folder: Folder, tmp_path: Path) -> None:
