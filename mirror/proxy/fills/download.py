@@ -171,8 +171,9 @@ class Download:
         if self._passage is None and not await self._has_room(total):
             await self._spill()
         have = self._sink.size
-        # Not earlier: what is said of content that is neither there nor on its way may be forgotten any time.
-        await self._means.records.grant(self._fill.route, self._fill.digest)
+        if self._passage is not None:
+            # Not earlier: what is said of content that is not on its way to the disk may be forgotten any time.
+            await self._means.records.grant(self._fill.route, self._fill.digest)
         self._fill.passage = self._passage
         self._progress = self._fill.begin(self._partial, total, have)
         # With its progress: only a fill that has some is said to end.

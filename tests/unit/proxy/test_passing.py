@@ -6,8 +6,10 @@ import os
 import pytest
 
 from mirror.errors import BodyCut, DigestMismatch, StoreFailed, UpstreamUnreachable
+from mirror.oci.digest import Digest
 from mirror.proxy.fills.audience import LAGGING_SECONDS, WINDOW
-from tests.unit.proxy.doubles import ScriptedTransfer, read_to_end
+from mirror.proxy.routing import Route
+from tests.unit.proxy.doubles import HUB, MemoryRecords, ScriptedTransfer, read_to_end
 from tests.unit.proxy.draining import drain
 from tests.unit.proxy.memory_passage import SEGMENT
 from tests.unit.proxy.memory_store import MOST_PASSAGES
@@ -104,3 +106,40 @@ async def test_only_so_much_passes_through_memory() -> None:
         await passage.close()
     await drain(works.tasks, 60)
     works.check_nothing_is_left()
+
+
+class Forgetful(MemoryRecords):
+    """Records of which tidying takes away what is said of content that is not on disk, once room was looked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.granted_times = 0
+
+    async def grant(self, route: Route, digest: Digest) -> None:
+        """Count, and forget the first one."""
+        await super().grant(route, digest)
+        self.granted_times += 1
+        if self.granted_times == 1:
+            self.grants.clear()
+
+
+@in_virtual_time
+async def test_what_passes_is_granted_once_it_is_sure_that_it_does() -> None:
+    works = Works(HUGE, ScriptedTransfer.whole(HUGE), max_size=0, records=Forgetful())
+    body = await works.open()
+    assert works.records.grants == {(HUB, works.digest)}
+    assert await read_to_end(body) == HUGE
+    body.close()
+    await works.end()
+
+
+@in_virtual_time
+async def test_what_is_kept_is_granted_once_before_there_is_anything_to_read() -> None:
+    records = Forgetful()
+    works = Works(HUGE, ScriptedTransfer.whole(HUGE), records=records)
+    body = await works.open()
+    assert records.granted_times == 1
+    assert await read_to_end(body) == HUGE
+    body.close()
+    await works.end()
+    assert records.granted_times == 1
