@@ -75,7 +75,7 @@ async def test_who_asks_after_a_purge_does_not_get_what_was_purged(
 
     monkeypatch.setattr(Gathering, "tell", tell)
     # Else many requests end what should be ended by the turn.
-    monkeypatch.setattr("mirror.proxy.events.gathering.MOST", 1_000_000)
+    monkeypatch.setattr("mirror.server.repeats.repeats.MOST_TOGETHER", 1_000_000)
     async with start_mirror() as mirror, AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(raw_client(mirror)) for _ in range(CLIENTS)]
         crowd = Crowd(clients)

@@ -7,21 +7,20 @@ import time
 from mirror.proxy.events.observer import Event, Observer
 from mirror.proxy.events.requests import Given, RequestFinished, RequestsRepeated
 
-MOST = 64
-"""Answers that are told of together."""
-
 
 class Gathering:
-    """Stands in front of an observer, which is told of everything in the order in which it happened."""
+    """Stands in front of an observer, which is told of everything in the order in which it happened.
+
+    Whoever adds something sees to it that it is told soon.
+    """
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._given: list[Given] = []
 
-    def add(self, note: RequestFinished, client: str, microseconds: int) -> bool:
-        """Have told with others that `client` was given an answer again; return whether it is time to `tell`."""
+    def add(self, note: RequestFinished, client: str, microseconds: int) -> None:
+        """Have told with others that `client` was given an answer again, which took so long."""
         self._given.append((note, client, time.time_ns() // 1000, microseconds))
-        return len(self._given) >= MOST
 
     def tell(self) -> None:
         """Tell of all that were added."""

@@ -29,6 +29,9 @@ MOST_BYTES = 32 * 1024 * 1024
 LARGEST = 256 * 1024
 """Bytes of one; what is larger costs its bytes, not what is decided about it."""
 
+MOST_TOGETHER = 64
+"""Answers after which it is asked and told anew, though the turn goes on."""
+
 
 class Repeats:
     """Knows by the head of a request what its answer is, if that was given before."""
@@ -43,6 +46,7 @@ class Repeats:
         """Those that were found to hold in this turn."""
         self._times: defaultdict[Repeat, int] = defaultdict(int)
         """How often each was given in this turn."""
+        self._together = 0
         self.size = 0
         """Bytes of memory that they take."""
 
@@ -71,11 +75,14 @@ class Repeats:
     def given(self, repeat: Repeat, client: str, microseconds: int) -> None:
         """Note that an answer was given again, which took so long; told of when the turn ends, at the latest."""
         self._times[repeat] += 1
-        if self._observer.add(repeat.told, client, microseconds):
+        self._observer.add(repeat.told, client, microseconds)
+        self._together += 1
+        if self._together == MOST_TOGETHER:
             self._come_round()
 
     def _come_round(self) -> None:
         """Have done with this turn: what comes next is asked and told anew."""
+        self._together = 0
         self._holding.clear()
         self._observer.tell()
         times = list(self._times.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.proxy.events.gathering import MOST, Gathering
+from mirror.proxy.events.gathering import Gathering
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from tests.unit.recorder import Recorder
@@ -39,13 +39,6 @@ def _names(events: list[Event]) -> list[str]:
         requests = event.each() if isinstance(event, RequestsRepeated) else [event]
         names += [f"{one.path} {one.client} {one.seconds}" for one in requests if isinstance(one, RequestFinished)]
     return names
-
-
-def test_it_says_when_they_are_many() -> None:
-    gathering = Gathering(Recorder())
-    for _ in range(2):
-        assert [gathering.add(NOTES[0], "client", 1) for _ in range(MOST)] == [False] * (MOST - 1) + [True]
-        gathering.tell()
 
 
 def test_where_there_is_nothing_to_tell_nothing_is_told() -> None:

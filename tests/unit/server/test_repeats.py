@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.proxy.cache_status import Kind, Outcome
-from mirror.proxy.events.gathering import MOST, Gathering
+from mirror.proxy.events.gathering import Gathering
 from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.server.repeats import heads
 from mirror.server.repeats.again import Again, mark
-from mirror.server.repeats.repeats import LARGEST, Repeats
+from mirror.server.repeats.repeats import LARGEST, MOST_TOGETHER, Repeats
 from mirror.server.requests import Requests
 from tests.unit.recorder import Recorder
 
@@ -130,15 +130,27 @@ async def test_many_in_a_turn_are_asked_and_told_of_before_it_is_over() -> None:
     told = Recorder()
     repeats, stand = Repeats(Gathering(told), Requests()), Stand()
     remembered(repeats, HEAD, stand)
-    for number in range(2 * MOST + 1):
+    for number in range(2 * MOST_TOGETHER + 1):
         repeat = repeats.find(HEAD)
         assert repeat is not None
         repeats.given(repeat, "10.0.0.1", 1)
-        assert len(told.events) == (number + 1) // MOST
-    assert (stand.asked, stand.times) == (3, [MOST, MOST])
+        assert len(told.events) == (number + 1) // MOST_TOGETHER
+    assert (stand.asked, stand.times) == (3, [MOST_TOGETHER, MOST_TOGETHER])
     await turned()
-    assert [len(event.given) for event in told.of(RequestsRepeated)] == [MOST, MOST, 1]
-    assert stand.times == [MOST, MOST, 1]
+    assert [len(event.given) for event in told.of(RequestsRepeated)] == [MOST_TOGETHER, MOST_TOGETHER, 1]
+    assert stand.times == [MOST_TOGETHER, MOST_TOGETHER, 1]
+
+
+async def test_many_in_a_turn_are_asked_anew_whatever_else_is_told_meanwhile() -> None:
+    gathering, stand = Gathering(Recorder()), Stand()
+    repeats = Repeats(gathering, Requests())
+    remembered(repeats, HEAD, stand)
+    for number in range(2 * MOST_TOGETHER):
+        repeat = repeats.find(HEAD)
+        assert repeat is not None
+        assert stand.asked == 1 + number // MOST_TOGETHER
+        repeats.given(repeat, "10.0.0.1", 1)
+        gathering.notify(NOTE)
 
 
 async def test_whatever_else_is_told_is_told_behind_what_was_given_before() -> None:
