@@ -125,6 +125,25 @@ async def test_a_reload_under_load_fails_no_request_and_counts_go_on(crew: Crew)
     assert len(crew.pids()) == 2
 
 
+async def test_who_is_idle_through_a_reload_is_answered_once_more_and_told_that_it_is_the_last(crew: Crew) -> None:
+    client = await crew.client(1)
+    former, _ = crew.pids()
+    crew.mirror.terminate(signal.SIGHUP)
+    # What the client asks and that it is replaced reach the worker at the same moment.
+    os.kill(former, signal.SIGSTOP)
+    await crew.mirror.logged(lambda line: "worker replaced" in line and "worker=1" in line)
+    await client.ask("/v2/")
+    os.kill(former, signal.SIGCONT)
+    while "connection" not in (head := (await client.answer()).head).headers:
+        # It has not come to that yet.
+        assert head.status == 200
+        await client.ask("/v2/")
+    assert (head.status, head.headers["connection"]) == (200, "close")
+    assert await client.rest() == b""
+    assert (await crew.ask(1, "/v2/")).head.status == 200
+    assert former not in crew.pids()
+
+
 async def test_a_transfer_goes_on_through_a_reload(crew: Crew, blob: FakeBlob, gate: Gate) -> None:
     client = await crew.client(1)
     await client.ask(path_of(blob))
