@@ -177,15 +177,17 @@ class Cache:
 
     async def _look_through(self) -> None:
         """Learn what files there are, and what evicting them has to know."""
-        saved: dict[str, str] = {}
         typed: set[str] = set()
         # Hints, and worth no delay.
         with suppress(StoreFailed):
-            saved = await self._saved.rows()
-        with suppress(StoreFailed):
             typed = await self.records.typed()
-        self._pins.begin_with(saved.get(ROW, ""))
-        typed = typed or {key for key in saved if key.startswith("type ")}
+        if typed:
+            await self._pins.read()
+        else:
+            with suppress(StoreFailed):
+                saved = await self._saved.rows()
+                self._pins.begin_with(saved.get(ROW, ""))
+                typed = {key for key in saved if key.startswith("type ")}
         await self._committed.look_through({key.removeprefix("type ") for key in typed})
 
     def _is_kept(self, digest: Digest) -> bool:

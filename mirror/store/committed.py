@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import suppress
 
 from mirror.errors import InvalidDigest, StoreFailed
@@ -17,6 +17,7 @@ from mirror.store.folders import Folders
 from mirror.store.hashing import has_digest
 from mirror.store.index import Index
 from mirror.store.reading import StoredBlob
+from mirror.store.slices import in_slices, in_turns
 from mirror.store.threads import FileThreads
 
 _MERGE_SECONDS = 30.0
@@ -194,11 +195,16 @@ class Committed:
         self._stamps = stamps
         self.index.watch()
         rows = await self.index.rows() if merges else {}
-        found = await self._threads.reading.run(lambda: list(self.files()))
-        self.index.reconcile(
-            {digest: IndexEntry(size, modified, is_manifest=False) for digest, size, modified in found}, rows
-        )
+        found: dict[Digest, IndexEntry] = {}
+        # Somebody may be waiting for this.
+        await in_slices(self._list(found), self._threads.reading, pause=0.0)
+        await in_turns(self.index.reconcile(found, rows))
         self._merged_at = now if merges else self._merged_at
+
+    def _list(self, found: dict[Digest, IndexEntry]) -> Generator[None]:
+        for digest, size, modified in self.files():
+            found[digest] = IndexEntry(size, modified, is_manifest=False)
+            yield
 
     def readable(self) -> bool:
         """Tell whether blobs can be read; blocks."""

@@ -7,16 +7,15 @@ is being looked through it is not whole: it knows what was used meanwhile, and w
 from __future__ import annotations
 
 import itertools
-import math
 import sys
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 
 from mirror.errors import StoreFailed
 from mirror.oci.digest import Digest
 from mirror.proxy.interfaces.clock import Clock
 from mirror.store.entries import TOTALS, IndexEntry, Totals, parse, render, used_later
+from mirror.store.ordered import Ordered
 from mirror.store.rows import Rows
 from mirror.store.slices import in_slices
 from mirror.store.stock import Stock
@@ -30,32 +29,30 @@ _JUST_SECONDS = 1.0
 
 
 class Index:
-    """The committed files, least recently used first, blobs before manifests.
-
-    A manifest is small and costs a pull to fetch again, a blob is neither: blobs go first.
-    """
+    """The committed files, with when they were used last."""
 
     def __init__(self, rows: Rows, clock: Clock) -> None:
         self._rows = rows
         self._clock = clock
-        self._latest = -math.inf
-        self._blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
-        self._manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
+        self._files = Ordered()
         self._changed: set[Digest] = set()
         self._news: set[Digest] = set()
         self._is_watching = False
         self._early: dict[Digest, float] = {}
         self._estimate = Totals()
         self._whole = Wholeness()
-        self.size = 0
-        """Bytes of all files together that are known."""
         self.uses = 0
         """How often a file was used or came; it tells whether any was since."""
 
     @property
+    def size(self) -> int:
+        """Bytes of all files together that are known."""
+        return self._files.size
+
+    @property
     def manifests(self) -> int:
         """How many of the files are manifests."""
-        return len(self._manifests)
+        return len(self._files.manifests)
 
     @property
     def is_whole(self) -> bool:
@@ -69,7 +66,7 @@ class Index:
 
     def totals(self) -> Totals:
         """Return what there is; what the rows said when this began, until all is known."""
-        return Totals(self.size, self.manifests, len(self._blobs)) if self.is_whole else self._estimate
+        return Totals(self.size, self.manifests, len(self._files.blobs)) if self.is_whole else self._estimate
 
     def at_most(self) -> int:
         """Return how many bytes there may be, as far as the rows told until all is known."""
@@ -101,8 +98,8 @@ class Index:
 
     def _take_over(self, stock: Stock) -> None:
         meanwhile = stock.absorb({digest: self.get(digest) for digest in self._news}, self._early)
-        self._blobs, self._manifests, self.size = stock.blobs, stock.manifests, stock.size
-        self._latest = max(self._latest, stock.latest)
+        stock.files.latest = max(self._files.latest, stock.files.latest)
+        self._files = stock.files
         self._early.clear()
         for digest, entry in meanwhile:
             self._put(digest, entry)
@@ -116,10 +113,15 @@ class Index:
         """Return the rows, in which all processes note what they used."""
         return await self._rows.items()
 
-    def reconcile(self, found: Mapping[Digest, IndexEntry], rows: Mapping[str, str]) -> None:
-        """Take over what other processes did, from the files that were `found` since `watch` and from `rows`."""
-        for digest in [digest for digest in self._all() if digest not in found and digest not in self._news]:
-            self._drop(digest)
+    def reconcile(self, found: Mapping[Digest, IndexEntry], rows: Mapping[str, str]) -> Generator[None]:
+        """Take over what other processes did, from the files that were `found` since `watch` and from `rows`.
+
+        A step for each file (see `in_turns`); what this process does in between counts more.
+        """
+        for digest in [*self._files.blobs, *self._files.manifests]:
+            if digest not in found and digest not in self._news:
+                self._files.drop(digest)
+            yield
         newer: dict[Digest, IndexEntry] = {}
         latest = self._time() + _SET_BACK_SECONDS
         for digest, entry in found.items():
@@ -128,18 +130,19 @@ class Index:
                 newer[digest] = noted or entry
             elif known is not None and noted is not None and known.used_at < noted.used_at <= latest:
                 newer[digest] = IndexEntry(known.size, noted.used_at, known.is_manifest or noted.is_manifest)
+            yield
         if newer:
-            self._merge(newer | used_later(newer.items(), latest))
+            yield from self._merge(newer | used_later(newer.items(), latest))
         self._is_watching = False
         self._news.clear()
 
-    def _merge(self, newer: Mapping[Digest, IndexEntry]) -> None:
+    def _merge(self, newer: Mapping[Digest, IndexEntry]) -> Generator[None]:
         for digest, entry in newer.items():
-            self._drop(digest)
-            self._insert(digest, entry)
-        for entries in (self._blobs, self._manifests):
-            for digest, _ in sorted(entries.items(), key=lambda item: item[1].used_at):
-                entries.move_to_end(digest)
+            known = self.get(digest)
+            if digest not in self._news or (known is not None and known.used_at < entry.used_at):
+                self._files.put(digest, entry)
+            yield
+        yield from self._files.mend(min(entry.used_at for entry in newer.values()), self._news)
 
     def add(self, digest: Digest, size: int, *, is_manifest: bool) -> None:
         """A file was committed."""
@@ -155,12 +158,13 @@ class Index:
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
-        if self._drop(digest) or not self.is_whole:
+        if self._files.drop(digest) or not self.is_whole:
             self._note(digest)
 
     def get(self, digest: Digest) -> IndexEntry | None:
         """Return the entry of a file."""
-        return self._blobs.get(digest) or self._manifests.get(digest)
+        # Not by a call more: each hit asks.
+        return self._files.blobs.get(digest) or self._files.manifests.get(digest)
 
     async def find(self, digest: Digest) -> IndexEntry | None:
         """The same; as long as not all is known, look at its row, whether there is a file or not."""
@@ -172,9 +176,8 @@ class Index:
         return self.get(digest) or (None if digest in self._news else known)
 
     def first_to_go(self) -> Iterator[tuple[Digest, IndexEntry]]:
-        """Yield all entries, the one to evict first, first."""
-        yield from self._blobs.items()
-        yield from self._manifests.items()
+        """Return all entries, the one to evict first, first."""
+        return self._files.items()
 
     def unused(self, seconds: float, absent: Callable[[float], float]) -> list[tuple[Digest, IndexEntry]]:
         """Return what has not been used for so long, the one to evict first, first.
@@ -183,7 +186,7 @@ class Index:
         """
         self._time()
         found: list[tuple[Digest, IndexEntry]] = []
-        for entries in (self._blobs, self._manifests):
+        for entries in (self._files.blobs, self._files.manifests):
             # In the order of their use: behind the first that was used lately, all were.
             found += itertools.takewhile(
                 lambda item: self.age(item[1]) - absent(item[1].used_at) >= seconds, entries.items()
@@ -204,21 +207,21 @@ class Index:
         Where the clock was set back, what was used later than now was used now, in its order. Else what nobody uses
         any more would stay ahead of what is used, until the clock is there again.
         """
-        now = self._clock()
-        if now < self._latest - _SET_BACK_SECONDS:
-            self._latest = now
-            for digest, entry in used_later(self.first_to_go(), now).items():
-                self._family(entry)[digest] = entry
+        files, now = self._files, self._clock()
+        if now < files.latest - _SET_BACK_SECONDS:
+            files.latest = now
+            for digest, entry in used_later(files.items(), now).items():
+                files.family(entry)[digest] = entry
                 self._changed.add(digest)
-                self._latest = max(self._latest, entry.used_at)
-        self._latest = max(self._latest, now)
-        return self._latest
+                files.latest = max(files.latest, entry.used_at)
+        files.latest = max(files.latest, now)
+        return files.latest
 
     def __contains__(self, digest: Digest) -> bool:
-        return digest in self._blobs or digest in self._manifests
+        return digest in self._files.blobs or digest in self._files.manifests
 
     def __len__(self) -> int:
-        return len(self._blobs) + len(self._manifests)
+        return len(self._files)
 
     async def flush(self) -> None:
         """Write what changed since the last flush, in one transaction."""
@@ -230,8 +233,7 @@ class Index:
         return None if entry is None else render(entry)
 
     def _put(self, digest: Digest, entry: IndexEntry) -> None:
-        self._drop(digest)
-        self._insert(digest, entry)
+        self._files.put(digest, entry)
         self._note(digest)
         self.uses += 1
 
@@ -240,20 +242,3 @@ class Index:
         if self._is_watching or not self.is_whole:
             self._news.add(digest)
         self._early.pop(digest, None)
-
-    def _insert(self, digest: Digest, entry: IndexEntry) -> None:
-        self._family(entry)[digest] = entry
-        self.size += entry.size
-        self._latest = max(self._latest, entry.used_at)
-
-    def _family(self, entry: IndexEntry) -> OrderedDict[Digest, IndexEntry]:
-        return self._manifests if entry.is_manifest else self._blobs
-
-    def _drop(self, digest: Digest) -> bool:
-        entry = self._blobs.pop(digest, None) or self._manifests.pop(digest, None)
-        self.size -= entry.size if entry is not None else 0
-        return entry is not None
-
-    def _all(self) -> Iterator[Digest]:
-        yield from self._blobs
-        yield from self._manifests

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 
 from cachetools import LRUCache
 
@@ -16,26 +16,22 @@ from mirror.proxy.interfaces.clock import Clock
 from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.operations.naming import FullName
 from mirror.proxy.routing import Route
-from mirror.store import pins, queries
+from mirror.store import queries
+from mirror.store.pruning import OF_NO_CONTENT, Pruning
 from mirror.store.purges import Purges
 from mirror.store.record_rows import (
-    digest_of,
     parse_sighting,
     parse_tag_record,
     render_tag_record,
-    repository_of,
     route_of,
     tag_row,
     variants_of,
 )
 from mirror.store.rows import Rows
+from mirror.store.slices import in_turns
 
 _HOT_ROWS = 50_000
 _ABSENT = ""
-_OF_NO_CONTENT = ("public ", "credentialed ", pins.ROW)
-
-_ON_ITS_WAY = 3600.0
-# Seconds within which what was seen to be public may be so of content that is not granted or stored yet.
 
 Kept = Callable[[set[Digest]], Awaitable[set[Digest]]]
 """Tells which of these digests are on disk, or on their way there."""
@@ -173,28 +169,15 @@ class StoredRecords:
         `is_kept` is what this process knows; what it does not know of, `are_kept` is asked to find on disk.
         """
         rows = await self.rows()
-        # What was written meanwhile is in memory; nothing can be between this and the removal.
-        concerned = {
-            key: digest_of(key, self._hot.get(key) or value)
-            for key, value in rows.items()
-            if not key.startswith(_OF_NO_CONTENT)
-        }
-        doubtful = {digest for digest in concerned.values() if digest is not None and not is_kept(digest)}
-        lost = doubtful - await are_kept(doubtful)
-        gone = [key for key, digest in concerned.items() if digest is None or (digest in lost and not is_kept(digest))]
-        holding = {repository_of(key) for key in concerned.keys() - set(gone)}
-        gone += [key for key in self._sightings_of_old(rows) if repository_of(key) not in holding]
-        for key in gone:
-            self._hot.pop(key, None)
-        await self._rows.write(dict.fromkeys(gone))
-
-    def _sightings_of_old(self, rows: Mapping[str, str]) -> Iterator[str]:
-        now = self._clock()
-        for key, value in rows.items():
-            if key.startswith("public "):
-                seen = parse_sighting(self._hot.get(key) or value)
-                if seen is None or abs(now - seen.at) >= _ON_ITS_WAY:
-                    yield key
+        pruning = Pruning(rows, self._hot.get, is_kept, self._clock())
+        await in_turns(pruning.look())
+        pruning.lost = pruning.doubtful - await are_kept(pruning.doubtful)
+        await in_turns(pruning.judge())
+        for gone in pruning.gone():
+            # What was written meanwhile is in memory; nothing can be between that look and the removal.
+            for key in gone:
+                self._hot.pop(key, None)
+            await self._rows.write(dict.fromkeys(gone))
 
     async def drop(self, is_dropped: Callable[[str], bool]) -> None:
         """Forget the rows whose keys are to be dropped; raises StoreFailed.
@@ -208,7 +191,7 @@ class StoredRecords:
 
     def _forget_content(self) -> None:
         """Forget what is in memory, but for what says who may have content: it may not be anywhere else."""
-        for key in [key for key in self._hot if not key.startswith(_OF_NO_CONTENT)]:
+        for key in [key for key in self._hot if not key.startswith(OF_NO_CONTENT)]:
             self._hot.pop(key, None)
             self._unwritten.pop(key, None)
 
@@ -257,5 +240,5 @@ class StoredRecords:
 
     def _owed(self) -> dict[str, str | None]:
         """Return what the table did not take of who may have content: what is withdrawn must not come back from it."""
-        owed = [key for key in self._unwritten if key in self._hot and key.startswith(_OF_NO_CONTENT)]
+        owed = [key for key in self._unwritten if key in self._hot and key.startswith(OF_NO_CONTENT)]
         return {key: self._hot[key] or None for key in owed}

@@ -6,14 +6,13 @@ Each method is a generator that takes a step for each file: there may be very ma
 from __future__ import annotations
 
 import heapq
-import math
-from collections import OrderedDict
 from collections.abc import Collection, Generator, Iterable, Mapping
 from dataclasses import replace
 from operator import itemgetter
 
 from mirror.oci.digest import Digest
 from mirror.store.entries import IndexEntry, parse, render, used_later
+from mirror.store.ordered import Ordered
 
 _RUN = 200
 
@@ -24,11 +23,7 @@ class Stock:
     """What there is: first `take` what was found, then `arrange` it."""
 
     def __init__(self, rows: Mapping[str, str], manifests: Collection[str], now: float) -> None:
-        self.blobs: OrderedDict[Digest, IndexEntry] = OrderedDict()
-        self.manifests: OrderedDict[Digest, IndexEntry] = OrderedDict()
-        self.size = 0
-        self.latest = -math.inf
-        """When any of them was used last."""
+        self.files = Ordered()
         self.new: dict[str, str] = {}
         """The rows of files that had none."""
         self.changed: dict[str, str | None] = {}
@@ -77,9 +72,7 @@ class Stock:
             self._note(str(digest), entry)
         self._runs[-1].sort(key=itemgetter(0))
         for _, digest, entry in heapq.merge(*self._runs, key=itemgetter(0)):
-            (self.manifests if entry.is_manifest else self.blobs)[digest] = entry
-            self.size += entry.size
-            self.latest = entry.used_at
+            self.files.put(digest, entry)
             yield
         for name in self._rows:
             if name not in self._found:
@@ -102,9 +95,9 @@ class Stock:
         return sorted(meanwhile.items(), key=lambda item: item[1].used_at)
 
     def _drop(self, digest: Digest) -> IndexEntry | None:
-        entry = self.blobs.pop(digest, None) or self.manifests.pop(digest, None)
+        entry = self.files.get(digest)
         if entry is not None:
-            self.size -= entry.size
+            self.files.drop(digest)
             self.new.pop(str(digest), None)
             self.changed.pop(str(digest), None)
         return entry

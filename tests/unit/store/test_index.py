@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -38,6 +38,12 @@ async def load(index: Index, *files: tuple[Digest, int, float], manifests: Colle
         await index.load(files, manifests, threads)
     finally:
         threads.close()
+
+
+def all_of(work: Generator[None]) -> None:
+    """Do all steps at once."""
+    for _ in work:
+        pass
 
 
 def order(index: Index) -> list[Digest]:
@@ -179,14 +185,14 @@ def known(clock: SettableClock, *digests: Digest) -> Index:
 
 def test_files_that_others_put_there_are_taken_over_by_when_they_were_written() -> None:
     index = known(SettableClock(100), A)
-    index.reconcile(found(A) | found(B, used_at=50.0) | found(C, used_at=200.0), {})
+    all_of(index.reconcile(found(A) | found(B, used_at=50.0) | found(C, used_at=200.0), {}))
     assert order(index) == [B, A, C]
     assert (index.size, len(index)) == (30, 3)
 
 
 def test_files_that_others_removed_are_forgotten() -> None:
     index = known(SettableClock(100), A, B)
-    index.reconcile(found(B), {})
+    all_of(index.reconcile(found(B), {}))
     assert order(index) == [B]
     assert index.size == 10
 
@@ -195,10 +201,10 @@ def test_what_was_added_since_the_look_began_stays_and_what_was_removed_stays_aw
     index = known(SettableClock(100), A)
     index.remove(A)
     index.add(B, 10, is_manifest=True)
-    index.reconcile(found(A, C), {str(A): "[10, 500.0, false]"})
+    all_of(index.reconcile(found(A, C), {str(A): "[10, 500.0, false]"}))
     assert order(index) == [C, B]
     index.watch()
-    index.reconcile(found(A, C), {})
+    all_of(index.reconcile(found(A, C), {}))
     assert set(order(index)) == {A, C}
 
 
@@ -217,7 +223,9 @@ def test_what_was_used_while_the_clock_was_ahead_does_not_stay_ahead_of_what_is_
     assert [entry.used_at - clock.now < 1 for _, entry in index.first_to_go()] == [True] * 3
     # Nor does what others noted meanwhile, nor what they wrote.
     index.watch()
-    index.reconcile(found(A, B) | found(C, used_at=clock.now + YEAR), {str(B): f"[10, {clock.now + YEAR}, false]"})
+    all_of(
+        index.reconcile(found(A, B) | found(C, used_at=clock.now + YEAR), {str(B): f"[10, {clock.now + YEAR}, false]"})
+    )
     assert order(index) == [B, A, C]
     clock.now += 200
     assert [digest for digest, _ in index.unused(100, lambda _: 0.0)] == [B, A, C]
@@ -243,21 +251,21 @@ async def test_what_was_used_while_the_clock_was_ahead_is_as_old_as_the_start_of
 def test_the_later_use_counts_whoever_it_was() -> None:
     index = known(SettableClock(100), A, B, C)
     rows = {str(A): "[10, 150.0, false]", str(B): "[10, 50.0, true]"}
-    index.reconcile(found(A, B, C), rows)
+    all_of(index.reconcile(found(A, B, C), rows))
     assert order(index) == [B, C, A]
     assert index.get(B) == IndexEntry(10, 102.0, False)
 
 
 def test_what_another_knows_for_a_manifest_is_one() -> None:
     index = known(SettableClock(100), A)
-    index.reconcile(found(A, B), {str(A): "[10, 150.0, true]", str(B): "[10, 150.0, true]"})
+    all_of(index.reconcile(found(A, B), {str(A): "[10, 150.0, true]", str(B): "[10, 150.0, true]"}))
     assert index.manifests == 2
 
 
 @pytest.mark.parametrize("row", ["", "garbage", "[10, NaN, false]"])
 def test_a_row_of_garbage_tells_nothing_of_its_file(row: str) -> None:
     index = known(SettableClock(100), A)
-    index.reconcile(found(A, B), {str(A): row, str(B): row})
+    all_of(index.reconcile(found(A, B), {str(A): row, str(B): row}))
     assert order(index) == [B, A]
 
 
@@ -436,7 +444,7 @@ async def test_of_a_file_that_went_again_nothing_is_kept(rows: Rows) -> None:
         await index.flush()
         assert sys.getrefcount(A) == held
         index.watch()
-        index.reconcile({}, {})
+        all_of(index.reconcile({}, {}))
 
 
 async def test_a_table_that_tells_nothing_promises_no_room(rows: Rows) -> None:

@@ -483,3 +483,16 @@ def test_a_row_of_before_deletions_were_noted_is_of_a_tag_that_is_there() -> Non
 @pytest.mark.parametrize("record", [TagRecord(DIGEST, 5.5), TagRecord(DIGEST, 5.5, 7.25), TagRecord(DIGEST, 5.5, 0.0)])
 def test_a_tag_record_is_read_as_it_was_written(record: TagRecord) -> None:
     assert parse_tag_record(render_tag_record(record)) == record
+
+
+async def test_a_tag_that_moves_while_the_disk_is_looked_at_is_not_forgotten(rows: Rows) -> None:
+    records = StoredRecords(rows)
+    await records.put_tag(HUB, LATEST, TagRecord(GONE, 5.0))
+
+    async def meanwhile(_: set[Digest]) -> set[Digest]:
+        await records.put_tag(HUB, LATEST, RECORD)
+        return set()
+
+    await records.prune(lambda digest: digest == DIGEST, meanwhile)
+    for memory in (records, StoredRecords(rows)):
+        assert await memory.tag(HUB, LATEST) == RECORD
