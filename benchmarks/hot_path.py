@@ -22,6 +22,8 @@ from contextlib import (
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import uvloop
+
 from benchmarks.clients.connection import UnexpectedAnswer
 from mirror.app import Mirror
 from mirror.config import Config
@@ -144,7 +146,7 @@ def main() -> None:
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("times", type=int)
     options = parser.parse_args()
-    asyncio.run(run([options.kind], options.times))
+    uvloop.run(run([options.kind], options.times))
 
 
 if __name__ == "__main__":

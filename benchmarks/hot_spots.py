@@ -8,13 +8,14 @@ is left out.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import signal
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+
+import uvloop
 
 from benchmarks import hot_path
 
@@ -69,7 +70,7 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=1.0, help="the smallest share, in per cent (default: 1)")
     options = parser.parse_args()
     spots = Spots()
-    asyncio.run(hot_path.run([options.kind], options.times, spots.watched))
+    uvloop.run(hot_path.run([options.kind], options.times, spots.watched))
     print(f"{spots.total} looks\nwithin  itself")
     for name, count in spots.within.most_common():
         if count * 100 >= spots.total * options.least:

@@ -7,7 +7,6 @@ share is included, and the same for all; the kernel's is not.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import re
 import subprocess
@@ -17,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import DEVNULL
+
+import uvloop
 
 from benchmarks.hot_path import KINDS, requests_of, run
 from benchmarks.places import ROOT
@@ -97,7 +98,7 @@ def main() -> None:
     options = parser.parse_args()
     kinds = options.kinds or KINDS
     if options.ask is not None:
-        asyncio.run(run(kinds, options.ask, _marked))
+        uvloop.run(run(kinds, options.ask, _marked))
         return
     for kind, count in instructions(kinds).items():
         print(f"{kind:<8}{count:>12,} instructions a request", flush=True)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from mirror import __version__
 from mirror.composition import registries
-from mirror.composition.administration import admin_listener, operations
+from mirror.composition.administration import admin_listener, admin_runner, operations
 from mirror.composition.announcement import announce
 from mirror.composition.garbage import search_seldom
 from mirror.composition.place import ALONE, Place
@@ -36,7 +36,7 @@ from mirror.server.circle import Circle
 from mirror.server.listener import Listener, bare_runner
 from mirror.server.manifests import ManifestHandler
 from mirror.server.middleware import public_handler
-from mirror.server.open_files import accept_failures_told, raise_limit
+from mirror.server.open_files import raise_limit
 from mirror.server.referrers import ReferrersHandler
 from mirror.server.requests import Requests
 from mirror.server.tags import TagsHandler
@@ -99,7 +99,8 @@ class Mirror:
         self.scrub = Scrub(self._cache.inventory, refetch, self.observer)
         self.public = self._public_listener()
         asked = operations(config, self._visibility.belief, inside, outside)
-        self.admin = admin_listener(config, self.metrics.registry, self._told_readiness, self._warming, asked, place)
+        administration = admin_runner(config, self.metrics.registry, self._told_readiness, self._warming, asked)
+        self.admin = admin_listener(config, administration, self.observer, place)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -211,7 +212,8 @@ class Mirror:
         api = RegistryApi(registries.routing(self._config), circle, self._visibility, handlers)
         handler = public_handler(api.handle, self.observer)
         runner = bare_runner(handler, self.observer, self._requests)
-        return Listener("listen", self._config.listen.host, self._config.listen.port, runner, self._place.sockets)
+        where, sockets = self._config.listen, self._place.sockets
+        return Listener("listen", where.host, where.port, runner, self.observer, sockets)
 
 
 async def serve(config: Config) -> None:
@@ -227,7 +229,6 @@ async def serve(config: Config) -> None:
         stop.set()
 
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(accept_failures_told(mirror.observer))
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, asked_to_stop)
     loop.add_signal_handler(signal.SIGHUP, mirror.observer.notify, ReloadRefused(_NO_SUPERVISOR))

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections.abc import Callable, Mapping
 
 import pytest
+import uvloop
 
 pytest_plugins = ["tests.fakes.fixtures"]
 
 MUST_RUN = "MIRROR_TESTS_MUST_RUN"
 """Set where nothing may be missing: a skipped test then fails the run."""
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return the loop that tests run on: the one that the mirror runs on."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -28,8 +28,7 @@ def serve(config_file: Path | None) -> None:
 
     With several workers, SIGHUP has it read its configuration again.
     """
-    import asyncio
-
+    from mirror.cli.loop import on_loop
     from mirror.config import load
     from mirror.supervisor.cores import worker_count
 
@@ -37,11 +36,11 @@ def serve(config_file: Path | None) -> None:
     if worker_count(config.workers) == 1:
         from mirror.app import serve as run
 
-        asyncio.run(run(config))
+        on_loop(run(config))
     else:
         from mirror.supervisor.supervise import supervise
 
-        asyncio.run(supervise(config_file))
+        on_loop(supervise(config_file))
 
 
 @commands.command()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 
 from mirror.app import scrub
 from mirror.cli.interruption import Interrupted, interruptible
+from mirror.cli.loop import on_loop
 from mirror.cli.report import document, lines
 from mirror.cli.scrub_progress import Progress
 from mirror.config import Config
@@ -27,7 +27,7 @@ def run(config: Config, thoroughness: Thoroughness, *, as_json: bool) -> int:
         raise ConfigError("cache.path", f"{config.cache.path} does not exist")
     progress = Progress(sys.stderr)
     try:
-        report = asyncio.run(interruptible(scrub(config, thoroughness, progress.passed)))
+        report = on_loop(interruptible(scrub(config, thoroughness, progress.passed)))
     except StoreFailed as error:
         progress.clear()
         print(f"mirror: the cache cannot be read: {error}", file=sys.stderr)

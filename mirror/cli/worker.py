@@ -17,14 +17,13 @@ import click
 @click.option("--left", required=True, help="Descriptors of files: for its last page of metrics, and where it crashed.")
 def worker(config_file: Path, *, number: int, count: int, listening: str, wire: int, left: str) -> None:
     """Serve as one of several, on sockets of the supervisor that started this."""
-    import asyncio
-
+    from mirror.cli.loop import on_loop
     from mirror.errors import AddressUnavailable, ConfigError
     from mirror.supervisor.work import Inherited, work
 
     try:
         will, stack = _descriptors(left)
-        asyncio.run(work(config_file, Inherited(number, count, _descriptors(listening), wire, will, stack)))
+        on_loop(work(config_file, Inherited(number, count, _descriptors(listening), wire, will, stack)))
     except (ConfigError, AddressUnavailable) as error:
         # The supervisor has been told, and says it once for all.
         sys.exit(78 if isinstance(error, ConfigError) else 1)

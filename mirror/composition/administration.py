@@ -15,6 +15,7 @@ from mirror.composition.registries import Outside, routing
 from mirror.composition.warming import Warming
 from mirror.config import Config
 from mirror.proxy.belief import Believed
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.operations.inspection import Inspection, Rules
 from mirror.proxy.operations.naming import Naming
 from mirror.proxy.operations.pins import Pinning
@@ -35,16 +36,22 @@ def operations(config: Config, believed: Believed, inside: Inside, outside: Outs
     )
 
 
+def admin_runner(
+    config: Config, registry: CollectorRegistry, probe: Probe, warming: Warming, asked: Operations
+) -> web.AppRunner:
+    """Return what answers operators and Prometheus; `probe` tells whether the mirror is ready."""
+    guard = Guard(config.admin.listen.host, config.admin.token)
+    application = admin_application(registry, probe, warming.api(guard), Api(asked, guard))
+    return web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
+
+
 def admin_listener(
-    config: Config, registry: CollectorRegistry, probe: Probe, warming: Warming, asked: Operations, place: Place
+    config: Config, runner: web.AppRunner, observer: Observer, place: Place
 ) -> Listener | HandedConnections:
-    """Return where operators and Prometheus are listened to; `probe` tells whether the mirror is ready.
+    """Return where operators and Prometheus are listened to.
 
     A worker does not listen itself: what its supervisor has accepted is handed to it.
     """
-    guard = Guard(config.admin.listen.host, config.admin.token)
-    application = admin_application(registry, probe, warming.api(guard), Api(asked, guard))
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     if not place.is_alone:
         return HandedConnections(runner)
-    return Listener("admin.listen", config.admin.listen.host, config.admin.listen.port, runner)
+    return Listener("admin.listen", config.admin.listen.host, config.admin.listen.port, runner, observer)

@@ -32,9 +32,6 @@ from mirror.server.stalls import Stalls
 HEAD_SECONDS = 10.0
 """How long a client may take to send the head of a request."""
 
-_READ_AT_ONCE = 16 * 1024
-# Bytes. asyncio makes room for 256 KiB each time, which the C library asks the kernel for, and gives back.
-
 _HEAD_END = b"\r\n\r\n"
 _TLS_HELLO = b"\x16\x03"
 # How each version of TLS begins; many clients try https first, and plain http when that has failed.
@@ -86,7 +83,6 @@ class Connection(RequestHandler):
         self._client = str(peer[0]) if peer else ""
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
-        cast(Any, accepted).max_size = _READ_AT_ONCE
         self._expect_head()
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -188,8 +184,7 @@ class Connection(RequestHandler):
         waiter = self._waiter
         # Writing is paused while anything is left, and a transport that is closing reads nothing.
         return (
-            waiter is not None
-            and not waiter.done()
+            not (self._has_begun if waiter is None else waiter.done())
             and not self._begun
             and not self._messages
             and not (self._close or self._force_close or self._upgraded or self._paused)

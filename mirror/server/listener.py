@@ -16,11 +16,14 @@ from aiohttp.web_protocol import RequestHandler
 
 from mirror.errors import AddressUnavailable, ConfigError
 from mirror.proxy.events.gathering import Gathering
+from mirror.proxy.events.observer import Observer
+from mirror.server.accepting import Door
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit
 from mirror.server.repeats.repeats import Repeats
 from mirror.server.requests import BareHandler, Requests
+from mirror.server.sockets import all_bound, places
 
 _KEEPALIVE_SECONDS = 75.0
 CUT_SECONDS = 0.1
@@ -100,32 +103,37 @@ def refusal(key: str, address: str, error: OSError) -> AddressUnavailable | Conf
 class Listener:
     """An address that is listened on; `key` is the path of its field in the configuration.
 
-    If `sockets` are given, they are bound to it already.
+    If `sockets` are given, they are bound to it already. `observer` is told where a client cannot be taken.
     """
 
     def __init__(
-        self, key: str, host: str, port: int, runner: web.BaseRunner, sockets: Sequence[socket.socket] = ()
+        self,
+        key: str,
+        host: str,
+        port: int,
+        runner: web.BaseRunner,
+        observer: Observer,
+        sockets: Sequence[socket.socket] = (),
     ) -> None:
         self._key = key
         self._host = host
         self._port = port
         self._runner = runner
+        self._observer = observer
         self._sockets = sockets
+        self._door: Door | None = None
 
     async def start(self) -> None:
         """Begin to listen; raises AddressUnavailable where that may go well later, ConfigError where it will not."""
         await self._runner.setup()
+        assert self._runner.server is not None  # noqa: S101  # it has been set up
         try:
-            for site in self._sites():
-                await site.start()
+            sockets = self._sockets or all_bound(await places(self._host, self._port))
+            self._door = Door(sockets, self._runner.server, self._observer)
+            self._door.open()
         except OSError as error:
             raise refusal(self._key, self.address, error) from error
-        self._port = self._runner.addresses[0][1]
-
-    def _sites(self) -> list[web.BaseSite]:
-        if self._sockets:
-            return [web.SockSite(self._runner, one) for one in self._sockets]
-        return [web.TCPSite(self._runner, self._host, self._port)]
+        self._port = sockets[0].getsockname()[1]
 
     @property
     def address(self) -> str:
@@ -135,20 +143,21 @@ class Listener:
 
     async def stop_accepting(self) -> None:
         """Take no new connections, and close those that are idle."""
-        await self._stop_sites()
+        await self._close_door()
         if self._runner.server is not None:
             self._runner.server.pre_shutdown()
 
     async def say_farewell(self) -> None:
         """Take no new connections, and have clients leave of themselves, for a short time; somebody else is there."""
-        await self._stop_sites()
+        await self._close_door()
         if isinstance(self._runner.server, BareServer):
             await self._runner.server.say_farewell()
 
-    async def _stop_sites(self) -> None:
-        for site in list(self._runner.sites):
-            await site.stop()
+    async def _close_door(self) -> None:
+        if self._door is not None:
+            await self._door.close()
 
     async def stop(self) -> None:
         """Cut what is left, and close everything."""
+        await self._close_door()
         await self._runner.cleanup()

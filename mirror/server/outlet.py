@@ -85,7 +85,8 @@ class Outlet:
     def _let_go(self) -> None:
         if self._holds:
             self._holds = False
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+            if self._socket.fileno() >= 0:
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
 
     def close(self) -> None:
         """Let go; the connection stays."""

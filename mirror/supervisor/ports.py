@@ -5,19 +5,15 @@ They are the supervisor's: while a worker is replaced, those who connect wait fo
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from mirror.config.units import Address
 from mirror.server.listener import refusal
+from mirror.server.sockets import Place, all_bound, places
 
 Sockets = tuple[socket.socket, ...]
 """One for each address that a name means."""
-
-Place = tuple[int, tuple[Any, ...]]
-"""A family, and an address of it."""
 
 
 async def bound(key: str, address: Address, count: int) -> list[Sockets]:
@@ -27,13 +23,13 @@ async def bound(key: str, address: Address, count: int) -> list[Sockets]:
     """
     seats: list[Sockets] = []
     try:
-        places = await _resolved(address)
+        wanted = await places(address.host, address.port)
         if address.port:
             # Sockets of a group would share the port with another mirror without a word.
-            close([_bound(place, shared=False) for place in places])
+            close(all_bound(wanted))
         for _ in range(count):
-            seats.append(tuple(_bound(place, shared=True) for place in places))
-            places = [(one.family, one.getsockname()) for one in seats[0]]
+            seats.append(all_bound(wanted, shared=True))
+            wanted = [(one.family, one.getsockname()) for one in seats[0]]
     except OSError as error:
         for seat in seats:
             close(seat)
@@ -56,32 +52,7 @@ class Seat:
     def open(self) -> None:
         """Be in the group again, if it was left; raises OSError."""
         if not self.sockets:
-            self.sockets = tuple(_bound(place, shared=True) for place in self._places)
-
-
-async def _resolved(address: Address) -> list[Place]:
-    """Return families and addresses; where any port will do, only the first: others could not have the same."""
-    found = await asyncio.get_running_loop().getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    places: list[Place] = list(dict.fromkeys((int(family), place) for family, _, _, _, place in found))
-    return places if address.port else places[:1]
-
-
-def _bound(place: Place, *, shared: bool) -> socket.socket:
-    family, where = place
-    opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if shared:
-            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        opened.bind(where)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
+            self.sockets = all_bound(self._places, shared=True)
 
 
 def close(sockets: Sequence[socket.socket]) -> None:

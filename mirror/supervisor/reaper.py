@@ -17,8 +17,9 @@ class Reaper:
         self._watched: dict[int, Ended] = {}
 
     def start(self) -> None:
-        """Begin, on the running loop."""
-        asyncio.get_running_loop().add_signal_handler(signal.SIGCHLD, self.reap)
+        """Begin, on the running loop, which keeps this signal to itself: for children that it does not have here."""
+        loop = asyncio.get_running_loop()
+        signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self.reap))
 
     def watch(self, pid: int, ended: Ended) -> None:
         """Have `ended` called with the exit code of a child; that of a signal is negative."""

@@ -64,7 +64,7 @@ class Supervisor:
         sockets = await bound("listen", config.listen, worker_count(config.workers))
         crew = self._crew = Crew(self._source, sockets, self._reaper, self._observer, self._tally.left)
         runner = web.AppRunner(Admin(crew, self._tally).application(), access_log=None, shutdown_timeout=1.0)
-        admin = Listener("admin.listen", config.admin.listen.host, config.admin.listen.port, runner)
+        admin = Listener("admin.listen", config.admin.listen.host, config.admin.listen.port, runner, self._observer)
         async with AsyncExitStack() as stack:
             stack.push_async_callback(admin.stop)
             await admin.start()

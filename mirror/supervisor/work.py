@@ -19,7 +19,7 @@ from mirror.composition.place import Place
 from mirror.config import load
 from mirror.errors import AddressUnavailable, ConfigError
 from mirror.server.handed import HandedConnections
-from mirror.server.open_files import accept_failures_told, raise_limit
+from mirror.server.open_files import raise_limit
 from mirror.supervisor import wire
 from mirror.supervisor.wire import Wire
 from mirror.telemetry.logs import Logs, set_up
@@ -66,7 +66,6 @@ async def work(config_file: Path, inherited: Inherited) -> None:
 
 async def _serve(mirror: Mirror, inherited: Inherited, to_supervisor: Wire, orders: _Orders) -> None:
     orders.mirror = mirror
-    asyncio.get_running_loop().set_exception_handler(accept_failures_told(mirror.observer))
     async with mirror.running():
         search_seldom()
         _say(to_supervisor, wire.READY)

@@ -34,9 +34,9 @@ _OTHERS = (
     "mknodat,futimesat,fchown,fchownat,fsetxattr,setxattr"
 )
 _LIFE = """
-import asyncio, json, sys
+import json, sys, uvloop
 from tests.crash.tasks import live
-print(json.dumps(asyncio.run(live(sys.argv[1], "kill", 0))))
+print(json.dumps(uvloop.run(live(sys.argv[1], "kill", 0))))
 """
 
 

@@ -5,7 +5,6 @@ It reads tasks from its input, a line of JSON each, and answers with how the chi
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import importlib
 import json
@@ -16,6 +15,8 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 _CAPABILITIES = 0x20080522  # the third version of the structure
 _ROOT = Path(__file__).parents[2]
@@ -82,7 +83,7 @@ def _perform(task: str, arguments: dict[str, Any]) -> tuple[int, Any]:
     try:
         _drop_privileges()
         function = getattr(importlib.import_module("tests.crash.tasks"), task)
-        return 0, asyncio.run(function(**arguments))
+        return 0, uvloop.run(function(**arguments))
     except BaseException:
         return 1, traceback.format_exc()
 

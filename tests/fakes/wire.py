@@ -6,6 +6,7 @@ import socket
 import struct
 import termios
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 from tests.fakes.request import Request, parse_request
 
@@ -30,8 +31,7 @@ class Connection(asyncio.Protocol):
         self.task: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
         self.task = asyncio.get_running_loop().create_task(self._run())
         self._opened(self)
 

@@ -7,13 +7,13 @@ import json
 import signal
 import socket
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 from click.testing import CliRunner
 
 from mirror.cli import commands
@@ -254,10 +254,10 @@ async def test_connection_refused(registry: FakeRegistry) -> None:
 
 
 async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
+    async def refuse(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(uvloop.Loop, "getaddrinfo", refuse)
     step, reason, line = await failure(config("https://registry.test"))
     assert (step, reason) == ("dns", "name")
     assert line == (
@@ -267,17 +267,11 @@ async def test_a_name_that_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_resolver_that_hangs_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    released = threading.Event()
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.Event().wait()
 
-    def hang(*_: object, **__: object) -> list[object]:
-        released.wait()
-        return []
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
-    try:
-        assert (await failure(config("https://registry.test"), seconds=0.2))[:2] == ("challenge", "timeout")
-    finally:
-        released.set()
+    monkeypatch.setattr(uvloop.Loop, "getaddrinfo", hang)
+    assert (await failure(config("https://registry.test"), seconds=0.2))[:2] == ("challenge", "timeout")
 
 
 async def test_a_private_address(registry: FakeRegistry, journal: Journal) -> None:

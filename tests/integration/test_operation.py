@@ -684,10 +684,10 @@ async def test_an_address_that_is_not_ours(start_mirror: StartMirror, address: s
 async def test_an_address_that_may_not_be_listened_on_is_a_bad_configuration(
     start_mirror: StartMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(*_: object) -> None:
+    def refuse(_: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr("aiohttp.web.TCPSite.start", refuse)
+    monkeypatch.setattr("mirror.server.accepting.Door.open", refuse)
     error = await refusal_to_start(start_mirror, admin={"listen": "127.0.0.1:80"})
     assert str(error).endswith("127.0.0.1:80 cannot be listened on: permission denied")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 
 from mirror.cli.check.report import document, lines
 from mirror.cli.interruption import Interrupted, interruptible
+from mirror.cli.loop import on_loop
 from mirror.composition.checking import Target, check
 from mirror.config import Config
 
@@ -17,7 +17,7 @@ from mirror.config import Config
 def run(config: Config, targets: Sequence[Target], seconds: float, *, as_json: bool) -> int:
     """Try the targets, each for so many seconds, print the report, and return the exit code."""
     try:
-        return asyncio.run(interruptible(_reported(config, targets, seconds, as_json=as_json)))
+        return on_loop(interruptible(_reported(config, targets, seconds, as_json=as_json)))
     except Interrupted as interrupted:
         print("mirror: interrupted", file=sys.stderr)
         return interrupted.exit_code

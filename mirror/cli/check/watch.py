@@ -14,6 +14,7 @@ from mirror.cli.check.screen import Screen
 from mirror.cli.check.tracks import Tracks
 from mirror.cli.check.watch_report import line, screen
 from mirror.cli.interruption import Interrupted, interruptible
+from mirror.cli.loop import on_loop
 from mirror.composition.checking import Target, check
 from mirror.config import Config
 from mirror.upstream.probing.findings import Findings
@@ -38,7 +39,7 @@ def watch(config: Config, targets: Sequence[Target], seconds: float, every: floa
 
     try:
         with _shown(config, every, as_json=as_json) as show:
-            asyncio.run(interruptible(rounds(show)))
+            on_loop(interruptible(rounds(show)))
     except Interrupted as interrupted:
         if last is not None:
             return last

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 from contextlib import suppress
 
 from mirror.upstream.auth.credentials import Credential, NoCredential, NoEntry
@@ -21,24 +22,54 @@ _NOT_FOUND = b"credentials not found in native keychain"
 _IDENTITY_TOKEN = "<token>"  # noqa: S105  # what stands for the user name where the secret is an identity token
 
 
-class _Answer(asyncio.SubprocessProtocol):
-    """What a helper writes: `heard` when that is all, or too much, `ended` when the helper and its pipes are gone."""
+class _Conversation:
+    """What a helper is told and what it answers: `heard` once that is all, or too much.
 
-    def __init__(self) -> None:
-        self.data = bytearray()
+    The loop's own way to start programs hands a file that is none to a shell, so this does not go by it.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], question: bytes) -> None:
+        assert process.stdin is not None  # noqa: S101  # they are pipes
+        assert process.stdout is not None  # noqa: S101
+        self.answer = bytearray()
         self.heard = asyncio.Event()
-        self.ended = asyncio.Event()
+        self._question = memoryview(question)
+        self._listens, self._speaks = process.stdin, process.stdout
+        self._loop = asyncio.get_running_loop()
+        for pipe in (self._listens, self._speaks):
+            os.set_blocking(pipe.fileno(), False)
+        self._loop.add_writer(self._listens, self._say)
+        self._loop.add_reader(self._speaks, self._hear)
 
-    def pipe_data_received(self, _fd: int, data: bytes) -> None:
-        """Keep what was written."""
-        self.data += data
-        if len(self.data) > _LARGEST_ANSWER:
+    def _say(self) -> None:
+        try:
+            self._question = self._question[os.write(self._listens.fileno(), self._question) :]
+        except BlockingIOError:
+            return
+        except OSError:
+            # It does not want to know, and may answer all the same.
+            self._question = memoryview(b"")
+        if not self._question:
+            self._loop.remove_writer(self._listens)
+            self._listens.close()
+
+    def _hear(self) -> None:
+        try:
+            data = os.read(self._speaks.fileno(), _LARGEST_ANSWER)
+        except BlockingIOError:
+            return
+        self.answer += data
+        if not data or len(self.answer) > _LARGEST_ANSWER:
+            self._loop.remove_reader(self._speaks)
             self.heard.set()
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        """Note that the helper has ended, and that nobody else could write any more."""
-        self.heard.set()
-        self.ended.set()
+    def close(self) -> None:
+        """Neither say nor hear anything any more."""
+        if not self._listens.closed:
+            self._loop.remove_writer(self._listens)
+        self._loop.remove_reader(self._speaks)
+        self._listens.close()
+        self._speaks.close()
 
 
 class CredentialHelper:
@@ -50,31 +81,34 @@ class CredentialHelper:
 
     async def read(self) -> Credential:
         """Return what the helper answers; raises NoCredential if it fails, hangs, or answers something else."""
-        transport, answer = await self._start()
+        process = self._started()
+        ended = asyncio.create_task(asyncio.to_thread(process.wait))
+        told = _Conversation(process, self._registry.encode())
         try:
             async with asyncio.timeout(HELPER_SECONDS):
-                await answer.heard.wait()
+                await told.heard.wait()
+                if len(told.answer) <= _LARGEST_ANSWER:
+                    await asyncio.shield(ended)
         except TimeoutError:
             raise NoCredential(f"{self.program} did not answer within {HELPER_SECONDS:g} s") from None
         finally:
-            await _ended(transport, answer)
-            transport.close()
-        if len(answer.data) > _LARGEST_ANSWER:
+            told.close()
+            await _end(process, ended)
+        if len(told.answer) > _LARGEST_ANSWER:
             raise NoCredential(f"{self.program} answered with more than {_LARGEST_ANSWER} bytes")
-        if code := transport.get_returncode():
-            refusal = NoEntry if bytes(answer.data).strip() == _NOT_FOUND else NoCredential
+        if code := ended.result():
+            refusal = NoEntry if bytes(told.answer).strip() == _NOT_FOUND else NoCredential
             raise refusal(f"{self.program} has no credentials for {self._registry} (exit code {code})")
-        return self._parsed(bytes(answer.data))
+        return self._parsed(bytes(told.answer))
 
-    async def _start(self) -> tuple[asyncio.SubprocessTransport, _Answer]:
+    def _started(self) -> subprocess.Popen[bytes]:
         try:
-            transport, answer = await asyncio.get_running_loop().subprocess_exec(
-                _Answer,
-                self.program,
-                "get",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.DEVNULL,
+            return subprocess.Popen(  # noqa: S603  # no shell, and the name comes from the configuration
+                [self.program, "get"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
                 env=_environment(),
                 start_new_session=True,
             )
@@ -82,11 +116,6 @@ class CredentialHelper:
             raise NoCredential(f"{self.program} is not on the mirror's PATH") from None
         except OSError as error:
             raise NoCredential(f"{self.program} cannot be run: {error.strerror}") from None
-        question = transport.get_pipe_transport(0)
-        assert isinstance(question, asyncio.WriteTransport)  # noqa: S101  # it is a pipe
-        question.write(self._registry.encode())
-        question.close()
-        return transport, answer
 
     def _parsed(self, answer: bytes) -> Credential:
         try:
@@ -109,16 +138,14 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("MIRROR_")}
 
 
-async def _ended(transport: asyncio.SubprocessTransport, answer: _Answer) -> None:
+async def _end(process: subprocess.Popen[bytes], ended: asyncio.Task[int]) -> None:
     """See the helper off; one that has not ended by itself is ended, with what it started.
 
-    What it put into a session of its own is not ended, nor waited for, though it may hold the pipes.
+    What it put into a session of its own is not ended, nor waited for.
     """
-    if not answer.ended.is_set():
+    if not ended.done():
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(transport.get_pid(), signal.SIGKILL)
-        for pipe in filter(None, map(transport.get_pipe_transport, (0, 1))):
-            pipe.close()
-    while not answer.ended.is_set():
+            os.killpg(process.pid, signal.SIGKILL)
+    while not ended.done():
         with suppress(asyncio.CancelledError):
-            await answer.ended.wait()
+            await asyncio.shield(ended)

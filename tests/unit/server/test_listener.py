@@ -140,7 +140,7 @@ async def work() -> Work:
 @pytest.fixture
 async def listener(work: Work) -> AsyncIterator[Listener]:
     """A listener on a port of its own."""
-    opened = Listener("listen", "127.0.0.1", 0, bare_runner(work, Gathering(Recorder()), Requests()))
+    opened = Listener("listen", "127.0.0.1", 0, bare_runner(work, Gathering(Recorder()), Requests()), Recorder())
     await opened.start()
     yield opened
     await opened.stop()
@@ -253,14 +253,14 @@ async def test_a_listener_that_stops_cuts_what_is_left(listener: Listener, work:
 
 
 async def test_a_listener_that_never_started_can_be_stopped(work: Work) -> None:
-    never = Listener("listen", "127.0.0.1", 0, bare_runner(work, Gathering(Recorder()), Requests()))
+    never = Listener("listen", "127.0.0.1", 0, bare_runner(work, Gathering(Recorder()), Requests()), Recorder())
     await never.stop_accepting()
     await never.stop()
 
 
 async def test_an_address_in_use_is_said_to_be(listener: Listener, work: Work) -> None:
     host, _, port = listener.address.rpartition(":")
-    second = Listener("admin.listen", host, int(port), bare_runner(work, Gathering(Recorder()), Requests()))
+    second = Listener("admin.listen", host, int(port), bare_runner(work, Gathering(Recorder()), Requests()), Recorder())
     with pytest.raises(AddressUnavailable, match="is in use") as raised:
         await second.start()
     assert raised.value.key == "admin.listen"

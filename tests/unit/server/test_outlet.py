@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -74,8 +75,7 @@ async def line() -> AsyncIterator[Line]:
 
     class Server(asyncio.Protocol):
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
-            assert isinstance(transport, asyncio.Transport)
-            accepted.set_result(transport)
+            accepted.set_result(cast(asyncio.Transport, transport))
 
     server = await loop.create_server(Server, "127.0.0.1", 0)
     with socket.socket() as client:
@@ -291,3 +291,27 @@ async def test_what_is_held_leaves_with_what_is_sent() -> None:
         await one.way.send_bytes(b"body")
         assert one.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK) == 0
         assert await one.received(9) == b"head body"
+
+
+async def test_nothing_overtakes_what_the_transport_still_has() -> None:
+    async with line() as one:
+        one.transport.set_write_buffer_limits(high=0)
+        one.transport.write(DATA)
+        assert one.transport.get_write_buffer_size() > 0
+        one.transport.write(b"more")
+        reading = asyncio.create_task(one.received(SIZE + 8))
+        # That it has nothing left is all that whoever writes past it goes by.
+        while one.transport.get_write_buffer_size():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        await one.way.send_bytes(b"body")
+        assert await reading == DATA + b"more" + b"body"
+
+
+async def test_what_is_held_is_let_go_also_where_the_client_has_gone() -> None:
+    async with line() as one:
+        one.way.hold()
+        one.transport.abort()
+        while one.transport.get_extra_info("socket").fileno() >= 0:  # noqa: ASYNC110  # nothing tells
+            await asyncio.sleep(0)
+        with pytest.raises(ConnectionResetError):
+            await one.way.send_bytes(b"body")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import pytest
+import uvloop
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -112,7 +113,7 @@ async def ask(blob: Growing, spans: Sequence[Span]) -> Received:
 
 
 def run(blob: Growing, spans: Sequence[Span]) -> Received:
-    received = asyncio.run(ask(blob, spans))
+    received = uvloop.run(ask(blob, spans))
     assert received.status == 206
     assert blob.opened["files"] == 0
     return received

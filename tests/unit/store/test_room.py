@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -176,7 +177,7 @@ def test_afterwards_it_fits(sizes: list[int], limit: int, tmp_path_factory: pyte
             assert on_disk == set(in_order(cabinet))
             assert [*evicted(cabinet), *(digest for digest in found if digest in on_disk)] == found
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 # Before the first byte. ------------------------------------------------------------------------------------
