@@ -45,6 +45,7 @@ class Connection(RequestHandler):
         "_asked",
         "_begun",
         "_client",
+        "_has_begun",
         "_head_timer",
         "_is_ending",
         "_repeats",
@@ -63,6 +64,8 @@ class Connection(RequestHandler):
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
+        self._has_begun = False
+        """Whether anybody waits for requests, which may come before."""
         self._is_ending = False
         """Whether what is asked next is asked last."""
         self._sending: Sending | None = None
@@ -84,6 +87,11 @@ class Connection(RequestHandler):
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
         self._expect_head()
+
+    async def start(self) -> None:
+        """Answer requests, one after the other."""
+        self._has_begun = True
+        await super().start()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Make room."""
@@ -176,7 +184,9 @@ class Connection(RequestHandler):
     @property
     def _waiting(self) -> bool:
         """Tell whether nothing is being answered, and nothing is there that could be."""
-        return self._waiter is not None and not self._waiter.done()
+        if self._waiter is None:
+            return not self._has_begun and not self._messages
+        return not self._waiter.done()
 
     @property
     def _is_resting(self) -> bool:
