@@ -17,9 +17,14 @@ class Reaper:
         self._watched: dict[int, Ended] = {}
 
     def start(self) -> None:
-        """Begin, on the running loop, which keeps this signal to itself: for children that it does not have here."""
+        """Begin, on the running loop, which starts no children: libuv would want their signal for itself."""
         loop = asyncio.get_running_loop()
-        signal.signal(signal.SIGCHLD, lambda *_: loop.call_soon_threadsafe(self.reap))
+
+        def told(*_: object) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self.reap)
+
+        signal.signal(signal.SIGCHLD, told)
 
     def watch(self, pid: int, ended: Ended) -> None:
         """Have `ended` called with the exit code of a child; that of a signal is negative."""
