@@ -54,17 +54,19 @@ class Wire:
         asyncio.get_running_loop().add_reader(self._end.fileno(), self._read, heard, ended)
 
     def _read(self, heard: Heard, ended: Callable[[], None]) -> None:
-        try:
-            message, descriptors, _, _ = socket.recv_fds(self._end, _LONGEST, 1)
-        except BlockingIOError:
-            return
-        except OSError:
-            message, descriptors = b"", []
-        if message:
-            heard(message, list(descriptors))
-        else:
-            self._stop_listening()
-            ended()
+        # All there is: libuv looks only once more at a socket whose other end is gone.
+        while self._listening:
+            try:
+                message, descriptors, _, _ = socket.recv_fds(self._end, _LONGEST, 1)
+            except BlockingIOError:
+                return
+            except OSError:
+                message, descriptors = b"", []
+            if message:
+                heard(message, list(descriptors))
+            else:
+                self._stop_listening()
+                ended()
 
     def drain(self, heard: Heard) -> None:
         """Have `heard` called with what came and was not read; who sent it has ended."""
