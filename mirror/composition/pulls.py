@@ -70,7 +70,7 @@ def pulls(config: Config, upstreams: Mapping[str, ListingUpstream], inside: Insi
     limits = {name: upstream.limits for name, upstream in config.upstreams.items()}
     throttles = {name: Throttle(limit.bandwidth) for name, limit in limits.items()}
     turns = Turns({name: limit.fills for name, limit in limits.items()})
-    means = Means(upstreams, cache.blobs, cache.records, failures, access, observer, throttles, Lanes(turns))
+    means = Means(upstreams, cache.blobs, cache.records, failures, access, observer, throttles, Lanes(turns, observer))
     filler = Filler(means, tasks, turns)
     sizes = BlobSize(upstreams, cache.records, failures, tasks)
     ahead = ReadsAhead(_read_ahead(config), cache.blobs, filler, outside.budgets, tasks, observer)

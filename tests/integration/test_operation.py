@@ -125,6 +125,7 @@ METRICS = {
     "mirror_upstream_request_duration_seconds": {"upstream", "kind"},
     "mirror_upstream_bytes_total": {"upstream"},
     "mirror_read_ahead_total": {"upstream", "outcome"},
+    "mirror_blob_parts_total": {"upstream", "outcome"},
     "mirror_upstream_healthy": {"upstream", "endpoint"},
     "mirror_cache_bytes": set(),
     "mirror_cache_max_bytes": set(),

@@ -30,6 +30,7 @@ CONSTANT = {
     ("Version", "{{version}}"): "what runs is the same for as long as it runs",
     ("Cache size", "limit"): "a field of the configuration",
     ("Workers", "{{instance}}"): "a single process here",
+    ("Blobs in parts", "{{outcome}}"): "no blob here is large enough",
     ("Workers replaced", "{{reason}}"): "nobody replaces a single process",
     ("Connections", "limit"): "follows the limit on open files, which was there before",
 }

@@ -63,6 +63,23 @@ class ReadAhead:
     outcome: Ahead
 
 
+class Parts(StrEnum):
+    """What happened with large blobs that could be fetched in parts; a closed set, because it labels metrics."""
+
+    BEGUN = "begun"
+    """A part was begun beside those that were on their way, by a connection of its own."""
+    REFUSED = "refused"
+    """The upstream wanted none, gave another than it was asked for, or gave wrong bytes: it is left alone with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class InParts:
+    """Something happened with a blob of this upstream that could be fetched in parts."""
+
+    upstream: str
+    outcome: Parts
+
+
 @dataclass(frozen=True, slots=True)
 class DigestMismatched:
     """An upstream delivered bytes that are not what their digest says."""

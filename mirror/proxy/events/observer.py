@@ -6,7 +6,7 @@ from typing import Protocol
 
 from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld, TokenRequested, VisibilityAsked
 from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, ConnectionsCounted
-from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted, ReadAhead
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillResumed, FillStarted, InParts, ReadAhead
 from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
 from mirror.proxy.events.operations import PinChanged, Purged
 from mirror.proxy.events.requests import LoopRefused, RequestFinished, RequestsRepeated
@@ -45,6 +45,7 @@ Event = (
     | SpendingChanged
     | LimitTold
     | FillStarted
+    | InParts
     | FillResumed
     | FillFinished
     | ReadAhead

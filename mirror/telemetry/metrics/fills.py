@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from mirror.proxy.events.fills import Ahead, FillFinished, FillResumed, FillStarted, ReadAhead
+from mirror.proxy.events.fills import Ahead, FillFinished, FillResumed, FillStarted, InParts, Parts, ReadAhead
 from mirror.proxy.events.observer import Event
 
 
@@ -27,7 +27,15 @@ class FillMetrics:
             ["upstream", "outcome"],
             registry=registry,
         )
+        self._parts = Counter(
+            "mirror_blob_parts_total",
+            "Parts of large blobs that were begun beside others, and times an upstream refused them (429, wrong bytes)",
+            ["upstream", "outcome"],
+            registry=registry,
+        )
         for upstream in upstreams:
+            for part in Parts:
+                self._parts.labels(upstream, part)
             self._resumes.labels(upstream)
             for outcome in Ahead:
                 self._ahead.labels(upstream, outcome)
@@ -39,6 +47,8 @@ class FillMetrics:
                 self._in_flight.inc()
             case FillResumed(upstream):
                 self._resumes.labels(upstream).inc()
+            case InParts(upstream, part):
+                self._parts.labels(upstream, part).inc()
             case ReadAhead(upstream, _, outcome):
                 self._ahead.labels(upstream, outcome).inc()
             case FillFinished():

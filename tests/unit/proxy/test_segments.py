@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from mirror.errors import BlobUnknown, MirrorError, UpstreamThrottled, UpstreamUnreachable
 from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository
+from mirror.proxy.events.fills import InParts, Parts
 from mirror.proxy.fills.segments import lanes as lanes_module
 from mirror.proxy.fills.segments import plan as plan_module
 from mirror.proxy.fills.segments import segment as segment_module
@@ -304,7 +305,8 @@ class Fetch:
 
     def __init__(self, upstream: RangedUpstream, *, limit: int = 64, lanes: Lanes | None = None) -> None:
         self.upstream = upstream
-        self.lanes = lanes or Lanes(Turns({"docker.io": limit}))
+        self.observer = Recorder()
+        self.lanes = lanes or Lanes(Turns({"docker.io": limit}), self.observer)
         self.lanes.expect(DIGEST, len(DATA))
         self.segments = Segments(upstream, HUB, DIGEST, self.lanes)  # type: ignore[arg-type]  # it has blobs only
         self.supply = Supply(self.segments, HUB, DIGEST, Recorder())
@@ -347,6 +349,9 @@ async def test_a_blob_comes_by_several_connections_each_byte_once() -> None:
     assert await fetch.read() == DATA
     assert now() < 0.5 * len(DATA) / RATE
     assert 2 <= fetch.upstream.most_at_once <= STEPS[-1]
+    told = fetch.observer.of(InParts)
+    assert set(told) == {InParts("docker.io", Parts.BEGUN)}
+    assert len(told) == len(fetch.upstream.rests) - 1
     fetch.check()
 
 
@@ -393,7 +398,7 @@ async def test_what_one_blob_has_shown_is_known_of_the_next_one(monkeypatch: pyt
 
 @in_virtual_time
 async def test_of_what_several_have_shown_the_most_is_believed() -> None:
-    lanes = Lanes(Turns())
+    lanes = Lanes(Turns(), Recorder())
     assert lanes.rate("docker.io") is None
     for rate in (SLOW, 2 * SLOW, SLOW):
         lanes.saw("docker.io", rate)
@@ -443,6 +448,7 @@ async def test_an_upstream_that_ignores_ranges_is_read_by_one_connection() -> No
     fetch = Fetch(RangedUpstream("ignores"))
     assert await fetch.read() == DATA
     assert len(fetch.upstream.rests) == 1
+    assert fetch.observer.of(InParts) == []
     fetch.check()
 
 
@@ -452,6 +458,7 @@ async def test_an_upstream_that_wants_no_more_is_asked_no_more(trouble: str) -> 
     fetch = Fetch(RangedUpstream("none", trouble))
     assert await fetch.read() == DATA
     assert not fetch.lanes.pay("docker.io", DIGEST)
+    assert fetch.observer.of(InParts).count(InParts("docker.io", Parts.REFUSED)) == 1
     fetch.check()
 
 

@@ -10,7 +10,16 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.access import CredentialsUnreadable, CredentialsWithheld, TokenRequested, VisibilityAsked
 from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, ConnectionsCounted
-from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, FillResumed, FillStarted, ReadAhead
+from mirror.proxy.events.fills import (
+    Ahead,
+    DigestMismatched,
+    FillFinished,
+    FillResumed,
+    FillStarted,
+    InParts,
+    Parts,
+    ReadAhead,
+)
 from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.operations import PinChanged, Purged
@@ -59,6 +68,7 @@ def one_of_each() -> list[Event]:
         DeletionSeen("docker.io", "docker.io/library/alpine:3.20"),
         FillStarted("docker.io", DIGEST),
         FillResumed("docker.io", DIGEST, 500, UpstreamFailed("cut")),
+        InParts("docker.io", Parts.REFUSED),
         FillFinished("docker.io", DIGEST, 1000, True),
         ReadAhead("docker.io", DIGEST, Ahead.LET_GO),
         DigestMismatched("docker.io", DIGEST),

@@ -14,7 +14,7 @@ from mirror.errors import StoreFailed, UpstreamFailed, UpstreamTimeout
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.access import CredentialsWithheld, TokenRequested
 from mirror.proxy.events.connections import AcceptFailed, ConnectionRefused, ConnectionsCounted
-from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillStarted
+from mirror.proxy.events.fills import DigestMismatched, FillFinished, FillStarted, InParts
 from mirror.proxy.events.limits import LimitTold, PullSpent, SpendingChanged
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.requests import RequestFinished
@@ -71,6 +71,7 @@ SILENT = (
     PullSpent,
     LimitTold,
     FillStarted,
+    InParts,
     CacheResized,
     ReadinessTold,
     ScrubFinished,

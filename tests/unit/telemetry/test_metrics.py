@@ -12,7 +12,7 @@ from mirror.oci.digest import Digest
 from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.access import CredentialsWithheld, TokenRequested, VisibilityAsked
 from mirror.proxy.events.connections import ConnectionRefused, ConnectionsCounted
-from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, FillResumed, FillStarted
+from mirror.proxy.events.fills import Ahead, DigestMismatched, FillFinished, FillResumed, FillStarted, InParts, Parts
 from mirror.proxy.events.observer import Event
 from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.proxy.events.scrubbing import FileScrubbed, ScrubFinished
@@ -122,6 +122,8 @@ class Page:
         (DeletionSeen("ghcr.io", "ghcr.io/a/b:1"), 'mirror_deleted_upstream_total{upstream="ghcr.io"}', 1),
         (DigestMismatched("ghcr.io", DIGEST), 'mirror_digest_mismatches_total{upstream="ghcr.io"}', 1),
         (FillStarted("ghcr.io", DIGEST), "mirror_fills_in_flight", 1),
+        (InParts("ghcr.io", Parts.BEGUN), 'mirror_blob_parts_total{outcome="begun",upstream="ghcr.io"}', 1),
+        (InParts("ghcr.io", Parts.REFUSED), 'mirror_blob_parts_total{outcome="refused",upstream="ghcr.io"}', 1),
         (Evicted(DIGEST, 5), 'mirror_evictions_total{reason="size"}', 1),
         (Evicted(DIGEST, 5, "disk"), 'mirror_evictions_total{reason="disk"}', 1),
         (Evicted(DIGEST, 5, "age"), 'mirror_evictions_total{reason="age"}', 1),
@@ -224,6 +226,7 @@ CLOSED = {
         *map(str, Warmth),
         *HOT_OUTCOMES,
         *map(str, Ahead),
+        *map(str, Parts),
     },
     "source": {"cache", "upstream"},
     "reason": {"lost", "hung", "reload", "size", "disk", "age", "full", "slow_head", "malformed", "tls"},

@@ -7,6 +7,8 @@ import math
 from collections.abc import Hashable
 
 from mirror.oci.digest import Digest
+from mirror.proxy.events.fills import InParts, Parts
+from mirror.proxy.events.observer import Observer
 from mirror.proxy.fills.segments.width import FAST
 from mirror.proxy.fills.turns import Turns
 
@@ -26,7 +28,8 @@ BELIEVED_SECONDS = 600.0
 class Lanes:
     """Further connections: each takes a turn that nobody waits for, and room for what it brings."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, observer: Observer) -> None:
+        self._observer = observer
         self._turns = turns
         self._taken: dict[Hashable, int] = {}
         self._sizes: dict[Digest, int] = {}
@@ -54,6 +57,8 @@ class Lanes:
 
     def rest(self, upstream: str) -> None:
         """One connection a blob is all that the upstream wants, or gives."""
+        if self.rate(upstream) != math.inf:
+            self._observer.notify(InParts(upstream, Parts.REFUSED))
         self.saw(upstream, math.inf)
 
     async def take(self, upstream: str, holder: Hashable, size: int) -> bool:
@@ -61,6 +66,7 @@ class Lanes:
         if sum(self._taken.values()) + size > MOST_BYTES or not await self._turns.take_spare(upstream, holder):
             return False
         self._taken[holder] = size
+        self._observer.notify(InParts(upstream, Parts.BEGUN))
         return True
 
     def leave(self, holder: Hashable) -> None:
