@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from mirror.server.turn import Turn
 
-MOST, LEAST = 4 * 1024 * 1024, 512 * 1024
-"""Bytes for one client: about what a socket takes at once, and what still costs more to copy than a turn does."""
+LEAST = 512 * 1024
+"""Bytes for one client: what still costs more to copy than a turn does."""
 
 TOGETHER = 16 * 1024 * 1024
 """Bytes for all of them, unless they are so many that each has the least: some milliseconds of copying."""
@@ -27,7 +27,7 @@ class Turns:
         """Return how many bytes the client whose turn it is may be sent."""
         self._turn.join()
         self._now += 1
-        return max(LEAST, min(MOST, TOGETHER // max(self._before, self._now)))
+        return max(LEAST, TOGETHER // max(self._before, self._now))
 
     def _come_round(self) -> None:
         self._before, self._now = self._now, 0

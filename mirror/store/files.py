@@ -124,14 +124,19 @@ def seal(fd: int) -> None:
     os.fchmod(fd, 0o444)
 
 
+_PROBE = [bytearray(1)]
+# What is looked at is read, and thrown away.
+
+
 def in_memory(fd: int, start: int, stop: int) -> bool:
     """Tell whether reading the range would wait for the disk; False also where the file system cannot tell.
 
     Looks at both ends of the range, and once a MiB: the kernel reads ahead in one piece what lies between.
     """
-    probe = bytearray(1)
     try:
-        return all(os.preadv(fd, [probe], at, os.RWF_NOWAIT) for at in (*range(start, stop, _PIECE), stop - 1))
+        for at in range(start, stop - 1, _PIECE):
+            os.preadv(fd, _PROBE, at, os.RWF_NOWAIT)
+        return bool(os.preadv(fd, _PROBE, stop - 1, os.RWF_NOWAIT))
     except OSError:
         return False
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 
-from mirror.server.turns import LEAST, MOST, TOGETHER, Turns
+from mirror.server.turns import LEAST, TOGETHER, Turns
 
 
 async def shares(turns: Turns, count: int) -> list[int]:
@@ -11,10 +11,10 @@ async def shares(turns: Turns, count: int) -> list[int]:
     return [turns.share() for _ in range(count)]
 
 
-async def test_a_client_alone_has_the_most() -> None:
+async def test_a_client_alone_has_all_of_it() -> None:
     turns = Turns()
     for _ in range(5):
-        assert await shares(turns, 1) == [MOST]
+        assert await shares(turns, 1) == [TOGETHER]
 
 
 async def test_many_clients_share_alike_from_the_second_turn_on() -> None:
@@ -24,9 +24,9 @@ async def test_many_clients_share_alike_from_the_second_turn_on() -> None:
         assert await shares(turns, 16) == [TOGETHER // 16] * 16
 
 
-async def test_clients_are_at_no_time_sent_more_than_they_may_together() -> None:
+async def test_clients_are_sent_what_they_may_together_but_for_the_turn_in_which_they_come() -> None:
     turns = Turns()
-    assert sum(await shares(turns, 8)) <= 2 * TOGETHER
+    assert sum(await shares(turns, 8)) <= 3 * TOGETHER
     assert sum(await shares(turns, 8)) <= TOGETHER
 
 
@@ -40,4 +40,4 @@ async def test_who_takes_nothing_does_not_count() -> None:
     turns = Turns()
     await shares(turns, 100)
     await shares(turns, 1)
-    assert await shares(turns, 1) == [MOST]
+    assert await shares(turns, 1) == [TOGETHER]
