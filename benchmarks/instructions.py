@@ -21,12 +21,13 @@ import uvloop
 
 from benchmarks.hot_path import KINDS, requests_of, run
 from benchmarks.places import ROOT
+from mirror.store import folder
 
 TIMES = 60
 _ROUNDS = 3
 # The cheapest counts: what the mirror does by the clock falls into some of them.
 
-BUDGET = {"tag": 202_000, "digest": 212_000, "blob": 701_000, "tag-64": 45_000, "digest-64": 45_000}
+BUDGET = {"tag": 202_000, "digest": 212_000, "blob": 327_000, "tag-64": 45_000, "digest-64": 45_000}
 """What a request may cost: 15 % more than it did on CPython 3.11 when this was set, room for other versions of it and
 of the C library."""
 
@@ -98,6 +99,8 @@ def main() -> None:
     options = parser.parse_args()
     kinds = options.kinds or KINDS
     if options.ask is not None:
+        # Debian 12's valgrind knows no `openat2`, and what opens in a thread is another way than the one that counts.
+        vars(folder)["open_at_once"] = os.open
         uvloop.run(run(kinds, options.ask, _marked))
         return
     for kind, count in instructions(kinds).items():
