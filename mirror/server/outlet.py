@@ -50,8 +50,6 @@ class Outlet:
 
     def begin(self, stretch: Stretch) -> None:
         """Send what goes at once; raises StoreFailed and OSError as `finish` does."""
-        if stretch.has_head:
-            self.hold()
         self._push_at_once(stretch.push)
 
     async def finish(self, stretch: Stretch) -> None:
@@ -158,11 +156,6 @@ class Stretch:
         self._turns = turns
 
     @property
-    def has_head(self) -> bool:
-        """Tell whether some of the head is left."""
-        return bool(self._head)
-
-    @property
     def is_sent(self) -> bool:
         """Tell whether nothing is left."""
         return self.offset == self._stop and not self._head
@@ -175,11 +168,12 @@ class Stretch:
 
     def push(self, target: int) -> bool:
         """Send what is in memory of the share of this turn (see Push); raises StoreFailed."""
+        end = self._reach()
         if self._head:
-            self._head = self._head[os.write(target, self._head) :]
+            write = os.write if end == self.offset else write_more
+            self._head = self._head[write(target, self._head) :]
             if self._head:
                 return False
-        end = self._reach()
         if end == self.offset:
             return True
         try:
@@ -201,6 +195,16 @@ class Stretch:
         if end > self._loaded and self._file.is_loaded(self._loaded, end):
             self._loaded = end
         return min(end, self._loaded)
+
+
+def write_more(target: int, data: bytes) -> int:
+    """Write to a connection what does not leave before more is written; return how many bytes were taken."""
+    # Not through the loop's own: uvloop duplicates the descriptor for each call.
+    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 0, target)
+    try:
+        return borrowed.send(data, socket.MSG_MORE)
+    finally:
+        borrowed.detach()
 
 
 class Watch:
