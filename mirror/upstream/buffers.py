@@ -1,7 +1,7 @@
 """The memory that a body is received into: all that a short one needs, or three pieces in turn for a long one.
 
 Of those one is received into while one is written and one is hashed. They are small for what comes slowly, and large as
-soon as one of them was full.
+soon as one of them was full and much is still to come.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ FIRST = 512 * 1024
 
 LARGE = 2 * 1024 * 1024 - mmap.PAGESIZE
 """Bytes of a piece once one was full: with the place behind it, what the kernel gives in one huge page."""
+
+WORTH = 16 * 1024 * 1024
+"""Bytes that are still to come, at least, for large pieces to be worth the clearing of their memory."""
 
 _PIECES = 3
 _HUGE = 2 * 1024 * 1024
@@ -41,8 +44,8 @@ class Buffers:
         if self._is_lasting:
             self.filling = self.filling[filled:]
             return came
-        if filled == self.room < LARGE:
-            self.room = min(LARGE, max(left, FIRST))
+        if filled == self.room < LARGE and left >= WORTH:
+            self.room = LARGE
             self._pieces = cycle(_mapped(self.room, _PIECES))
         self.filling = next(self._pieces)
         return came

@@ -9,7 +9,7 @@ import pytest
 from mirror.upstream import buffers
 from mirror.upstream.buffers import Buffers
 
-FIRST, LARGE, LASTING = 4096, 16_384, 40_000
+FIRST, LARGE, LASTING, WORTH = 4096, 16_384, 40_000, 50_000
 LONG = 10 * LARGE
 
 
@@ -18,6 +18,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "FIRST", FIRST)
     monkeypatch.setattr(buffers, "LARGE", LARGE)
     monkeypatch.setattr(buffers, "LASTING", LASTING)
+    monkeypatch.setattr(buffers, "WORTH", WORTH)
 
 
 def test_a_piece_has_room_and_a_place_for_one_byte_more() -> None:
@@ -55,16 +56,12 @@ def test_a_piece_that_was_full_makes_the_next_ones_large() -> None:
         assert len(memory.turn(LARGE, LONG)) == LARGE
 
 
-def test_the_large_ones_are_no_larger_than_what_is_left() -> None:
+@pytest.mark.parametrize(("left", "room"), [(WORTH - 1, FIRST), (WORTH, LARGE)])
+def test_they_grow_only_while_enough_is_to_come(left: int, room: int) -> None:
     memory = Buffers(LONG)
-    memory.turn(FIRST, FIRST + 5)
-    assert len(memory.filling) == FIRST + 5 + 1
-
-
-def test_they_do_not_shrink_for_little_that_is_left() -> None:
-    memory = Buffers(LONG)
-    memory.turn(FIRST, 10)
-    assert memory.room == FIRST
+    memory.turn(FIRST, left)
+    assert memory.room == room
+    assert len(memory.filling) == room + 1
 
 
 def test_what_was_returned_stays_for_two_more_calls_also_when_they_grow() -> None:

@@ -21,6 +21,7 @@ HEAD = b"what came with the headers"
 def small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(buffers, "FIRST", BUFFER)
     monkeypatch.setattr(buffers, "LARGE", BUFFER)
+    monkeypatch.setattr(buffers, "WORTH", BUFFER)
     monkeypatch.setattr(buffers, "LASTING", SHORT)
 
 
