@@ -45,8 +45,8 @@ class Connection(RequestHandler):
         "_asked",
         "_begun",
         "_client",
-        "_has_begun",
         "_head_timer",
+        "_is_answering",
         "_is_ending",
         "_repeats",
         "_sending",
@@ -64,8 +64,8 @@ class Connection(RequestHandler):
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
-        self._has_begun = False
-        """Whether anybody waits for requests, which may come before."""
+        self._is_answering = False
+        """Whether a request has been taken in, and not been answered yet; aiohttp's task learns of both later."""
         self._is_ending = False
         """Whether what is asked next is asked last."""
         self._sending: Sending | None = None
@@ -87,11 +87,6 @@ class Connection(RequestHandler):
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
         self._expect_head()
-
-    async def start(self) -> None:
-        """Answer requests, one after the other."""
-        self._has_begun = True
-        await super().start()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Make room."""
@@ -158,6 +153,7 @@ class Connection(RequestHandler):
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
         self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
         super().data_received(data)
+        self._is_answering = self._is_answering or bool(self._messages)
         if self._is_ending:
             self._mark_the_last()
         self._admission.busy(self)
@@ -175,6 +171,8 @@ class Connection(RequestHandler):
         if asked is not None and answer.keep_alive and not reset:
             self._repeats.remember(asked, request, answer)
         if answer.keep_alive and not reset and not self._messages:
+            # What is left of a body has to be read before.
+            self._is_answering = request.body_exists
             if self._begun:
                 self._expect_head()
             else:
@@ -185,7 +183,7 @@ class Connection(RequestHandler):
     def _waiting(self) -> bool:
         """Tell whether nothing is being answered, and nothing is there that could be."""
         if self._waiter is None:
-            return not self._has_begun and not self._messages
+            return not self._is_answering
         return not self._waiter.done()
 
     @property
@@ -194,7 +192,7 @@ class Connection(RequestHandler):
         waiter = self._waiter
         # Writing is paused while anything is left, and a transport that is closing reads nothing.
         return (
-            not (self._has_begun if waiter is None else waiter.done())
+            not (self._is_answering if waiter is None else waiter.done())
             and not self._begun
             and not self._messages
             and not (self._close or self._force_close or self._upgraded or self._paused)

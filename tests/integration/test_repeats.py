@@ -17,6 +17,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route
+from mirror.server.connection import Connection
 from mirror.server.repeats.repeats import Repeats
 from mirror.store.records import StoredRecords
 from tests.fakes import content
@@ -318,6 +319,37 @@ async def test_what_ends_its_connection_is_never_remembered(
                 assert (await client.answer()).head.status == 200
                 assert await client.rest() == b""
         assert again == []
+
+
+async def test_who_asks_again_before_the_usual_way_has_come_to_its_end_is_given_the_answer_again(
+    start_mirror: StartMirror, again: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with start_mirror() as mirror:
+        expected = await _remembering(mirror)
+        finish = Connection.finish_response
+
+        async def finish_and_ask(connection: Connection, *arguments: Any) -> Any:
+            finished = await finish(connection, *arguments)
+            connection.data_received(HEAD)
+            return finished
+
+        monkeypatch.setattr(Connection, "finish_response", finish_and_ask)
+        async with raw_client(mirror) as client:
+            seen = len(again)
+            [_, second] = await _answers(client, [HEAD.replace(b"latest", b"kept-1")], 2)
+            assert second == expected
+            assert again[seen:] == [HEAD]
+
+
+async def test_a_body_that_comes_behind_the_answer_is_no_request(start_mirror: StartMirror) -> None:
+    async with start_mirror() as mirror:
+        expected = await _remembering(mirror)
+        async with raw_client(mirror) as client:
+            await _answers(client, [_SMUGGLED], 1)
+            await _answers(client, [_SMUGGLED], 1)
+            length = f"Content-Length: {len(_SMUGGLED)}\r\nHost:".encode()
+            assert await _answers(client, [HEAD.replace(b"Host:", length)], 1) == [expected]
+            assert await _answers(client, [_SMUGGLED, HEAD], 1) == [expected]
 
 
 async def test_a_stop_answers_nobody_again(start_mirror: StartMirror, again: list[bytes]) -> None:

@@ -9,10 +9,11 @@ from contextlib import ExitStack
 from functools import partial
 
 import pytest
+import uvloop
 
 from mirror.server.turn import Turn
 
-LOOPS = [asyncio.new_event_loop]
+LOOPS = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 async def read_in_turns() -> list[str]:
