@@ -118,7 +118,7 @@ class Worker:
             resource.prlimit(self.pid, resource.RLIMIT_CORE, (0, 0))
         for wanted in (signal.SIGABRT, signal.SIGCONT):
             # Who is stopped goes on only to do this.
-            self._process.send_signal(wanted)
+            self._send(wanted)
 
     def stack(self) -> str:
         """Return where it stood when it crashed or was given up, empty if that is not known, or it was closed."""
@@ -126,8 +126,7 @@ class Worker:
 
     def kill(self) -> None:
         """End it at once."""
-        if not self._ended.done():
-            self._process.send_signal(signal.SIGKILL)
+        self._send(signal.SIGKILL)
 
     async def close(self) -> bytes | None:
         """Return the last page of metrics that it left, empty if it died; None if that has been returned before.
@@ -147,6 +146,11 @@ class Worker:
     def _say(self, message: bytes) -> None:
         with suppress(OSError):
             self._wire.say(message)
+
+    def _send(self, wanted: signal.Signals) -> None:
+        if not self._ended.done():
+            # Not by its Popen, which looks first whether it has ended: what it takes in, the reaper never hears of.
+            os.kill(self.pid, wanted)
 
     def _heard(self, message: bytes, _: Sequence[int]) -> None:
         self.failure = wire.failed(message) or self.failure
