@@ -107,7 +107,7 @@ class Egress:
         """
         url, authorization = outgoing.url, outgoing.authorization
         if outgoing.spares and outgoing.proxy is None:
-            # They begin once the request has taken a connection, and waits for its answer.
+            # They begin once the request has taken an idle connection, or has begun to open one.
             self._spares[outgoing.private_network].open(url, outgoing.trust.context(url), outgoing.spares)
         for _ in range(MAX_HOPS + 1):
             if origin_of(url) != origin_of(outgoing.url):

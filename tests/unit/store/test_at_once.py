@@ -96,6 +96,14 @@ def test_a_folder_that_takes_no_file_does_not_tell(monkeypatch: pytest.MonkeyPat
     os.close(folder)
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_folder_tells_what_the_file_in_it_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tells: bool) -> None:
+    monkeypatch.setattr(at_once, "can_tell", lambda _: tells)
+    with (tmp_path / "file").open("wb") as nameless, monkeypatch.context() as patched:
+        patched.setattr(os, "open", lambda *_, **__: os.dup(nameless.fileno()))
+        assert can_tell_in(nameless.fileno()) is tells
+
+
 def test_in_an_empty_folder_it_is_seen_at_once_that_something_is_not_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

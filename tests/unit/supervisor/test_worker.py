@@ -46,7 +46,7 @@ async def test_who_has_ended_before_it_is_ended_is_left_to_the_reaper(
     worker: Worker, reaper: LateReaper, sent: Callable[[Worker], None]
 ) -> None:
     os.kill(worker.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+    os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  # it is dead
     sent(worker)
     reaper.reap()
     assert await worker.ended() == -signal.SIGKILL

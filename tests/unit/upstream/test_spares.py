@@ -144,3 +144,16 @@ async def test_who_stops_does_not_wait_for_them() -> None:
         [task] = opening()
         await spares.close()
         assert task.cancelled()
+
+
+async def test_a_mirror_that_stops_leaves_none_half_open() -> None:
+    async with listening() as listener, leaving() as egress:
+        # It never shakes hands, neither with the request nor with them.
+        url = listener.url.with_scheme("https")
+        asking = asyncio.create_task(egress.open(Outgoing("GET", url, private_network=True, spares=3)))
+        await until(lambda: listener.connections == 4, "it is connected to")
+        [task] = opening()
+        await egress.close()
+        assert task.cancelled()
+        asking.cancel()
+        await asyncio.wait([asking])
