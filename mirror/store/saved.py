@@ -68,6 +68,8 @@ class Saved:
             return
         document = await self._threads.writing.run(layout.render, rows, self._index)
         await self._threads.writing.run(drafts.replace, self._folders.root, _NAME, document, as_of)
+        # Of others nothing is known that came after `as_of`; what this process had put before is in the rows.
+        self._untold = None
 
 
 def _is_lately(at: float | None, now: float) -> bool:

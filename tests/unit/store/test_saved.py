@@ -73,6 +73,32 @@ async def test_what_one_wrote_after_both_began_the_other_need_not_write(
     assert not await pair[1].tends()
 
 
+async def test_what_one_wrote_it_writes_no_second_time(pair: list[Process], clock: SettableClock) -> None:
+    clock.now += 2 * MINUTE
+    assert not await pair[0].tends()
+
+
+async def test_what_came_while_one_wrote_it_writes_later(
+    tmp_path: Path, pair: list[Process], clock: SettableClock
+) -> None:
+    clock.now += MINUTE
+    rows = pair[0].cabinet.records.rows
+
+    async def then_more() -> dict[str, str]:
+        before = await rows()
+        await pair[0].changes(b"late")
+        return before
+
+    pair[0].cabinet.records.rows = then_more  # type: ignore[method-assign]
+    await pair[0].changes(b"second")
+    assert await pair[0].tends()
+    assert len(told(tmp_path)) == 2
+    pair[0].cabinet.records.rows = rows  # type: ignore[method-assign]
+    clock.now += MINUTE
+    assert await pair[0].tends()
+    assert len(told(tmp_path)) == 3
+
+
 async def test_of_many_changes_of_both_one_copy_a_minute_is_written(
     tmp_path: Path, pair: list[Process], clock: SettableClock
 ) -> None:
