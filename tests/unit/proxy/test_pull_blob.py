@@ -98,6 +98,24 @@ async def test_a_miss_fills_and_a_hit_asks_nobody() -> None:
 
 
 @in_virtual_time
+async def test_a_hit_is_at_hand_as_long_as_it_is_granted_and_there() -> None:
+    mirror = Mirror.with_stored_blob(HUB)
+    at_hand, not_theirs = mirror.pull.at_hand(HUB, DIGEST), mirror.pull.at_hand(OTHER, DIGEST)
+    assert not_theirs() is None
+    body = at_hand()
+    assert body is not None
+    assert await read_to_end(body) == DATA
+    body.close()
+    mirror.records.grants.clear()
+    assert at_hand() is None
+    mirror.records.grants.add((HUB, DIGEST))
+    mirror.store.committed.clear()
+    assert at_hand() is None
+    assert mirror.upstream.asked == []
+    await mirror.end()
+
+
+@in_virtual_time
 async def test_who_comes_while_it_is_filled_joins() -> None:
     gate = asyncio.Event()
     mirror = Mirror(ScriptedTransfer([DATA[:1000], gate, DATA[1000:]], len(DATA)))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterable, Mapping
@@ -206,6 +207,21 @@ def test_what_was_added_since_the_look_began_stays_and_what_was_removed_stays_aw
     index.watch()
     all_of(index.reconcile(found(A, C), {}))
     assert set(order(index)) == {A, C}
+
+
+@pytest.mark.parametrize("when", range(8))
+def test_what_is_done_between_two_steps_of_the_look_counts_whenever_that_is(when: int) -> None:
+    clock = SettableClock(100)
+    index = known(clock, A, B)
+    work = index.reconcile(found(A, B, C), {str(A): "[10, 150.0, false]", str(B): "[10, 160.0, false]"})
+    taken = list(itertools.islice(work, when))
+    assert len(taken) == when
+    clock.now = 200
+    index.remove(B)
+    index.touch(A)
+    all_of(work)
+    assert [(digest, entry.used_at) for digest, entry in index.first_to_go()] == [(C, 5), (A, 200)]
+    assert index.size == 20
 
 
 YEAR = 365 * 86400.0

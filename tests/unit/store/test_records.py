@@ -16,6 +16,7 @@ from mirror.proxy.cache_status import Kind
 from mirror.proxy.freshness import TagRecord
 from mirror.proxy.interfaces.views import Sighting
 from mirror.proxy.routing import Route
+from mirror.store import pruning
 from mirror.store.record_rows import parse_tag_record, render_tag_record
 from mirror.store.records import StoredRecords
 from mirror.store.rows import Rows
@@ -352,6 +353,23 @@ async def test_what_is_written_while_pruning_looks_is_not_forgotten(tmp_path: Pa
     for memory in (records, StoredRecords(table)):
         assert await memory.tag(HUB, LATEST) == RECORD
     await table.close()
+
+
+async def test_what_comes_while_others_are_forgotten_is_not_forgotten(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, write = StoredRecords(rows), rows.write
+    coming = {Digest.of(b"%d" % number) for number in range(2 * pruning._BATCH)}
+    kept: set[Digest] = set()
+    await rows.add({f"type {digest}": OCI_MANIFEST for digest in coming})
+
+    async def written(changes: Mapping[str, str | None]) -> bool:
+        kept.update(coming)
+        return await write(changes)
+
+    monkeypatch.setattr(rows, "write", written)
+    await records.prune(lambda digest: digest in kept, none)
+    assert len(await rows.items()) == pruning._BATCH
 
 
 async def test_what_another_process_keeps_is_not_forgotten(rows: Rows) -> None:
