@@ -158,7 +158,7 @@ class Index:
 
     def remove(self, digest: Digest) -> None:
         """The file is gone, or about to go."""
-        if self._files.drop(digest) or not self.is_whole:
+        if self._files.drop(digest) or self._is_watching or not self.is_whole:
             self._note(digest)
 
     def get(self, digest: Digest) -> IndexEntry | None:

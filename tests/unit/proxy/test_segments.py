@@ -20,6 +20,7 @@ from mirror.proxy.fills.segments import segments as segments_module
 from mirror.proxy.fills.segments import width as width_module
 from mirror.proxy.fills.segments.lanes import Lanes
 from mirror.proxy.fills.segments.plan import MOST, Part, Plan
+from mirror.proxy.fills.segments.segment import Segment
 from mirror.proxy.fills.segments.segments import Segments
 from mirror.proxy.fills.segments.width import (
     FAST,
@@ -407,6 +408,13 @@ async def test_of_what_several_have_shown_the_most_is_believed() -> None:
     await asyncio.sleep(lanes_module.BELIEVED_SECONDS)
     lanes.saw("docker.io", SLOW)
     assert lanes.rate("docker.io") == SLOW
+
+
+@pytest.mark.parametrize(("received", "is_nearly_here"), [(100, False), (399, False), (400, True), (500, True)])
+def test_a_part_is_nearly_here_once_three_quarters_of_it_have_come(received: int, is_nearly_here: bool) -> None:
+    segment = Segment(Part(100, 500))
+    segment.received = received
+    assert segment.is_nearly_here is is_nearly_here
 
 
 @in_virtual_time

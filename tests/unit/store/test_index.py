@@ -209,15 +209,20 @@ def test_what_was_added_since_the_look_began_stays_and_what_was_removed_stays_aw
     assert set(order(index)) == {A, C}
 
 
+ELSEWHERE = Digest.of(b"of another process")
+
+
 @pytest.mark.parametrize("when", range(8))
 def test_what_is_done_between_two_steps_of_the_look_counts_whenever_that_is(when: int) -> None:
     clock = SettableClock(100)
     index = known(clock, A, B)
-    work = index.reconcile(found(A, B, C), {str(A): "[10, 150.0, false]", str(B): "[10, 160.0, false]"})
+    rows = {str(A): "[10, 150.0, false]", str(B): "[10, 160.0, false]"}
+    work = index.reconcile(found(A, B, C, ELSEWHERE), rows)
     taken = list(itertools.islice(work, when))
     assert len(taken) == when
     clock.now = 200
-    index.remove(B)
+    for digest in (B, ELSEWHERE):
+        index.remove(digest)
     index.touch(A)
     all_of(work)
     assert [(digest, entry.used_at) for digest, entry in index.first_to_go()] == [(C, 5), (A, 200)]
