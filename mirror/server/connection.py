@@ -204,7 +204,11 @@ class Connection(RequestHandler):
         if transport is None:
             return
         if self._head_timer is not None:
+            # The first request of its connection, of whose end without another aiohttp does not know.
             self._expect_no_head()
+            self._keepalive = True
+            self._stay()
+            self._process_keepalive()
         began = time.monotonic()
         if repeat.is_in_memory:
             transport.write(repeat.bytes)

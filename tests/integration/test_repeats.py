@@ -352,6 +352,20 @@ async def test_a_body_that_comes_behind_the_answer_is_no_request(start_mirror: S
             assert await _answers(client, [_SMUGGLED, HEAD], 1) == [expected]
 
 
+async def test_a_connection_on_which_nobody_was_answered_but_again_does_not_stay_for_ever(
+    start_mirror: StartMirror, again: list[bytes]
+) -> None:
+    async with start_mirror() as mirror:
+        expected = await _remembering(mirror)
+        seen, server = len(again), mirror.mirror.public._runner.server
+        assert server is not None
+        server._kwargs["keepalive_timeout"] = 0.01
+        async with raw_client(mirror) as client:
+            assert await _answers(client, [HEAD], 1) == [expected]
+            assert await client.ended()
+        assert len(again) == seen + 1
+
+
 async def test_a_stop_answers_nobody_again(start_mirror: StartMirror, again: list[bytes]) -> None:
     async with start_mirror() as mirror:
         await _remembering(mirror)
