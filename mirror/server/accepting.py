@@ -14,8 +14,8 @@ from aiohttp import web
 from mirror.proxy.events.connections import AcceptFailed
 from mirror.proxy.events.observer import Observer
 
-BACKLOG = 128
-"""Clients that wait in the kernel."""
+BACKLOG = 1024
+"""Clients that wait in the kernel; whoever finds it full is heard a second later at the earliest."""
 
 AT_ONCE = 128
 """Clients that are let in before others have their turn."""

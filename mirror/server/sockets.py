@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -13,27 +12,31 @@ from typing import Any
 Place = tuple[int, tuple[Any, ...]]
 """A family, and an address of it."""
 
+_LOOPBACK = {int(socket.AF_INET): "127.0.0.1", int(socket.AF_INET6): "::1"}
+_LACKING = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+# What a machine says that has no IPv6, or has it switched off.
+
 
 async def places(host: str, port: int) -> list[Place]:
     """Return all that a name means here; where any port will do, only the first: others could not have the same.
 
-    Raises OSError where it means nothing.
+    Those of a family that this machine has no addresses of are left out, unless there are no others. Raises OSError
+    where it means nothing.
     """
     # In a thread, and not by the loop: libuv takes an address with a zone that there is not.
     found = await asyncio.to_thread(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     meant = dict.fromkeys((int(family), where) for family, _, _, _, where in found)
-    usable = [place for place in meant if _is_usable(place[0])]
-    if not usable:
-        raise OSError(errno.EAFNOSUPPORT, os.strerror(errno.EAFNOSUPPORT))
+    usable = [place for place in meant if _is_usable(place[0])] or list(meant)
     return usable if port else usable[:1]
 
 
 def _is_usable(family: int) -> bool:
     """Tell whether this machine has such addresses; one without IPv6 may still have them in its list of hosts."""
     try:
-        socket.socket(family, socket.SOCK_STREAM).close()
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((_LOOPBACK[family], 0))
     except OSError as error:
-        return error.errno != errno.EAFNOSUPPORT
+        return error.errno not in _LACKING
     return True
 
 

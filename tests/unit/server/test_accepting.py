@@ -7,7 +7,7 @@ import errno
 import os
 import socket
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -192,6 +192,18 @@ async def test_who_is_in_when_the_door_closes_has_arrived_and_who_is_not_is_refu
         socket.create_connection(address)
 
 
+@pytest.mark.usefixtures("door")
+async def test_a_fleet_that_comes_while_the_loop_is_busy_waits_in_the_queue(listening: Listening, hall: Hall) -> None:
+    with ExitStack() as stack:
+        # There is nobody to let them in before the next turn.
+        address = listening.getsockname()
+        fleet = [stack.enter_context(socket.create_connection(address, timeout=PATIENCE)) for _ in range(200)]
+        for one in fleet:
+            one.setblocking(False)
+            assert await greeted(one)
+    assert len(hall.transports) == 200
+
+
 @pytest.mark.usefixtures("impatient")
 async def test_a_door_can_be_closed_while_clients_wait(listening: Listening, door: Door, recorder: Recorder) -> None:
     listening.failures = [errno.EMFILE]
@@ -231,14 +243,51 @@ async def test_a_name_may_mean_several_addresses(monkeypatch: pytest.MonkeyPatch
     assert [where for _, where in await places("here", 0)] == [("127.0.0.1", 7)]
 
 
-async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    lacking, here = 12345, (socket.AF_INET, ("127.0.0.1", 7))
-    found = [(family, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 7)) for family in (lacking, socket.AF_INET)]
+class WithoutIPv6(socket.socket):
+    """A socket of a machine that has IPv6 switched off, or does not know of it."""
+
+    code = errno.EADDRNOTAVAIL
+
+    def bind(self, address: Any) -> None:
+        if self.family == socket.AF_INET6:
+            raise OSError(self.code, os.strerror(self.code))
+        super().bind(address)
+
+
+@pytest.mark.parametrize("code", [errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+async def test_a_family_that_the_machine_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    here, lacking = (socket.AF_INET, ("127.0.0.1", 7)), (socket.AF_INET6, ("::1", 7, 0, 0))
+    found = [(family, socket.SOCK_STREAM, 6, "", where) for family, where in (lacking, here)]
+    monkeypatch.setattr(WithoutIPv6, "code", code)
+    monkeypatch.setattr(socket, "socket", WithoutIPv6)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    assert await places("here", 0) == [here]
+    assert await places("localhost", 0) == [here]
     found.pop()
-    with pytest.raises(OSError, match="not supported"):
-        await places("here", 7)
+    # There is nothing else: whoever binds it learns why that cannot be.
+    assert await places("::1", 7) == [lacking]
+    with pytest.raises(OSError, match=os.strerror(code)):
+        all_bound([lacking])
+
+
+async def test_who_listens_everywhere_leaves_the_port_of_the_other_family_alone() -> None:
+    [everywhere] = all_bound([(socket.AF_INET, ("0.0.0.0", 0))])
+    with everywhere:
+        everywhere.listen()
+        if socket.has_dualstack_ipv6():
+            [other] = all_bound([(socket.AF_INET6, ("::", everywhere.getsockname()[1], 0, 0))])
+            other.close()
+
+
+async def test_an_address_can_be_had_at_once_by_who_had_it_before_and_parted_from_clients() -> None:
+    [former] = all_bound([(socket.AF_INET, ("127.0.0.1", 0))])
+    former.listen()
+    address = former.getsockname()
+    with socket.create_connection(address) as one:
+        former.accept()[0].close()
+        former.close()
+        assert one.recv(1) == b""
+    [again] = all_bound([(socket.AF_INET, address)])
+    again.close()
 
 
 async def test_either_all_sockets_are_bound_or_none() -> None:
