@@ -105,8 +105,9 @@ class Crew:
                 try:
                     successor = await self._successor(seat)
                 except (ConfigError, AddressUnavailable) as error:
-                    self._observer.notify(ReloadRefused(str(error), seat.number))
                     self._source = former
+                    source.close()
+                    self._observer.notify(ReloadRefused(str(error), seat.number))
                     return False
                 predecessor, seat.worker = seat.worker, successor
                 self._observer.notify(WorkerReplaced(seat.number))

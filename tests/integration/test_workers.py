@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,15 @@ def _is_refusal(cause: str, line: str) -> bool:
     return "not reloaded" in line and cause in line
 
 
+def _configurations(pid: int) -> int:
+    """Return how many configurations a supervisor has open."""
+    found = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += "memfd:configuration" in os.readlink(file)
+    return found
+
+
 async def test_a_reload_says_in_one_line_what_cannot_be_and_the_rest_goes_on(crew: Crew) -> None:
     """What is refused changes nothing; of what is taken, a restart is named where it is needed."""
     former = crew.pids()
@@ -301,6 +311,7 @@ async def test_a_reload_says_in_one_line_what_cannot_be_and_the_rest_goes_on(cre
         assert crew.pids()[:2] == former
         assert (await crew.mirror.get("/v2/"))[0].status == 200
     assert len([line for line in crew.mirror.log if "not reloaded" in line]) == len(refused)
+    assert _configurations(crew.mirror.process.pid) == 1
     crew.configure(workers=3, listen="127.0.0.1:1")
     crew.mirror.terminate(signal.SIGHUP)
     [line] = await crew.mirror.logged(lambda line: "in part" in line)
