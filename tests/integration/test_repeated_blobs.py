@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from mirror.oci.digest import Digest
 from mirror.server.connection import Connection
+from mirror.server.repeats.repeats import Repeats
 from mirror.store import folder as folder_module
 from mirror.store.folder import Folder
 from tests.fakes import content
@@ -94,6 +95,21 @@ async def test_the_same_again_may_be_sent_within_its_body(mirror: RunningMirror,
         assert await client.exactly(SIZE) == BLOB.data
         assert (await client.answer()).body == BLOB.data
     assert again == [ASKED] * 2
+
+
+@pytest.mark.usefixtures("remembered")
+async def test_what_is_sent_meanwhile_has_no_part_in_the_turn_that_answers_it(
+    mirror: RunningMirror, again: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with raw_client(mirror, TINY) as client:
+        await begin(client)
+        found: list[bytes] = []
+        monkeypatch.setattr(Repeats, "find", lambda _, head: found.append(head))
+        await client.send(ASKED)
+        assert await client.exactly(SIZE) == BLOB.data
+        assert (await client.answer()).body == BLOB.data
+    assert again == [ASKED] * 2
+    assert found == []
 
 
 @pytest.mark.usefixtures("remembered")

@@ -73,6 +73,14 @@ async def test_the_answer_is_given_again_with_the_age_and_the_date_of_now(monkey
         await turned()
 
 
+async def test_what_was_read_before_this_turn_says_nothing_about_what_is_read_in_it() -> None:
+    repeats, stand = Repeats(Gathering(Recorder()), Requests()), Stand()
+    remembered(repeats, HEAD, stand)
+    assert repeats.look_up(HEAD) is not None
+    stand.is_so = False
+    assert repeats.find(HEAD) is None
+
+
 async def test_a_head_has_no_body_and_the_length_of_one() -> None:
     repeats = Repeats(Gathering(Recorder()), Requests())
     remembered(repeats, HEAD, Stand(), method="HEAD")
