@@ -15,8 +15,14 @@ from mirror.proxy.events.requests import RequestFinished, RequestsRepeated
 from mirror.telemetry.outlet import Outlet
 
 _MOST_REMEMBERED = 4096
-# What was asked and user agents, as they stand in a line; clients choose them, and most choose the same. Answers that
-# are given again, and how few microseconds that takes.
+# What was asked and user agents, as they stand in a line; clients choose them, and most choose the same. How few
+# microseconds answers take that are given again.
+
+_MOST_FRAMES = 1024
+# Of answers that are given again, with all that a client may have made long.
+
+_LONGEST_REMEMBERED = 512
+# Characters; nobody has longer names, but who wants to fill the memory.
 
 
 class RequestLines:
@@ -25,7 +31,7 @@ class RequestLines:
     def __init__(self, form: str, outlet: Outlet, worker: int | None = None) -> None:
         self._form: _Form = _Json(worker) if form == "json" else _Text(worker)
         self._outlet = outlet
-        self._known = functools.lru_cache(_MOST_REMEMBERED)(self._form.frame)
+        self._known = functools.lru_cache(_MOST_FRAMES)(self._form.frame)
 
     def write(self, event: RequestFinished) -> None:
         """Write the line of `event` with those that come within a moment."""
@@ -91,9 +97,8 @@ class _Text:
         detail = f" detail={_in_text(event.detail)}" if event.detail else ""
         return (
             f" level=info event=request{self._worker} client=",
-            f"{_asked_in_text(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
-            f" bytes={event.sent} seconds=",
-            f" user_agent={_in_text(event.user_agent)}{detail}\n",
+            f"{_asked(_asked_in_text, event)} bytes={event.sent} seconds=",
+            f" user_agent={_any(_in_text, event.user_agent)}{detail}\n",
         )
 
     def line(self, frame: _Frame, client: str, now: str, seconds: str) -> str:
@@ -111,15 +116,23 @@ class _Json:
         detail = f', "detail": {_in_json(event.detail)}' if event.detail else ""
         return (
             f'{{{self._worker}"client": ',
-            f",{_asked_in_json(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)}"
-            f' "bytes": {event.sent}, "seconds": ',
-            f', "user_agent": {_in_json(event.user_agent)}{detail},'
+            f',{_asked(_asked_in_json, event)} "bytes": {event.sent}, "seconds": ',
+            f', "user_agent": {_any(_in_json, event.user_agent)}{detail},'
             ' "event": "request", "level": "info", "timestamp": "',
         )
 
     def line(self, frame: _Frame, client: str, now: str, seconds: str) -> str:
         before, between, behind = frame
         return f'{before}{_in_json(client)}{between}{seconds}{behind}{now}"}}\n'
+
+
+def _asked(remembered: functools._lru_cache_wrapper[str], event: RequestFinished) -> str:
+    render = remembered if len(event.path) <= _LONGEST_REMEMBERED else remembered.__wrapped__
+    return render(event.method, event.path, event.status, event.kind, event.upstream, event.outcome)
+
+
+def _any(remembered: functools._lru_cache_wrapper[str], value: str) -> str:
+    return remembered(value) if len(value) <= _LONGEST_REMEMBERED else str(remembered.__wrapped__(value))
 
 
 def _timestamp(microseconds: int) -> str:
@@ -141,7 +154,7 @@ def _second(seconds: int) -> str:
 @functools.lru_cache(_MOST_REMEMBERED)
 def _asked_in_text(method: str, path: str, status: int, kind: Kind, upstream: str, outcome: Outcome) -> str:
     return (
-        f" method={_in_text(method)} path={_in_text(path)} status={status} kind={kind}"
+        f" method={_in_text(method)} path={_any(_in_text, path)} status={status} kind={kind}"
         f" upstream={_in_text(upstream)} outcome={outcome}"
     )
 
@@ -149,7 +162,7 @@ def _asked_in_text(method: str, path: str, status: int, kind: Kind, upstream: st
 @functools.lru_cache(_MOST_REMEMBERED)
 def _asked_in_json(method: str, path: str, status: int, kind: Kind, upstream: str, outcome: Outcome) -> str:
     return (
-        f' "method": {_in_json(method)}, "path": {_in_json(path)}, "status": {status}, "kind": "{kind}",'
+        f' "method": {_in_json(method)}, "path": {_any(_in_json, path)}, "status": {status}, "kind": "{kind}",'
         f' "upstream": {_in_json(upstream)}, "outcome": "{outcome}",'
     )
 

@@ -22,9 +22,10 @@ from mirror.proxy.cache_status import Kind, Outcome
 from mirror.proxy.events.fills import DigestMismatched
 from mirror.proxy.events.requests import Given, RequestFinished, RequestsRepeated
 from mirror.telemetry import outlet as outlets
+from mirror.telemetry import request_lines
 from mirror.telemetry.logs import Logs, set_up
 from mirror.telemetry.outlet import FLUSH_SECONDS, Outlet
-from mirror.telemetry.request_lines import _timestamp
+from mirror.telemetry.request_lines import RequestLines, _timestamp
 from tests.unit.telemetry.happenings import DIGEST
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{6})?Z")
@@ -95,6 +96,20 @@ def test_lines_of_many_are_those_of_each_by_itself(
 def test_a_time_is_written_as_structlog_writes_it(microseconds: int) -> None:
     moment = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)
     assert _timestamp(microseconds) == moment.isoformat().replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_clients_make_long_is_written_and_not_remembered(form: str) -> None:
+    caches = [getattr(request_lines, f"_{name}_{form}") for name in ("in", "asked_in")]
+    stream = io.StringIO()
+    lines = RequestLines(form, Outlet(stream, lambda _: None))
+    lines.write(some_request())
+    remembered = [cache.cache_info().currsize for cache in caches]
+    for number in range(3):
+        long = f"{number}{'x' * 1000}"
+        lines.write(RequestFinished("GET", f"/v2/{long}", "10.0.0.1", user_agent=long))
+        assert stream.getvalue().count(long) == 2
+    assert [cache.cache_info().currsize for cache in caches] == remembered
 
 
 def test_a_level_above_info_leaves_requests_out() -> None:
