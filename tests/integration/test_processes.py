@@ -42,10 +42,16 @@ async def test_all_processes_together_fetch_a_blob_once(
 async def test_a_blob_of_unknown_length_is_read_along_as_well(
     mirrors: Mirrors, registry: FakeRegistry, journal: Journal, blob: FakeBlob
 ) -> None:
-    registry.always(path_of(blob), chunked)
-    writer, other = await mirrors.start(2)
-    statuses = await asyncio.gather(*(pull(mirror, blob) for mirror in (writer, other)))
-    assert all("fwd=miss" in status for status in statuses)
+    gate = Gate()
+    registry.always(path_of(blob), both(chunked, stop_at(HALF, gate)))
+    asked = await mirrors.start(2)
+    urls = [f"http://{mirror.address('public')}{path_of(blob)}" for mirror in asked]
+    async with asked[0].session.get(urls[0]) as one, asked[1].session.get(urls[1]) as other:
+        begun = [await response.content.readexactly(READABLE) for response in (one, other)]
+        gate.open()
+        assert [first + await rest.content.read() for first, rest in zip(begun, (one, other), strict=True)] == [
+            blob.data
+        ] * 2
     assert journal.body_bytes() == SIZE
 
 

@@ -787,6 +787,10 @@ async def test_a_look_that_a_commit_overtakes_makes_nothing_forgotten(
                 look.wait()
             return found
 
+        def would_wait(*_: object) -> None:
+            raise BlockingIOError
+
+        monkeypatch.setattr(Folder, "open_at_once", would_wait)
         monkeypatch.setattr(Folder, "open", open_slowly)
         head = asyncio.create_task(mirror.get(blob_path(blob.digest), "HEAD"))
         await look.reached()
