@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import aiohttp
@@ -32,7 +32,10 @@ _LONGEST_STACK = 64 * 1024
 
 
 class Worker:
-    """Worker `number` of `count`, started now; `sockets` are what it listens on. Needs a running loop."""
+    """Worker `number` of `count`, started now; `sockets` are what it listens on. Needs a running loop.
+
+    Raises OSError where no process can be started.
+    """
 
     def __init__(self, number: int, count: int, sockets: Sockets, source: Source, reaper: Reaper) -> None:
         self.number = number
@@ -50,8 +53,12 @@ class Worker:
         self.is_given_up = False
         """Whether it hung, and was ended for that."""
         ours, theirs = wire.pair()
-        with theirs:
+        with theirs, ExitStack() as undo:
+            undo.callback(ours.close)
+            for left in (self._will, self._stack):
+                undo.callback(os.close, left)
             self._process = _started(number, count, sockets, theirs, (self._will, self._stack), source)
+            undo.pop_all()
         self._wire = Wire(ours)
         self._wire.listen(self._heard, lambda: None)
         reaper.watch(self._process.pid, self._has_ended)
@@ -113,9 +120,10 @@ class Worker:
         self.is_given_up = True
         if self._ended.done():
             return
-        with suppress(OSError):
-            # What it would leave on disk is as large as itself, and nobody has asked for it.
-            resource.prlimit(self.pid, resource.RLIMIT_CORE, (0, 0))
+        with suppress(OSError, ValueError):
+            # What it would leave is as large as itself, and nobody has asked for it. Where the kernel hands that to a
+            # program, a limit of none keeps it from nothing, and one of a byte does.
+            resource.prlimit(self.pid, resource.RLIMIT_CORE, (1, 1))
         for wanted in (signal.SIGABRT, signal.SIGCONT):
             # Who is stopped goes on only to do this.
             self._send(wanted)

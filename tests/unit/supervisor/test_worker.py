@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from mirror.supervisor import worker as module
 from mirror.supervisor.reaper import Ended, Reaper
 from mirror.supervisor.source import Source
 from mirror.supervisor.worker import Worker
@@ -51,3 +53,16 @@ async def test_who_has_ended_before_it_is_ended_is_left_to_the_reaper(
     reaper.reap()
     assert await worker.ended() == -signal.SIGKILL
     sent(worker)
+
+
+async def test_who_cannot_be_started_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    monkeypatch.setattr(module, "_started", refused)
+    source = Source(None)
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="no more processes"):
+        Worker(1, 2, (), source, LateReaper())
+    assert os.listdir("/proc/self/fd") == before
+    source.close()
