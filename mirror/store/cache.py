@@ -195,8 +195,9 @@ class Cache:
 
     async def _are_kept(self, digests: set[Digest]) -> set[Digest]:
         """Return those that are on disk, or on their way there: another process may have put them."""
+        # In this order: whatever is on its way may arrive between the two looks.
         return await self._threads.reading.run(
-            lambda: {digest for digest in digests if self._committed.has(digest) or self.blobs.is_unfinished(digest)}
+            lambda: {digest for digest in digests if self.blobs.is_unfinished(digest) or self._committed.has(digest)}
         )
 
     async def _keep_up(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 
 from mirror.oci.digest import Digest
 from mirror.store import pins
@@ -62,10 +62,14 @@ class Pruning:
                 self._outdated.append(key)
             yield
 
-    def gone(self) -> Iterator[list[str]]:
-        """Yield the keys of what is to be forgotten, some at a time, each as it is at that moment."""
+    def outdated(self) -> Iterator[list[str]]:
+        """Yield the keys of what was found to be gone, some at a time."""
         for start in range(0, len(self._outdated), _BATCH):
-            yield [key for key in self._outdated[start : start + _BATCH] if self._is_outdated(key)]
+            yield self._outdated[start : start + _BATCH]
+
+    def gone(self, keys: Iterable[str]) -> list[str]:
+        """Return those of these keys that are gone at this moment."""
+        return [key for key in keys if self._is_outdated(key)]
 
     def _is_outdated(self, key: str) -> bool:
         if key.startswith("public "):

@@ -166,18 +166,22 @@ class StoredRecords:
     async def prune(self, is_kept: Callable[[Digest], bool], are_kept: Kept) -> None:
         """Forget what is said of content that is not kept any more: it will be asked for again with it.
 
-        `is_kept` is what this process knows; what it does not know of, `are_kept` is asked to find on disk.
+        `is_kept` is what this process knows; what it does not know of, `are_kept` is asked to find on disk. Raises
+        StoreFailed.
         """
         rows = await self.rows()
         pruning = Pruning(rows, self._hot.get, is_kept, self._clock())
         await in_turns(pruning.look())
         pruning.lost = pruning.doubtful - await are_kept(pruning.doubtful)
         await in_turns(pruning.judge())
-        for gone in pruning.gone():
-            # What was written meanwhile is in memory; nothing can be between that look and the removal.
+        for keys in pruning.outdated():
+            # Another process may have written one anew.
+            stored = await self._rows.some(keys)
+            # What this one wrote meanwhile is in memory; nothing can be between that look and the removal.
+            gone = pruning.gone(keys)
             for key in gone:
                 self._hot.pop(key, None)
-            await self._rows.write(dict.fromkeys(gone))
+            await self._rows.write({key: None for key in gone if stored.get(key) == rows[key]})
 
     async def drop(self, is_dropped: Callable[[str], bool]) -> None:
         """Forget the rows whose keys are to be dropped; raises StoreFailed.

@@ -372,6 +372,26 @@ async def test_what_comes_while_others_are_forgotten_is_not_forgotten(
     assert len(await rows.items()) == pruning._BATCH
 
 
+async def test_what_another_process_writes_anew_while_pruning_looks_is_not_forgotten(
+    rows: Rows, tmp_path: Path
+) -> None:
+    table = Rows(tmp_path / "records", Recorder())
+    await table.open()
+    mine, theirs = StoredRecords(rows), StoredRecords(table)
+    await mine.put_tag(HUB, LATEST, TagRecord(GONE, 5.0))
+    await mine.grant(HUB, GONE)
+
+    async def meanwhile(_: set[Digest]) -> set[Digest]:
+        await theirs.put_tag(HUB, LATEST, RECORD)
+        return set()
+
+    await mine.prune(lambda _: False, meanwhile)
+    for memory in (mine, theirs, StoredRecords(rows)):
+        assert await memory.tag(HUB, LATEST) == RECORD
+    assert not await StoredRecords(rows).granted(HUB, GONE)
+    await table.close()
+
+
 async def test_what_another_process_keeps_is_not_forgotten(rows: Rows) -> None:
     records = StoredRecords(rows)
     elsewhere = Digest.of(b"elsewhere")
