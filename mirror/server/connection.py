@@ -3,16 +3,11 @@
 aiohttp's protocol gives the rest of a head as long as an idle connection, and a client that reads nothing for ever.
 Here a head has `HEAD_SECONDS` from when the connection was accepted, or from its first byte or the end of the answer
 before it, whichever came later. What has been written has to be taken: `STALL_SECONDS` without a byte end it.
-
-What asks on a resting connection, in the very bytes that asked before, is answered without aiohttp (see `repeats`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -23,10 +18,6 @@ from aiohttp.web_protocol import RequestHandler
 from mirror.oci.error_codes import ErrorCode, error_body
 from mirror.server.admission import Admission
 from mirror.server.parting import HEADERS, parting_answer
-from mirror.server.repeats import heads
-from mirror.server.repeats.repeat import Repeat
-from mirror.server.repeats.repeats import Repeats
-from mirror.server.repeats.sending import Sending
 from mirror.server.stalls import Stalls
 
 HEAD_SECONDS = 10.0
@@ -42,25 +33,17 @@ class Connection(RequestHandler):
 
     __slots__ = (
         "_admission",
-        "_asked",
         "_begun",
-        "_client",
         "_head_timer",
         "_is_answering",
         "_is_ending",
-        "_repeats",
-        "_sending",
         "_stalls",
         "_tries_tls",
     )
 
-    def __init__(self, manager: web.Server, admission: Admission, repeats: Repeats, **options: Any) -> None:
+    def __init__(self, manager: web.Server, admission: Admission, **options: Any) -> None:
         super().__init__(manager, **options)
         self._admission = admission
-        self._repeats = repeats
-        self._client = ""
-        self._asked: bytes | None = None
-        """The head of the request that is being answered, if it came alone and at once."""
         self._begun = b""
         """The last bytes of a head whose end has not come; empty between requests."""
         self._tries_tls = False
@@ -68,8 +51,6 @@ class Connection(RequestHandler):
         """Whether a request has been taken in, and not been answered yet; aiohttp's task learns of both later."""
         self._is_ending = False
         """Whether what is asked next is asked last."""
-        self._sending: Sending | None = None
-        """The answer that is being given again, unless that takes no time."""
         self._head_timer: asyncio.TimerHandle | None = None
         self._stalls = Stalls()
 
@@ -82,8 +63,6 @@ class Connection(RequestHandler):
             self._admission.turn_away(accepted)
             return
         super().connection_made(transport)
-        peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if peer else ""
         # An answer has been given once the kernel has all of it: nothing is left behind when the connection closes.
         accepted.set_write_buffer_limits(high=0)
         self._expect_head()
@@ -93,14 +72,10 @@ class Connection(RequestHandler):
         self._admission.left(self)
         self._expect_no_head()
         self._stalls.end()
-        self._stop_sending()
         super().connection_lost(exc)
 
     def close(self) -> None:
         """Answer what is being asked and then close; at once if nothing is, which aiohttp leaves open and deaf."""
-        if self._sending is not None:
-            self._sending.is_last = True
-            return
         waiting = self._waiting
         super().close()
         if waiting and self.transport is not None:
@@ -118,38 +93,10 @@ class Connection(RequestHandler):
                 message = message._replace(should_close=True)
             self._messages.append((message, payload))
 
-    async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """Cut what is being answered."""
-        self._stop_sending()
-        await super().shutdown(timeout)
-
-    def _process_keepalive(self) -> None:
-        if self._sending is not None:
-            self._stay()
-        super()._process_keepalive()
-
-    def _stay(self) -> None:
-        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-
     # Heads. ----------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take in bytes of the client; what was asked before in the same bytes is answered at once."""
-        if self._sending is not None:
-            self._sending.hold(data)
-            return
-        self._answer(data, self._repeats.find)
-
-    def _answer(self, data: bytes, find: Callable[[bytes], Repeat | None]) -> None:
-        is_resting = self._is_resting
-        if is_resting and not self._is_ending and (repeat := find(data)):
-            self._give_again(repeat, data)
-        else:
-            self._take_in(data, is_resting=is_resting)
-
-    def _take_in(self, data: bytes, *, is_resting: bool) -> None:
-        """Go the usual way."""
-        self._asked = data if is_resting and heads.is_whole(data) else None
+        """Take in bytes of the client."""
         self._begun = (self._begun + data).rpartition(_HEAD_END)[2][1 - len(_HEAD_END) :]
         self._tries_tls = self._tries_tls or data.startswith(_TLS_HELLO)
         super().data_received(data)
@@ -167,9 +114,6 @@ class Connection(RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; what has come of a next head has its time from now on."""
         answer, reset = await super().finish_response(request, resp, start_time)
-        asked, self._asked = self._asked, None
-        if asked is not None and answer.keep_alive and not reset:
-            self._repeats.remember(asked, request, answer)
         if answer.keep_alive and not reset and not self._messages:
             # What is left of a body has to be read before.
             self._is_answering = request.body_exists
@@ -185,69 +129,6 @@ class Connection(RequestHandler):
         if self._waiter is None:
             return not self._is_answering
         return not self._waiter.done()
-
-    @property
-    def _is_resting(self) -> bool:
-        """Tell whether nothing of a request is there, and all that was written has been taken."""
-        waiter = self._waiter
-        # Writing is paused while anything is left, and a transport that is closing reads nothing.
-        return (
-            not (self._is_answering if waiter is None else waiter.done())
-            and not self._begun
-            and not self._messages
-            and not (self._close or self._force_close or self._upgraded or self._paused)
-        )
-
-    def _give_again(self, repeat: Repeat, head: bytes) -> None:
-        """Answer at once: what a request does beside its answer is done here, or by what is told of it."""
-        transport = self.transport
-        if transport is None:
-            return
-        if self._head_timer is not None:
-            # The first request of its connection, of whose end without another aiohttp does not know.
-            self._expect_no_head()
-            self._keepalive = True
-            self._stay()
-            self._process_keepalive()
-        began = time.monotonic()
-        if repeat.is_in_memory:
-            transport.write(repeat.bytes)
-        elif not self._is_sent(repeat, head, transport):
-            return
-        self._next_keepalive_close_time = began + self._keepalive_timeout
-        self._admission.rests_again(self)
-        self._repeats.given(repeat, self._client, round((time.monotonic() - began) * 1_000_000))
-
-    def _is_sent(self, repeat: Repeat, head: bytes, transport: asyncio.Transport) -> bool:
-        """Send an answer whose body is not in memory, and tell whether all of it went at once; else it goes on."""
-        begun = repeat.begin(transport)
-        if begun is not None and begun.is_whole:
-            begun.close()
-            return True
-        self._admission.busy(self)
-        send = functools.partial(self._repeats.send, repeat, self._client, transport, begun)
-        self._sending = Sending(transport, send, functools.partial(self._go_on, head))
-        return False
-
-    def _go_on(self, head: bytes, was_sent: bool) -> None:
-        """Go on behind an answer that was given again; one that could not be is given the usual way."""
-        sending, self._sending = self._sending, None
-        if sending is None:
-            return
-        if was_sent:
-            self._stay()
-            self._admission.idle(self)
-        else:
-            self._take_in(head, is_resting=True)
-        if sending.is_last:
-            self.close()
-        elif sending.held:
-            self._answer(sending.held, self._repeats.look_up)
-
-    def _stop_sending(self) -> None:
-        if self._sending is not None:
-            self._sending.cancel()
-            self._sending = None
 
     def _expect_head(self) -> None:
         self._expect_no_head()

@@ -21,6 +21,7 @@ from mirror.server.accepting import Door
 from mirror.server.admission import Admission
 from mirror.server.connection import Connection
 from mirror.server.open_files import connection_limit
+from mirror.server.repeats.answering import AnsweringConnection
 from mirror.server.repeats.repeats import Repeats
 from mirror.server.requests import BareHandler, Requests
 from mirror.server.sockets import all_bound, places
@@ -66,7 +67,7 @@ class BareServer(web.Server):
 
     def __call__(self) -> RequestHandler:
         """Return the protocol of a new connection."""
-        return Connection(self, self._admission, self._repeats, loop=self._loop, **self._kwargs)
+        return AnsweringConnection(self, self._admission, self._repeats, loop=self._loop, **self._kwargs)
 
 
 def bare_runner(handler: BareHandler, observer: Gathering, requests: Requests) -> web.ServerRunner:

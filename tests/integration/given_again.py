@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from mirror.server.connection import Connection
+from mirror.server.repeats.answering import AnsweringConnection
 from mirror.server.repeats.repeat import Repeat
 from tests.fakes.content import FakeBlob
 from tests.fakes.registry import FakeRegistry
@@ -19,13 +19,13 @@ from tests.integration.waiting import until_metric
 def again(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The heads that were found again."""
     seen: list[bytes] = []
-    give = Connection._give_again
+    give = AnsweringConnection._give_again
 
-    def noted(connection: Connection, repeat: Repeat, head: bytes) -> None:
+    def noted(connection: AnsweringConnection, repeat: Repeat, head: bytes) -> None:
         seen.append(head)
         give(connection, repeat, head)
 
-    monkeypatch.setattr(Connection, "_give_again", noted)
+    monkeypatch.setattr(AnsweringConnection, "_give_again", noted)
     return seen
 
 

@@ -35,7 +35,7 @@ def tasks(monkeypatch: pytest.MonkeyPatch) -> list[Sending]:
         seen.append(Sending(*arguments))
         return seen[-1]
 
-    monkeypatch.setattr("mirror.server.connection.Sending", noted)
+    monkeypatch.setattr("mirror.server.repeats.answering.Sending", noted)
     return seen
 
 
@@ -139,7 +139,7 @@ async def test_who_is_cut_before_its_task_runs_is_told_of_and_leaves_nothing_beh
         begun[0].cancel()
         return begun[0]
 
-    monkeypatch.setattr("mirror.server.connection.Sending", given_up)
+    monkeypatch.setattr("mirror.server.repeats.answering.Sending", given_up)
     with capture_logs() as lines:
         async with raw_client(mirror, 4096) as client:
             before = open_descriptors()

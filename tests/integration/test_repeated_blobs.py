@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from mirror.oci.digest import Digest
-from mirror.server.connection import Connection
+from mirror.server.repeats.answering import AnsweringConnection
 from mirror.server.repeats.repeats import Repeats
 from mirror.store import folder as folder_module
 from mirror.store.folder import Folder
@@ -276,7 +276,7 @@ async def test_a_connection_is_not_idle_while_its_body_goes_out(mirror: RunningM
     assert server is not None
     async with raw_client(mirror, TINY) as client:
         await begin(client)
-        [connection] = [one for one in server.connections if isinstance(one, Connection) and one._sending]
+        [connection] = [one for one in server.connections if isinstance(one, AnsweringConnection) and one._sending]
         assert connection not in connection._admission._idle
         # As if the body had taken longer than a connection may be idle.
         connection._next_keepalive_close_time = 0.0

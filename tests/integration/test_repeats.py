@@ -17,7 +17,7 @@ from mirror.oci.digest import Digest
 from mirror.oci.reference import Repository, Tag
 from mirror.proxy.rate_limit import Spending
 from mirror.proxy.routing import Route
-from mirror.server.connection import Connection
+from mirror.server.repeats.answering import AnsweringConnection
 from mirror.server.repeats.repeats import Repeats
 from mirror.store.records import StoredRecords
 from tests.fakes import content
@@ -326,14 +326,14 @@ async def test_who_asks_again_before_the_usual_way_has_come_to_its_end_is_given_
 ) -> None:
     async with start_mirror() as mirror:
         expected = await _remembering(mirror)
-        finish = Connection.finish_response
+        finish = AnsweringConnection.finish_response
 
-        async def finish_and_ask(connection: Connection, *arguments: Any) -> Any:
+        async def finish_and_ask(connection: AnsweringConnection, *arguments: Any) -> Any:
             finished = await finish(connection, *arguments)
             connection.data_received(HEAD)
             return finished
 
-        monkeypatch.setattr(Connection, "finish_response", finish_and_ask)
+        monkeypatch.setattr(AnsweringConnection, "finish_response", finish_and_ask)
         async with raw_client(mirror) as client:
             seen = len(again)
             [_, second] = await _answers(client, [HEAD.replace(b"latest", b"kept-1")], 2)
