@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmarks import places
 from benchmarks.peers.peer import Peer
 from benchmarks.upstream.process import Upstream
 
@@ -15,6 +17,11 @@ class Mirror(Peer):
     """`mirror serve`, which takes the upstream for Docker Hub."""
 
     program = sys.executable
+    # Compiled once, as an installed one is, also where Python is told to leave no bytecode beside its sources.
+    environment: ClassVar[Mapping[str, str]] = {
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(places.HOME / "bytecode"),
+    }
     workers: ClassVar[int | str] = 1
 
     def configure(self, upstream: Upstream, folder: Path) -> list[str]:

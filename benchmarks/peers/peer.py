@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,12 +23,16 @@ class Peer(Program):
     program: ClassVar[str]
     """What has to be installed, a name or a path."""
 
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Variables that it is started with, beside those of the measurement."""
+
     def __init__(self, upstream: Upstream, folder: Path, prefix: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         command = self.configure(upstream, folder)
-        super().__init__([*prefix, self.program, *command], folder / "log", lambda: answers(f"{self.url}/v2/"))
+        is_ready = functools.partial(answers, f"{self.url}/v2/")
+        super().__init__([*prefix, self.program, *command], folder / "log", is_ready, self.environment)
 
     @abstractmethod
     def configure(self, upstream: Upstream, folder: Path) -> list[str]:

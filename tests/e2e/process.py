@@ -16,6 +16,7 @@ from .http_client import ask
 START_DEADLINE = 60.0  # seconds until a service must be ready; far more than any of them takes
 STOP_DEADLINE = 45.0  # seconds from SIGTERM to SIGKILL; more than the mirror's own drain time
 QUIET_PORTS = (15_000, 32_000)  # below those that Linux gives to outgoing connections
+SETTLED = 0.4  # seconds without a new line after which a log is whole; the mirror holds lines back for 0.1
 TAIL = 4000  # characters of a log shown when a service fails
 
 
@@ -117,7 +118,7 @@ class Service:
         """The log once it grows no more: services write some lines after they have answered."""
         before, now = "", self.log_text()
         while before != now:
-            time.sleep(0.1)
+            time.sleep(SETTLED)
             before, now = now, self.log_text()
         return now
 
