@@ -104,10 +104,9 @@ class AnsweringConnection(Connection):
     @property
     def _is_resting(self) -> bool:
         """Tell whether nothing of a request is there, and all that was written has been taken."""
-        waiter = self._waiter
         # Writing is paused while anything is left, and a transport that is closing reads nothing.
         return (
-            not (self._is_answering if waiter is None else waiter.done())
+            self._waiting
             and not self._begun
             and not self._messages
             and not (self._close or self._force_close or self._upgraded or self._paused)

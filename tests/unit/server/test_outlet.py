@@ -303,7 +303,7 @@ async def test_nothing_overtakes_what_the_transport_still_has() -> None:
         one.transport.write(b"more")
         reading = asyncio.create_task(one.received(SIZE + 8))
         # That it has nothing left is all that whoever writes past it goes by.
-        while one.transport.get_write_buffer_size():  # noqa: ASYNC110
+        while one.transport.get_write_buffer_size():  # noqa: ASYNC110  # nothing tells
             await asyncio.sleep(0)
         await one.way.send_bytes(b"body")
         assert await reading == DATA + b"more" + b"body"

@@ -418,25 +418,25 @@ async def test_what_was_evicted_and_frees_nothing_is_no_room(tmp_path: Path, mon
 # Processes. ------------------------------------------------------------------------------------------------
 
 
+async def one_of_them_goes(cabinet: Cabinet, theirs: list[Digest]) -> None:
+    partial, reserved = await expecting(cabinet, "new", 40)
+    assert reserved
+    assert len(evicted(cabinet)) == 1
+    assert set(evicted(cabinet)) < set(theirs)
+    await partial.close()
+
+
 async def test_what_another_process_committed_counts_and_can_go(tmp_path: Path) -> None:
     async with Cabinet(tmp_path, max_size=100) as cabinet, Cabinet(tmp_path, max_size=100) as other:
         theirs = [await other.store(name * 40) for name in (b"a", b"b")]
-        partial, reserved = await expecting(cabinet, "new", 40)
-        assert reserved
-        assert len(evicted(cabinet)) == 1
-        assert set(evicted(cabinet)) < set(theirs)
-        await partial.close()
+        await one_of_them_goes(cabinet, theirs)
 
 
 async def test_what_a_process_committed_that_came_and_went_counts(tmp_path: Path) -> None:
     async with Cabinet(tmp_path, max_size=100) as cabinet:
         async with Cabinet(tmp_path, max_size=100) as other:
             theirs = [await other.store(name * 40) for name in (b"a", b"b")]
-        partial, reserved = await expecting(cabinet, "new", 40)
-        assert reserved
-        assert len(evicted(cabinet)) == 1
-        assert set(evicted(cabinet)) < set(theirs)
-        await partial.close()
+        await one_of_them_goes(cabinet, theirs)
 
 
 async def test_nothing_is_reserved_at_once_while_another_makes_room(tmp_path: Path) -> None:
